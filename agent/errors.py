@@ -1,0 +1,39 @@
+"""Everything that the agent raises on purpose. `transient`: trying again later may help; `next_step`: for a person."""
+
+__all__ = ["AgentError", "GatewayAwayError", "RevokedError", "SettingsError", "SpoolError"]
+
+
+class AgentError(Exception):
+    """Root of the agent's errors: a sentence that says what is wrong and where, and a next step."""
+
+    transient = False
+
+    def __init__(self, words: str, *, next_step: str = "") -> None:
+        super().__init__(words)
+        self.words = words
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.words} {self.next_step}".strip()
+
+
+class SettingsError(AgentError):
+    """The agent's config file is wrong or incomplete."""
+
+
+class SpoolError(AgentError):
+    """The spool cannot be used: not writable, full, or of another gateway."""
+
+
+class GatewayAwayError(AgentError):
+    """The gateway does not answer, or answers 5xx or 429. Everything waits in the outbox."""
+
+    transient = True
+
+    def __init__(self, words: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(words)
+        self.retry_after_s = retry_after_s
+
+
+class RevokedError(AgentError):
+    """The gateway does not know this credential (any more): 401 or 403."""

@@ -1,0 +1,1 @@
+"""What runs inside the job: the wrapper, and what it is told to run."""

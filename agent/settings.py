@@ -1,0 +1,129 @@
+"""The agent's config file (TOML): where things are, what the site allows, how politely Slurm is asked.
+
+The policy here is obeyed whatever the gateway says. Read once, by the command line, and passed down.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from agent.errors import SettingsError
+from mltm.contract.shape import Strict
+
+__all__ = ["AgentSettings", "Bucket", "InstanceType", "Policy", "SlurmSettings", "Waits", "read_settings"]
+
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class InstanceType(Strict):
+    """A site's instance type: what it means in Slurm's words. A task's own `resources` go before these."""
+
+    partition: str
+    nodes: int | None = None
+    cpus: int | None = None
+    gpus: int | None = None
+    memory: str | None = None
+    time_limit: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+
+
+class Policy(Strict):
+    """What this site allows. None: no rule here; Slurm and the catalogue folders still decide."""
+
+    accounts: list[str] | None = None
+    partitions: list[str] | None = None
+    images: list[str] | None = None
+    datasets: list[str] | None = None
+    qos: list[str] | None = None
+    max_nodes: int | None = None
+    max_cpus: int | None = None
+    max_gpus: int | None = None
+    max_time_limit_min: int | None = None
+    max_active_tasks: int = 2000
+
+
+class Bucket(Strict):
+    """A token bucket: at most `burst` calls at once, `per_second` on average."""
+
+    burst: int = Field(ge=1)
+    per_second: float = Field(gt=0)
+
+
+class SlurmSettings(Strict):
+    """How Slurm is asked. `path` is put before PATH (the programs' folder), for sites without them in PATH."""
+
+    path: str | None = None
+    conf: Path | None = None
+    sbatch_bucket: Bucket = Bucket(burst=50, per_second=5)
+    query_bucket: Bucket = Bucket(burst=10, per_second=0.2)
+    sbatch_timeout_s: Seconds = 300
+    query_timeout_s: Seconds = 60
+    poll_interval_s: Seconds = 30
+    extra_transient: list[str] = Field(default_factory=list)
+    extra_limit: list[str] = Field(default_factory=list)
+    extra_permanent: list[str] = Field(default_factory=list)
+
+
+class Waits(Strict):
+    """The protocol's waits, in seconds. Shortening them costs wasted jobs, never a task (they are economy only),
+    except `beat_still_s` and `look_again_s`, which are evidence: keep them at a site."""
+
+    rescan_s: Seconds = 30
+    faulty_look_s: Seconds = 20
+    drop_quiet_s: Seconds = 30
+    drop_look_s: Seconds = 10
+    drop_give_up_s: Seconds = 600
+    fence_after_s: Seconds = 60
+    no_claim_s: Seconds = 300
+    unlisted_s: Seconds = 300
+    beat_still_s: Seconds = 300
+    look_again_s: Seconds = 120
+    beat_every_s: Seconds = 30
+    beat_stop_s: Seconds = 180
+    retry_first_s: Seconds = 30
+    retry_most_s: Seconds = 600
+    limit_retry_s: Seconds = 120
+    tombstone_after_s: Seconds = 86_400
+    heartbeat_s: Seconds = 30
+
+
+class AgentSettings(Strict):
+    """The whole config file."""
+
+    spool: Path
+    cluster: str
+    gateway_url: str | None = None  #: None: read from <spool>/gateway.url
+    credential_file: Path
+    ca_file: Path | None = None
+    runtime: Literal["apptainer", "singularity", "none"] = "apptainer"
+    images_dir: Path | None = None  #: <image_name>.sif lies here
+    images: dict[str, Path] = Field(default_factory=dict)  #: catalogue: a SIF, or for runtime `none` a Python
+    datasets_dir: Path | None = None
+    gpu_flag: bool = True  #: --nv for tasks that ask for GPUs
+    binds: list[str] = Field(default_factory=list)  #: further --bind items of the site
+    drops: bool = True
+    observer: Literal["polling", "inotify"] = "polling"
+    log_head_bytes: int = 8 * 1024 * 1024
+    log_tail_bytes: int = 56 * 1024 * 1024
+    instance_types: dict[str, InstanceType] = Field(default_factory=dict)
+    policy: Policy = Policy()
+    slurm: SlurmSettings = SlurmSettings()
+    waits: Waits = Waits()
+
+
+def read_settings(path: Path) -> AgentSettings:
+    """Read and check the config file. Raises SettingsError that names file, field and what is allowed."""
+    hint = "Correct the file and start again; every field is explained in docs/agent.md."
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        return AgentSettings.model_validate(fields)
+    except FileNotFoundError as error:
+        raise SettingsError(f"There is no config file {path}.", next_step="Name it with --config.") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"The config file {path} cannot be read: {error}.", next_step=hint) from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"The config file {path} is wrong: {wrong}.", next_step=hint) from error

@@ -1,0 +1,1 @@
+"""Slurm: its commands, their output, its manners."""

@@ -1,0 +1,1 @@
+"""The contract between user, gateway, agent and job: shapes, names and rules. Pure: pydantic and stdlib, no I/O."""

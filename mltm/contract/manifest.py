@@ -1,0 +1,49 @@
+"""What lies in a bundle: the manifest that a gateway (or a drop) puts beside a task's files."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from mltm.contract.shape import JsonObject, Message, Moment
+
+__all__ = ["FILE_NAME", "BundleFile", "FileName", "Manifest", "check_file_name"]
+
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def check_file_name(name: str) -> str:
+    """Return the name where it is a plain file name; raises ValueError that says what is allowed."""
+    if not FILE_NAME.fullmatch(name):
+        raise ValueError(
+            f"{name[:80]!r} is not a plain file name: letters, digits and . _ + - are allowed, "
+            "it may not start with a dot or a hyphen, and it has at most 128 characters"
+        )
+    return name
+
+
+FileName = Annotated[str, AfterValidator(check_file_name)]
+
+
+class BundleFile(Message):
+    """One file of a bundle, lying in its `files/` folder under `name`; the entrypoint is always `entrypoint.py`."""
+
+    name: FileName
+    size: int = Field(ge=0)
+    sha256: Sha256
+
+
+class Manifest(Message):
+    """`manifest.json` of a bundle. `config` is the user's JSON, as it came."""
+
+    kind: Literal["manifest"] = "manifest"
+    task_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    owner: str
+    cluster: str
+    gateway: str = ""
+    submitted_at: Moment
+    script_name: str = Field(description="what the user called the entrypoint; for display")
+    config: JsonObject
+    files: list[BundleFile]
+    source: Literal["gateway", "drop"] = "gateway"

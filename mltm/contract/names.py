@@ -1,0 +1,241 @@
+"""The one module that knows where things lie in a spool (protocol: "The spool"). Paths only, no I/O."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mltm.contract.ids import TaskId
+
+__all__ = [
+    "CONFIG_FILE", "ENTRYPOINT", "GONE_SUFFIX", "MANIFEST", "RECEIPT_SUFFIX", "Attempt", "Spool", "TaskFolder",
+    "is_ignored",
+]  # fmt: skip
+
+MANIFEST = "manifest.json"  #: in a bundle and in control/
+CONFIG_FILE = "config.json"  #: the task's config beside the manifest
+ENTRYPOINT = "entrypoint.py"  #: what the user's script is called inside, whatever he called it
+GONE_SUFFIX = ".gone"
+RECEIPT_SUFFIX = ".receipt.json"
+
+
+def is_ignored(name: str) -> bool:
+    """True for names that no scan looks at: dot files, and NFS's `.nfs*` with them."""
+    return name.startswith(".")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The records of one attempt, in `tasks/<task>/control` and, for the note, in `agent/`."""
+
+    control: Path
+    notes: Path
+    task_id: TaskId
+    number: int
+
+    def _named(self, kind: str) -> Path:
+        return self.control / f"{kind}.{self.number:02d}"
+
+    @property
+    def intent(self) -> Path:
+        return self._named("intent")
+
+    @property
+    def claim(self) -> Path:
+        return self._named("claim")
+
+    @property
+    def note(self) -> Path:
+        return self.notes / f"{self.task_id}.{self.number:02d}"
+
+    @property
+    def submitted(self) -> Path:
+        return self._named("submitted")
+
+    @property
+    def beat(self) -> Path:
+        return self._named("beat")
+
+    @property
+    def exit(self) -> Path:
+        return self._named("exit")
+
+    @property
+    def argv(self) -> Path:
+        """The command that the wrapper runs: arguments, each ended by NUL."""
+        return self._named("argv")
+
+    @property
+    def env(self) -> Path:
+        """The variables that the wrapper exports: NAME=VALUE, each ended by NUL. Mode 0600."""
+        return self._named("env")
+
+    @property
+    def checks(self) -> Path:
+        """Paths that must be readable before the claim, each ended by NUL."""
+        return self._named("checks")
+
+    def refused(self, nonce: str) -> Path:
+        return self._named("refused").with_name(f"refused.{self.number:02d}.{nonce}")
+
+    def dup(self, nonce: str) -> Path:
+        return self._named("dup").with_name(f"dup.{self.number:02d}.{nonce}")
+
+
+@dataclass(frozen=True)
+class TaskFolder:
+    """`tasks/<task>`: the log in control/, which user code never sees, and the user's folders beside it."""
+
+    path: Path
+    notes: Path
+    task_id: TaskId
+
+    @property
+    def control(self) -> Path:
+        return self.path / "control"
+
+    @property
+    def manifest(self) -> Path:
+        return self.control / MANIFEST
+
+    @property
+    def cancel(self) -> Path:
+        return self.control / "cancel"
+
+    @property
+    def hold(self) -> Path:
+        return self.control / "hold"
+
+    @property
+    def amended(self) -> Path:
+        return self.control / "amended"
+
+    @property
+    def input(self) -> Path:
+        return self.path / "input"
+
+    @property
+    def work(self) -> Path:
+        return self.path / "work"
+
+    @property
+    def outputs(self) -> Path:
+        return self.path / "outputs"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder that a task has from the start."""
+        return (self.control, self.input, self.work, self.outputs, self.checkpoint, self.logs)
+
+    def attempt(self, number: int) -> Attempt:
+        return Attempt(self.control, self.notes, self.task_id, number)
+
+    def attempt_logs(self, number: int) -> Path:
+        """`logs/a01`: the numbered pieces of one attempt's log."""
+        return self.logs / f"a{number:02d}"
+
+
+@dataclass(frozen=True)
+class Spool:
+    """A spool's folders."""
+
+    root: Path
+
+    @property
+    def incoming_tmp(self) -> Path:
+        return self.root / "in" / "tmp"
+
+    @property
+    def incoming(self) -> Path:
+        """`in/new`: complete bundles, renamed in by the gateway; the agent only reads here."""
+        return self.root / "in" / "new"
+
+    @property
+    def drop(self) -> Path:
+        return self.root / "drop"
+
+    @property
+    def taking(self) -> Path:
+        return self.root / "taking"
+
+    @property
+    def tasks(self) -> Path:
+        return self.root / "tasks"
+
+    @property
+    def agent(self) -> Path:
+        return self.root / "agent"
+
+    @property
+    def notes(self) -> Path:
+        return self.agent / "notes"
+
+    @property
+    def observations(self) -> Path:
+        return self.agent / "observations"
+
+    @property
+    def epochs(self) -> Path:
+        return self.agent / "epochs"
+
+    @property
+    def spool_id(self) -> Path:
+        return self.agent / "spool_id"
+
+    @property
+    def gateway_name(self) -> Path:
+        """Which gateway this spool belongs to; an agent enrolled elsewhere refuses to start on it."""
+        return self.agent / "gateway"
+
+    @property
+    def gateway_url(self) -> Path:
+        """Written by the gateway: where it can be reached."""
+        return self.root / "gateway.url"
+
+    @property
+    def active(self) -> Path:
+        return self.root / "active"
+
+    @property
+    def bell(self) -> Path:
+        return self.root / "bell"
+
+    @property
+    def outbox(self) -> Path:
+        return self.root / "outbox"
+
+    @property
+    def done(self) -> Path:
+        return self.root / "done"
+
+    @property
+    def bad(self) -> Path:
+        return self.root / "bad"
+
+    @property
+    def staging(self) -> Path:
+        """`tasks/.staging`: private copies under way; on the same file system, ignored by scans."""
+        return self.tasks / ".staging"
+
+    @property
+    def agent_folders(self) -> tuple[Path, ...]:
+        """The folders that the agent makes at its start."""
+        return (
+            self.drop, self.taking, self.tasks, self.staging, self.agent, self.notes, self.observations, self.epochs,
+            self.active, self.bell, self.outbox, self.done, self.bad,
+        )  # fmt: skip
+
+    def task(self, task_id: TaskId) -> TaskFolder:
+        return TaskFolder(self.tasks / task_id, self.notes, task_id)
+
+    def tombstone(self, task_id: TaskId) -> Path:
+        return self.done / task_id
+
+    def bundle(self, task_id: TaskId) -> Path:
+        return self.incoming / task_id

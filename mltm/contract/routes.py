@@ -1,0 +1,36 @@
+"""Every route of the gateway, once: the server registers them, client and agent call them."""
+
+from typing import Final
+
+__all__ = [
+    "AGENT_ACK", "AGENT_BYTES", "AGENT_COMMANDS", "AGENT_ENROL", "AGENT_HEARTBEAT", "AGENT_REPORTS", "DOCS", "HEALTH",
+    "LEGACY_JOB_STATUS", "LEGACY_NEW_TASK", "LEGACY_TASK", "LEGACY_TASKS", "LEGACY_USER", "LEGACY_USERS", "LOGIN",
+    "OPENAPI", "TASK", "TASKS", "TASK_CANCEL", "TASK_LOG", "TASK_OUTPUT", "TASK_OUTPUTS", "TOKENS", "WHOAMI",
+]  # fmt: skip
+
+TASKS: Final = "/v1/tasks"
+TASK: Final = "/v1/tasks/{task_id}"
+TASK_CANCEL: Final = "/v1/tasks/{task_id}/cancel"
+TASK_LOG: Final = "/v1/tasks/{task_id}/log"
+TASK_OUTPUTS: Final = "/v1/tasks/{task_id}/outputs"
+TASK_OUTPUT: Final = "/v1/tasks/{task_id}/outputs/{path:.+}"
+WHOAMI: Final = "/v1/me"
+TOKENS: Final = "/v1/tokens"
+OPENAPI: Final = "/openapi.json"
+DOCS: Final = "/docs"
+HEALTH: Final = "/healthz"
+
+LOGIN: Final = "/auth/login"
+LEGACY_NEW_TASK: Final = "/new_task"
+LEGACY_TASKS: Final = "/tasks"
+LEGACY_TASK: Final = "/task/{task_id}"
+LEGACY_JOB_STATUS: Final = "/job_status/{job_id}"
+LEGACY_USERS: Final = "/users"
+LEGACY_USER: Final = "/users/{username}"
+
+AGENT_ENROL: Final = "/v1/agent/enrol"
+AGENT_REPORTS: Final = "/v1/agent/reports"
+AGENT_HEARTBEAT: Final = "/v1/agent/heartbeat"
+AGENT_COMMANDS: Final = "/v1/agent/commands"
+AGENT_ACK: Final = "/v1/agent/commands/{command_id}/ack"
+AGENT_BYTES: Final = "/v1/agent/commands/{command_id}/bytes"

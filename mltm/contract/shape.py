@@ -1,0 +1,37 @@
+"""The two kinds of message: what people send (strict) and what our own versions tell each other (tolerant)."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, JsonValue
+
+__all__ = ["JsonObject", "Message", "Moment", "Strict", "render_canonical"]
+
+JsonObject = dict[str, JsonValue]
+
+
+def _as_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_as_utc)]
+"""An aware time, kept in UTC. Display only: no rule compares two hosts' clocks."""
+
+
+class Strict(BaseModel):
+    """What people send: an unknown field is an error, because it is a typing mistake more often than not."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=65_536)
+
+
+class Message(BaseModel):
+    """What our own parts send each other: fields of a newer version are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+def render_canonical(value: Mapping[str, object]) -> bytes:
+    """Render JSON in one spelling (sorted keys, no spaces, UTF-8), so that equal values have equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

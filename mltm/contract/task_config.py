@@ -1,0 +1,208 @@
+"""A task's config, in every shape that today's users send (design.md). What is accepted is written back the same."""
+
+import math
+import re
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field, JsonValue, StrictBool, StrictInt, model_validator
+
+from mltm.contract.manifest import check_file_name
+from mltm.contract.shape import JsonObject, Strict
+from mltm.contract.states import State
+
+__all__ = [
+    "Backend", "ExecutionConfig", "InfraConfig", "Resources", "TaskConfig", "check_key", "check_text",
+]  # fmt: skip
+
+MAX_INT: Final = 2**63 - 1
+_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@:-]{0,127}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_PARAM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+# They would change how the wrapper or the container itself runs, or what we promise to set.
+_RESERVED_ENV = re.compile(
+    r"(LD_|BASH|SLURM|SBATCH|APPTAINER|SINGULARITY|MLTM_).*|PATH|ENV|IFS|HOME|USER|SHELL|PYTHONHOME|PS4|PROMPT_COMMAND"
+)
+_TIME = re.compile(r"(\d{1,3}-)?\d{1,3}(:[0-5]?\d){0,2}")
+_MEMORY = re.compile(r"[1-9]\d{0,8}[KMGT]?")
+
+
+def check_key(value: str) -> str:
+    """A name that is looked up or handed to Slurm: it can be neither a path nor an option."""
+    if not _KEY.fullmatch(value):
+        raise ValueError(
+            "letters, digits and . _ + @ : - are allowed, the first one a letter, digit or _, at most 128 characters"
+        )
+    return value
+
+
+def check_text(value: str) -> str:
+    """Text for people: no control characters, at most 1,024 characters."""
+    if len(value) > 1024 or any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in value):
+        raise ValueError("text without control characters, at most 1,024 characters, is allowed")
+    return value
+
+
+def _check_script_path(value: str) -> str:
+    check_text(value)
+    parts = value.split("/")
+    if "\\" in value or ".." in parts:
+        raise ValueError("a path with / and without .. is allowed; only its last part, the file name, is used")
+    check_file_name(parts[-1])
+    return value
+
+
+def _check_json(value: JsonValue, depth: int = 0) -> JsonValue:
+    if depth > 16:
+        raise ValueError("at most 16 levels of nesting are allowed")
+    match value:
+        case bool() | None:
+            pass
+        case int() if abs(value) > MAX_INT:
+            raise ValueError("whole numbers of at most 64 bits are allowed")
+        case float() if not math.isfinite(value):
+            raise ValueError("NaN and Infinity are no JSON numbers; finite numbers up to 1.8e308 are allowed")
+        case str() if any(ord(c) < 32 and c not in "\n\t" for c in value) or "\x7f" in value:
+            raise ValueError("control characters other than newline and tab are not allowed")
+        case str() if any(0xD800 <= ord(c) < 0xE000 for c in value):
+            raise ValueError("half a surrogate pair is not text")
+        case list():
+            for item in value:
+                _check_json(item, depth + 1)
+        case dict():
+            for name, item in value.items():
+                _check_json(name, depth + 1)
+                _check_json(item, depth + 1)
+        case _:
+            pass
+    return value
+
+
+def _check_params(params: JsonObject) -> JsonObject:
+    for name in params:
+        if not _PARAM_NAME.fullmatch(name):
+            raise ValueError(f"{name[:40]!r} is not a parameter name: letters, digits and _ . - are allowed")
+    _check_json(params)
+    return params
+
+
+def _check_env(env: dict[str, str]) -> dict[str, str]:
+    for name, value in env.items():
+        if not _ENV_NAME.fullmatch(name):
+            raise ValueError(f"{name[:40]!r} is not a variable name: letters, digits and _ are allowed")
+        if _RESERVED_ENV.fullmatch(name):
+            raise ValueError(f"{name} is set by the system and cannot be set here; choose another name")
+        _check_json(value)
+        if len(value) > 16_384:
+            raise ValueError(f"the value of {name} is longer than 16,384 characters")
+    return env
+
+
+Key = Annotated[str, AfterValidator(check_key)]
+Text = Annotated[str, AfterValidator(check_text)]
+RerunEnd = Literal[State.NODE_FAIL, State.PREEMPTED, State.TIMEOUT, State.LOST, State.OUT_OF_MEMORY, State.FAILED]
+
+
+class InfraConfig(Strict):
+    """Where on a cluster: a Slurm partition or a site's instance type, the image's key, the account."""
+
+    instance_type: Key
+    image_name: Key
+    account: Key | None = None
+
+
+class ExecutionConfig(Strict):
+    """The later shape's tracking fields."""
+
+    execution_mode: Text | None = None
+    tracking_uri: Text | None = None
+
+
+class Backend(Strict):
+    """One section of `backend_execution`."""
+
+    execution_config: ExecutionConfig
+
+
+class Resources(Strict):
+    """What the task asks of Slurm, in Slurm's own words and notations."""
+
+    nodes: Annotated[StrictInt, Field(ge=1, le=10_000)] | None = None
+    cpus: Annotated[StrictInt, Field(ge=1, le=100_000)] | None = None
+    gpus: Annotated[StrictInt, Field(ge=0, le=100_000)] | None = None
+    memory: Annotated[str, Field(pattern=f"^{_MEMORY.pattern}$")] | None = None
+    time_limit: Annotated[str, Field(pattern=f"^{_TIME.pattern}$", max_length=16)] | None = None
+    qos: Key | None = None
+    constraint: Key | None = None
+
+
+class TaskConfig(Strict):
+    """The config of a task. `clusters` sections other than `runner_location`'s are carried and not read."""
+
+    runner_location: Key
+    clusters: dict[str, JsonObject]
+    dataset_name: Key | None = None
+    model_params: Annotated[JsonObject, AfterValidator(_check_params)] = Field(default_factory=dict)
+    script_path: Annotated[str, AfterValidator(_check_script_path)] | None = None
+    script_name: Annotated[str, AfterValidator(_check_script_path)] | None = None
+    experiment_name: Text | None = None
+    project_path: Text | None = None
+    model_tracking: StrictBool | None = None
+    tracking_uri: Text | None = None
+    execution_mode: Literal["mlflow", "no-mlflow"] | None = None
+    backend_execution: dict[Key, Backend] | None = None
+    arguments: Literal["named", "positional", "none"] = "named"
+    params_as_args: StrictBool = False
+    resources: Resources | None = None
+    env: Annotated[dict[str, str], AfterValidator(_check_env)] = Field(default_factory=dict)
+    warn_before_end_s: Annotated[StrictInt, Field(ge=60, le=65_535)] | None = None
+    rerun_on: list[RerunEnd] = Field(default_factory=list)
+    rerun_limit: Annotated[StrictInt, Field(ge=0, le=100)] = 1
+    sweep: JsonObject | None = None
+    notify: JsonObject | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "TaskConfig":
+        if self.script_path is None and self.script_name is None:
+            raise ValueError("script_path: the name of the entrypoint script is missing")
+        if (
+            self.script_path
+            and self.script_name
+            and self._basename(self.script_path) != self._basename(self.script_name)
+        ):
+            raise ValueError("script_name: it names another file than script_path; send one of the two")
+        if self.sweep is not None or self.notify is not None:
+            name = "sweep" if self.sweep is not None else "notify"
+            raise ValueError(f"{name}: not available in this version yet; leave the field out")
+        for section in self.clusters.values():
+            _check_json(section)
+        return self
+
+    @staticmethod
+    def _basename(path: str) -> str:
+        return path.rsplit("/", 1)[-1]
+
+    @property
+    def script(self) -> str:
+        """The entrypoint's file name, as the user calls it."""
+        return self._basename(self.script_path or self.script_name or "")
+
+    @property
+    def infra(self) -> InfraConfig:
+        """The target's `infra_config`. Raises pydantic.ValidationError or KeyError where parse_config was not used."""
+        return InfraConfig.model_validate(self.clusters[self.runner_location]["infra_config"])
+
+    @property
+    def uses_mlflow(self) -> bool:
+        """True where tracking is on, in either shape."""
+        return self.execution_mode == "mlflow" if self.execution_mode is not None else bool(self.model_tracking)
+
+    @property
+    def effective_tracking_uri(self) -> str | None:
+        """The tracking URI in either shape."""
+        section = (self.backend_execution or {}).get(self.execution_mode or "")
+        return (section.execution_config.tracking_uri if section else None) or self.tracking_uri
+
+    def to_json(self) -> JsonObject:
+        """Write the config back as it came: only what was sent."""
+        written: JsonObject = self.model_dump(mode="json", exclude_unset=True)
+        return written

@@ -1,0 +1,127 @@
+"""What users get from the gateway: a task, its history, its outputs. Names are MLflow's and Slurm's where they have one."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from mltm.contract.agent_api import OutputFile
+from mltm.contract.reports import Note
+from mltm.contract.shape import JsonObject, Message, Moment
+from mltm.contract.states import State
+
+__all__ = [
+    "AttemptAnswer", "CancelAnswer", "Event", "Health", "LoginAnswer", "Outputs", "TaskAnswer", "TaskList", "TokenAnswer",
+    "Whoami",
+]  # fmt: skip
+
+
+class AttemptAnswer(Message):
+    """One try at running the task."""
+
+    attempt: int
+    state: State
+    job_id: str | None = None
+    node: str | None = None
+    slurm_state: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
+    elapsed_s: float | None = None
+    words: str = ""
+
+
+class Event(Message):
+    """A line of the task's history, oldest first."""
+
+    at: Moment
+    state: State
+    attempt: int | None = None
+    words: str = ""
+    source: Literal["gateway", "agent"] = "agent"
+
+
+class TaskAnswer(Message):
+    """A task. The predecessor's keys stand beside ours, so that old clients go on reading it."""
+
+    task_id: str
+    state: State
+    final: bool
+    reason: str = Field(default="", description="why it ended so, or what it waits for, in words")
+    note: Note = Note()
+    owner: str
+    cluster: str
+    submitted_at: Moment
+    updated_at: Moment
+    attempts: list[AttemptAnswer] = Field(default_factory=list)
+    history: list[Event] = Field(default_factory=list, description="filled for one task, empty in lists")
+    config: JsonObject = Field(default_factory=dict, description="filled for one task, empty in lists")
+    cancel_requested: bool = False
+    agent_silent_s: float | None = Field(default=None, description="seconds since the agent's last word; None: never")
+    # The predecessor's row.
+    id: str
+    job_id: int | str | None = None
+    instance_type: str | None = None
+    image_name: str | None = None
+    account: str | None = None
+    runner_location: str
+    script_path: str | None = None
+    dataset_name: str | None = None
+    experiment_name: str | None = None
+    project_path: str | None = None
+
+
+class TaskList(Message):
+    """A page of tasks, newest first. `next` is the `before` of the next page."""
+
+    tasks: list[TaskAnswer]
+    next: str | None = None
+
+
+class CancelAnswer(Message):
+    """The cancel is recorded; the task's state follows when the agent has carried it out."""
+
+    task_id: str
+    state: State
+    cancel_requested: bool
+
+
+class Outputs(Message):
+    """The files below the task's outputs folder, and where that is on the cluster."""
+
+    task_id: str
+    files: list[OutputFile]
+
+
+class LoginAnswer(Message):
+    """OAuth2's answer to the password form."""
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"
+    expires_in: int
+
+
+class TokenAnswer(Message):
+    """An API token; `token` is shown this once."""
+
+    token_id: str
+    name: str
+    token: str | None = None
+    created_at: Moment
+    last_used_at: Moment | None = None
+
+
+class Whoami(Message):
+    """Who the credential belongs to, and where he may run tasks."""
+
+    username: str
+    role: Literal["user", "admin"]
+    clusters: list[str]
+
+
+class Health(Message):
+    """`/healthz`: 200 while tasks can be accepted, else 503 with what is wrong."""
+
+    status: Literal["ok", "degraded", "failing"]
+    version: str
+    checks: dict[str, str] = Field(default_factory=dict, description="name → 'ok' or a sentence")
