@@ -1,0 +1,119 @@
+"""Every refusal of the gateway: HTTP status, stable key, words and the next step. HTTP renders them (RFC 9457)."""
+
+from collections.abc import Iterable
+
+from mltm.contract.problems import FieldProblem
+
+__all__ = [
+    "AgentSilentError", "ConflictError", "ForbiddenError", "GatewayError", "InvalidError", "NotFoundError",
+    "TooLargeError", "TooManyError", "UnauthorizedError", "UnavailableError",
+]  # fmt: skip
+
+
+class GatewayError(Exception):
+    """The root. `detail` says what is wrong and where; `next_step` what the reader can do."""
+
+    status = 500
+    key = "internal_error"
+    title = "Something went wrong in the gateway"
+    next_step = "Try again; if it stays, tell the gateway's administrator."
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status: int | None = None,
+        key: str | None = None,
+        title: str | None = None,
+        next_step: str | None = None,
+        fields: Iterable[FieldProblem] = (),
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.status = self.status if status is None else status
+        self.key = self.key if key is None else key
+        self.title = self.title if title is None else title
+        self.next_step = self.next_step if next_step is None else next_step
+        self.fields = tuple(fields)
+        self.retry_after_s = retry_after_s
+
+
+class UnauthorizedError(GatewayError):
+    """401: who is calling is not known."""
+
+    status = 401
+    key = "unauthorized"
+    title = "Not logged in"
+    next_step = "Log in (POST /auth/login, or `mltm login`) and send the token as `Authorization: Bearer <token>`."
+
+
+class ForbiddenError(GatewayError):
+    """403: known, but not allowed."""
+
+    status = 403
+    key = "forbidden"
+    title = "Not allowed"
+    next_step = "Ask an administrator of this gateway."
+
+
+class NotFoundError(GatewayError):
+    """404. Somebody else's task looks the same as one that does not exist."""
+
+    status = 404
+    key = "task_not_found"
+    title = "Not found"
+    next_step = "List your tasks (GET /v1/tasks, or `mltm list`) and check the id."
+
+
+class ConflictError(GatewayError):
+    """409: it contradicts what is recorded."""
+
+    status = 409
+    key = "conflict"
+    title = "It contradicts what is recorded"
+    next_step = "Look at the task's present state."
+
+
+class TooLargeError(GatewayError):
+    """413: above a limit."""
+
+    status = 413
+    key = "too_large"
+    title = "Too large"
+    next_step = "Send less; large data belongs into the cluster's datasets folder."
+
+
+class InvalidError(GatewayError):
+    """422: understood, and not acceptable as it is."""
+
+    status = 422
+    key = "invalid"
+    title = "The request cannot be taken as it is"
+    next_step = "Correct the named fields and send it again."
+
+
+class TooManyError(GatewayError):
+    """429, with `retry_after_s`."""
+
+    status = 429
+    key = "too_many_requests"
+    title = "Too many attempts"
+    next_step = "Wait, then try again."
+
+
+class UnavailableError(GatewayError):
+    """503: the gateway cannot do it now."""
+
+    status = 503
+    key = "unavailable"
+    title = "The gateway cannot do this now"
+
+
+class AgentSilentError(GatewayError):
+    """504: only the agent on the cluster could answer, and it did not."""
+
+    status = 504
+    key = "agent_silent"
+    title = "The agent on the cluster did not answer"
+    next_step = "Try again; if it stays, see on the cluster whether `mltm-agent` runs (`mltm-agent check`)."

@@ -1,0 +1,95 @@
+"""The gateway's settings: one TOML file and the command line's options, read once by the CLI and passed down."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, model_validator
+
+from gateway.errors import InvalidError
+from mltm.contract.problems import FieldProblem
+from mltm.contract.shape import Strict
+from mltm.contract.task_config import Key
+
+__all__ = ["GatewaySettings", "read_settings"]
+
+MIB = 1024 * 1024
+
+
+class GatewaySettings(Strict):
+    """All of it. Every field has a default that works on one machine; `data_dir` must be on a local disk."""
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: Annotated[int, Field(ge=0, le=65_535)] = Field(default=8008, description="0: any free port")
+    data_dir: Path = Field(default=Path("mltm-gateway"), description="uploads under way, task files, cache, database")
+    database: str | None = Field(default=None, description="path of the SQLite file; <data_dir>/gateway.sqlite")
+    tls_cert: Path | None = Field(default=None, description="certificate chain (PEM)")
+    tls_key: Path | None = Field(default=None, description="its private key (PEM)")
+    public_url: str | None = Field(default=None, description="how users and agents reach it; written to gateway.url")
+    name: Key = Field(default="mltm", description="a spool is bound to the gateway of this name")
+    clusters: list[Key] = Field(default_factory=list, description="known names, beside those of enrolled agents")
+    max_script_bytes: Annotated[int, Field(ge=1)] = 10 * MIB
+    max_file_bytes: Annotated[int, Field(ge=1)] = 100 * MIB
+    max_files: Annotated[int, Field(ge=1, le=1000)] = 16
+    legacy_wait_s: Annotated[float, Field(ge=0, le=60)] = 5.0
+    token_days: Annotated[int, Field(ge=1, le=3650)] = Field(default=30, description="life of a login's token")
+    publish_interval_s: Annotated[float, Field(gt=0)] = Field(
+        default=5.0, description="how often what failed is retried"
+    )
+    agent_silent_after_s: Annotated[float, Field(gt=0)] = 120.0
+    min_free_bytes: Annotated[int, Field(ge=0)] = Field(default=100 * MIB, description="below: no new task is accepted")
+    max_cache_bytes: Annotated[int, Field(ge=0)] = Field(default=2048 * MIB, description="cached logs and outputs")
+
+    @model_validator(mode="after")
+    def _has_both_tls_files(self) -> "GatewaySettings":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together; give both or none")
+        return self
+
+    @property
+    def database_path(self) -> Path:
+        """Where the SQLite file lies."""
+        return Path(self.database) if self.database else self.data_dir / "gateway.sqlite"
+
+    @property
+    def staging(self) -> Path:
+        """Uploads under way, each in its own folder."""
+        return self.data_dir / "staging"
+
+    @property
+    def url(self) -> str:
+        """The public address, or what follows from host and port."""
+        scheme = "https" if self.tls_cert else "http"
+        return self.public_url or f"{scheme}://{self.host}:{self.port}"
+
+
+def read_settings(path: Path | None, options: dict[str, object]) -> GatewaySettings:
+    """Read the TOML file (None: no file); options that are not None win. Raises InvalidError in words."""
+    values = _read_toml(path) if path else {}
+    values.update({name: value for name, value in options.items() if value is not None})
+    try:
+        settings = GatewaySettings.model_validate(values)
+    except ValidationError as error:
+        fields = [_explain(dict(detail)) for detail in error.errors(include_url=False, include_context=False)]
+        raise InvalidError("settings: " + "; ".join(map(str, fields)), key="bad_settings", fields=fields) from error
+    if settings.database and "://" in settings.database:
+        raise InvalidError(
+            f"database: {settings.database.split('://')[0]}:// is not available in this version; only SQLite is",
+            key="bad_settings",
+            next_step="Give the path of a file on a local disk, or leave the setting out.",
+        )
+    return settings
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidError(f"cannot read the settings file {path}: {error}", key="bad_settings") from error
+
+
+def _explain(detail: dict[str, object]) -> FieldProblem:
+    loc = detail["loc"]
+    field = ".".join(str(step) for step in loc) if isinstance(loc, tuple) else ""
+    words = str(detail["msg"]).removeprefix("Value error, ")
+    return FieldProblem(field=field or "file", given=ascii(detail.get("input"))[:60] if field else "", allowed=words)
