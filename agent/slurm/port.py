@@ -1,0 +1,52 @@
+"""The door between the agent's decisions and Slurm. All calls block, and none for long but by its own time limit."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from agent.slurm.request import SubmitRequest
+from agent.slurm.values import (
+    Accounting,
+    CancelOutcome,
+    JobList,
+    NoAccounting,
+    PollFailed,
+    SlurmFacts,
+    Submission,
+)
+from mltm.contract.ids import JobId
+
+__all__ = ["SlurmPort"]
+
+
+class SlurmPort(Protocol):
+    """Slurm as the agent sees it."""
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """How often each command was called since the start."""
+        ...
+
+    def submit_many(self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0) -> dict[str, Submission]:
+        """Submit, and answer by job name; `deferred` for what the bucket or `wait_s` does not allow now."""
+        ...
+
+    def list_jobs(self) -> JobList | PollFailed:
+        """Ask squeue once for every job of this user."""
+        ...
+
+    def account(self, job_names: Sequence[str], *, since: datetime) -> Accounting | NoAccounting | PollFailed:
+        """Ask sacct for the jobs of these names submitted or alive since then (aware)."""
+        ...
+
+    def cancel(self, jobs: Sequence[tuple[JobId, str]], *, signal: str | None = None) -> CancelOutcome:
+        """Cancel (or signal) jobs by id and name; a job of that id under another name is left alone."""
+        ...
+
+    def describe(self) -> SlurmFacts | PollFailed:
+        """Ask scontrol for the version and the settings that the waits depend on."""
+        ...
+
+    def close(self) -> None:
+        """End what still runs; a submission cut off here counts as ambiguous after a restart."""
+        ...

@@ -1,0 +1,33 @@
+"""What is asked of sbatch: values only. The argv is built in agent/slurm/commands.py."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["SubmitRequest"]
+
+
+@dataclass(frozen=True)
+class SubmitRequest:
+    """One sbatch call. None: the site's default. `job_name` is the key under which the job is found again.
+
+    Nothing here may hold user text but what the policy has checked; `script` is the constant wrapper.
+    """
+
+    job_name: str
+    chdir: Path
+    output: Path
+    script: Path
+    args: tuple[str, ...] = ()
+    comment: str | None = None  #: None: the job name; a second witness only
+    partition: str | None = None
+    account: str | None = None
+    nodes: int | None = None
+    cpus: int | None = None  #: per task (--cpus-per-task)
+    gpus: int | None = None  #: per node (--gres=gpu:n)
+    memory: str | None = None  #: per node, as Slurm spells it: 4G
+    time_limit: str | None = None  #: as Slurm spells it: minutes, or 1-02:03:04
+    qos: str | None = None
+    constraint: str | None = None
+    warn_before_end_s: int | None = None  #: USR1 to the wrapper so long before the time limit
+    dependency: str | None = None
+    begin: str | None = None
