@@ -100,7 +100,7 @@ class NoAccounting:
 
 @dataclass(frozen=True)
 class CancelOutcome:
-    """sent: Slurm was asked (what became of it, a later poll says). deferred: not asked yet. failed: try again later."""
+    """sent: Slurm was asked; a later poll says what became of it. deferred: not asked yet. failed: try again."""
 
     outcome: Literal["sent", "deferred", "failed"]
     words: str = ""
