@@ -72,6 +72,8 @@ class Waits(Strict):
     except `beat_still_s` and `look_again_s`, which are evidence: keep them at a site."""
 
     rescan_s: Seconds = 30
+    glance_s: Seconds = 2
+    poll_soon_s: Seconds = 5
     faulty_look_s: Seconds = 20
     drop_quiet_s: Seconds = 30
     drop_look_s: Seconds = 10

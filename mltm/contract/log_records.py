@@ -73,6 +73,7 @@ class Submit(Message):
     author: Author
     at: Moment
     after: str = ""
+    after_state: State | None = None  #: how attempt k-1 ended, where it ran and this is its rerun
     batch: str | None = None
 
 

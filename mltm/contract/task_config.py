@@ -99,7 +99,7 @@ def _check_env(env: dict[str, str]) -> dict[str, str]:
 
 Key = Annotated[str, AfterValidator(check_key)]
 Text = Annotated[str, AfterValidator(check_text)]
-RerunEnd = Literal[State.NODE_FAIL, State.PREEMPTED, State.TIMEOUT, State.LOST, State.OUT_OF_MEMORY, State.FAILED]
+RerunEnd = Literal[State.NODE_FAIL, State.PREEMPTED, State.TIMEOUT, State.LOST, State.OUT_OF_MEMORY]
 
 
 class InfraConfig(Strict):

@@ -1,0 +1,160 @@
+"""The write-once log on disk: reads it, and links records into it. Decides nothing."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from agent import files
+from agent.clock import Clock
+from agent.errors import SpoolError
+from agent.tasklog import AttemptLog, TaskLog
+from mltm.contract.ids import TaskId
+from mltm.contract.log_records import (
+    Claim,
+    Closed,
+    Command,
+    Dup,
+    Exit,
+    Fence,
+    Intent,
+    JobClaim,
+    Note,
+    Refused,
+    Submit,
+    Submitted,
+    render_record,
+)
+from mltm.contract.manifest import Manifest
+from mltm.contract.names import Attempt, Spool
+
+__all__ = ["link_claim", "link_intent", "link_note", "read_task_log", "write_submitted"]
+
+_Record = TypeVar("_Record", bound=BaseModel)
+_MOST_ATTEMPTS = 100_000
+
+
+@cache
+def _intents() -> TypeAdapter[Submit | Closed]:
+    return TypeAdapter(Intent)
+
+
+@cache
+def _claims() -> TypeAdapter[JobClaim | Fence]:
+    return TypeAdapter(Claim)
+
+
+def read_task_log(spool: Spool, task_id: TaskId, names: Sequence[str] | None = None) -> TaskLog:
+    """Read a task's log. `names`: a listing of its control folder, where the caller has one already.
+
+    Raises OSError, and SpoolError where a deciding record cannot be understood (advice that cannot is passed over).
+    """
+    folder = spool.task(task_id)
+    listed = files.list_names(folder.control) if names is None else names
+    attempts: list[AttemptLog] = []
+    closed: Closed | None = None
+    for number in range(1, _MOST_ATTEMPTS):
+        intent = _read_intent(folder.attempt(number))
+        if intent is None:
+            break
+        if isinstance(intent, Closed):
+            closed = intent
+            break
+        attempts.append(_read_attempt(folder.attempt(number), intent, listed))
+    return TaskLog(
+        task_id=task_id,
+        attempts=tuple(attempts),
+        closed=closed,
+        cancel=_read_advice(folder.cancel, Command),
+        held=_is_held(listed),
+        manifest=_read_advice(folder.manifest, Manifest),
+        amended=folder.amended.name in listed,
+    )
+
+
+def link_intent(attempt: Attempt, record: Submit | Closed) -> Submit | Closed:
+    """Put an intent in place, or find the one that is there. Won: the one returned has the caller's nonce."""
+    decided = files.link_once(attempt.intent, render_record(record), record.nonce)
+    return _parse_intent(attempt.intent, decided)
+
+
+def link_claim(attempt: Attempt, record: Fence) -> JobClaim | Fence:
+    """Fence an attempt, or find who owns it."""
+    decided = files.link_once(attempt.claim, render_record(record), record.nonce)
+    return _parse_claim(attempt.claim, decided)
+
+
+def link_note(attempt: Attempt, claim: JobClaim, clock: Clock) -> None:
+    """Note the claim where user code cannot reach. Whoever was first noted the same claim."""
+    files.link_once(attempt.note, render_record(Note(claim=claim, at=clock.now())), clock.nonce())
+
+
+def write_submitted(attempt: Attempt, record: Submitted, clock: Clock) -> None:
+    """Write what Slurm answered: advice, the last one stays."""
+    files.replace(attempt.submitted, render_record(record), clock.nonce())
+
+
+def _read_intent(attempt: Attempt) -> Submit | Closed | None:
+    raw = files.read_bytes(attempt.intent)
+    return None if raw is None else _parse_intent(attempt.intent, raw)
+
+
+def _read_attempt(attempt: Attempt, intent: Submit, listed: Sequence[str]) -> AttemptLog:
+    raw_claim = files.read_bytes(attempt.claim)
+    note = _read_advice(attempt.note, Note)
+    control = attempt.control
+    return AttemptLog(
+        number=attempt.number,
+        intent=intent,
+        claim=None if raw_claim is None else _parse_claim(attempt.claim, raw_claim),
+        noted=note.claim if note else None,
+        exit=_read_advice(attempt.exit, Exit),
+        submitted=_read_advice(attempt.submitted, Submitted),
+        refused=_read_all(control, listed, attempt.refused("").name, Refused),
+        dups=_read_all(control, listed, attempt.dup("").name, Dup),
+    )
+
+
+def _parse_intent(path: Path, raw: bytes) -> Submit | Closed:
+    try:
+        return _intents().validate_json(raw)
+    except ValidationError as error:
+        raise _unreadable(path) from error
+
+
+def _parse_claim(path: Path, raw: bytes) -> JobClaim | Fence:
+    try:
+        return _claims().validate_json(raw)
+    except ValidationError as error:
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> SpoolError:
+    return SpoolError(
+        f"The record {path} cannot be understood.",
+        next_step="Records are never edited: restore it from a backup, or move its task's folder out of the spool.",
+    )
+
+
+def _read_advice(path: Path, shape: type[_Record]) -> _Record | None:
+    raw = files.read_bytes(path)
+    if raw is None:
+        return None
+    try:
+        return shape.model_validate_json(raw)
+    except ValidationError:
+        return None
+
+
+def _read_all(control: Path, listed: Sequence[str], prefix: str, shape: type[_Record]) -> tuple[_Record, ...]:
+    found = (_read_advice(control / name, shape) for name in listed if name.startswith(prefix))
+    return tuple(record for record in found if record is not None)
+
+
+def _is_held(listed: Sequence[str]) -> bool:
+    """hold.<id> and release.<id> carry ids that sort by time; the latest one says."""
+    orders = sorted((name.partition(".")[2], name) for name in listed if name.startswith(("hold.", "release.")))
+    return bool(orders) and orders[-1][1].startswith("hold.")
+

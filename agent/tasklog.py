@@ -1,0 +1,76 @@
+"""A task's write-once log as values: what was read, and what follows directly from it. Pure."""
+
+from dataclasses import dataclass
+
+from mltm.contract.ids import TaskId
+from mltm.contract.log_records import Closed, Command, Dup, Exit, Fence, JobClaim, Refused, Submit, Submitted
+from mltm.contract.manifest import Manifest
+
+__all__ = ["AttemptLog", "TaskLog"]
+
+
+@dataclass(frozen=True)
+class AttemptLog:
+    """One attempt whose intent is `submit`."""
+
+    number: int
+    intent: Submit
+    claim: JobClaim | Fence | None = None
+    noted: JobClaim | None = None
+    exit: Exit | None = None
+    submitted: Submitted | None = None
+    refused: tuple[Refused, ...] = ()
+    dups: tuple[Dup, ...] = ()
+
+    @property
+    def owner(self) -> JobClaim | None:
+        """The job that owns this attempt. A note counts even if the claim is gone (rule 4), and so does an exit
+        record: nobody writes one who did not own the claim.
+        """
+        if self.noted is not None:
+            return self.noted
+        if isinstance(self.claim, JobClaim):
+            return self.claim
+        if self.exit is not None and self.claim is None:
+            return _claim_of(self.exit)
+        return None
+
+    @property
+    def fence(self) -> Fence | None:
+        """The agent's fence, where no job owns the attempt."""
+        return self.claim if isinstance(self.claim, Fence) and self.noted is None else None
+
+    @property
+    def own_exit(self) -> Exit | None:
+        """The exit record, where the claim's owner wrote it."""
+        owner = self.owner
+        return self.exit if self.exit is not None and owner is not None and self.exit.nonce == owner.nonce else None
+
+
+@dataclass(frozen=True)
+class TaskLog:
+    """Everything that was read of one task. `closed` is the intent that ended it."""
+
+    task_id: TaskId
+    attempts: tuple[AttemptLog, ...] = ()
+    closed: Closed | None = None
+    cancel: Command | None = None
+    held: bool = False
+    manifest: Manifest | None = None
+    amended: bool = False
+
+    @property
+    def last(self) -> AttemptLog | None:
+        """The newest attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+
+def _claim_of(record: Exit) -> JobClaim:
+    return JobClaim(
+        nonce=record.nonce,
+        job_id=record.job_id,
+        node=record.node,
+        boot_id=record.boot_id,
+        pid=0,
+        at=record.started_at,
+    )

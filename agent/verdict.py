@@ -1,0 +1,117 @@
+"""How a task ended (protocol: "The verdict"). Pure. Success comes from an exit record and from nothing else."""
+
+from agent.slurm.states import classify_state
+from mltm.contract.log_records import Exit, JobClaim, Verdict
+from mltm.contract.states import State
+
+__all__ = ["judge_exit", "judge_without_exit", "needs_slurms_word", "read_slurm_end"]
+
+_TELLING = frozenset(
+    {State.TIMEOUT, State.OUT_OF_MEMORY, State.CANCELLED, State.PREEMPTED, State.NODE_FAIL, State.DEADLINE}
+)
+_SIGNALS = {"HUP": 1, "INT": 2, "QUIT": 3, "USR1": 10, "USR2": 12, "TERM": 15, "XCPU": 24}
+
+
+def read_slurm_end(text: str | None) -> State | None:
+    """The end that a Slurm state names by itself; None for COMPLETED, FAILED, and whatever is no end."""
+    end = classify_state(text).ended if text else None
+    return end if end in _TELLING else None
+
+
+def needs_slurms_word(record: Exit) -> bool:
+    """True where the exit record alone does not say why it ended: it was stopped, or died by a signal."""
+    return bool(record.stop_signals) or not 0 <= record.code <= 127
+
+
+def judge_exit(record: Exit, *, slurm: str | None, cancelled: bool, limit_s: float | None) -> Verdict:
+    """Judge an exit record. `slurm`: the job's terminal state as Slurm said it, None where it says nothing (or where
+    a duplicate makes its word worthless). `cancelled`: our cancel is on record.
+    """
+    state, reason = _judge(record, read_slurm_end(slurm), cancelled=cancelled, limit_s=limit_s)
+    return Verdict(
+        state=state,
+        reason=reason,
+        exit_code=record.code,
+        signal=_signal(record),
+        slurm_state=slurm,
+        job_id=record.job_id,
+        node=record.node,
+        started_at=record.started_at,
+        ended_at=record.ended_at,
+        elapsed_s=record.elapsed_s,
+        evidence="exit",
+    )
+
+
+def _judge(
+    record: Exit, slurm: State | None, *, cancelled: bool, limit_s: float | None
+) -> tuple[State, str]:
+    stopped = bool(record.stop_signals)
+    if (record.oom_kills and record.code != 0) or slurm is State.OUT_OF_MEMORY:
+        return State.OUT_OF_MEMORY, "The task needed more memory than it asked for. Ask for more: resources.memory."
+    if record.code == 0 and not stopped:
+        return State.SUCCEEDED, ""
+    if 1 <= record.code <= 127 and not stopped:
+        return State.FAILED, _explain_code(record)
+    if slurm is not None:
+        return slurm, explain_end(slurm)
+    if record.stopped_for_beat:
+        return State.NODE_FAIL, "The job could not reach the shared folder for minutes and stopped itself."
+    if cancelled:
+        return State.CANCELLED, explain_end(State.CANCELLED)
+    if limit_s is not None and record.elapsed_s >= limit_s:
+        return State.TIMEOUT, explain_end(State.TIMEOUT)
+    signal = _signal(record)
+    return State.FAILED, f"The script was ended by signal {signal}." if signal else "The script was stopped by a signal."
+
+
+def judge_without_exit(owner: JobClaim, *, slurm: str | None) -> Verdict:
+    """Judge an attempt that started and is over without an exit record: Slurm's word, else honestly lost."""
+    end = read_slurm_end(slurm)
+    state = end or State.LOST
+    reason = explain_end(end) if end else (
+        "It started, it is over, and it left no exit record: the node or the job died in an instant. "
+        "What it did up to then stands in its log and outputs."
+    )  # fmt: skip
+    return Verdict(
+        state=state,
+        reason=reason,
+        slurm_state=slurm,
+        job_id=owner.job_id,
+        node=owner.node,
+        started_at=owner.at,
+        evidence="slurm" if end else "claim",
+    )
+
+
+def explain_end(state: State) -> str:
+    """Say in words why a task ended so, where its state alone says it."""
+    match state:
+        case State.TIMEOUT:
+            return "It reached its time limit. Ask for more: resources.time_limit."
+        case State.OUT_OF_MEMORY:
+            return "The task needed more memory than it asked for. Ask for more: resources.memory."
+        case State.CANCELLED:
+            return "It was cancelled."
+        case State.PREEMPTED:
+            return "Slurm took its node for a job of higher priority."
+        case State.NODE_FAIL:
+            return "Its node failed."
+        case State.DEADLINE:
+            return "Slurm's deadline for it passed."
+        case _:
+            return ""
+
+
+def _explain_code(record: Exit) -> str:
+    if record.image_started is False:
+        return f"The image did not start (exit code {record.code}); the log says why."
+    return f"The script ended with exit code {record.code}; its log says why."
+
+
+def _signal(record: Exit) -> int | None:
+    if record.code > 128:
+        return record.code - 128
+    if record.stop_signals:
+        return _SIGNALS.get(record.stop_signals[0].name.removeprefix("SIG"))
+    return None
