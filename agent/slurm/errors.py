@@ -1,4 +1,4 @@
-"""What Slurm's refusals mean, as data: a text, its class. Evidence: reliability notes 6.3, slurm_errno.c of 22.05-26.05.
+"""What Slurm's refusals mean, as data: a text, its class. Evidence: slurm_errno.c of 22.05 to 26.05.
 
 Texts are looked for without regard to case (some sites' plugins print lower case). What is not listed is ambiguous.
 """

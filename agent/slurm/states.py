@@ -1,5 +1,6 @@
-"""Slurm's job states as data (job_state_codes.html; enum job_states and its flags). A state that is not here is shown
-as it is and ends nothing: the agent has to outlive new versions of Slurm.
+"""Slurm's job states as data (job_state_codes.html; enum job_states and its flags).
+
+A state that is not here is shown as it is and ends nothing: the agent has to outlive new versions of Slurm.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ Kind = Literal["pending", "running", "paused", "finishing", "ended", "unknown"]
 
 @dataclass(frozen=True)
 class SlurmStanding:
-    """What a state of Slurm's says. `ended`: the end it names; COMPLETED, FAILED and REVOKED name none by themselves."""
+    """What a state of Slurm's says. `ended`: the end it names; COMPLETED, FAILED and REVOKED name none."""
 
     kind: Kind
     ended: State | None = None

@@ -1,0 +1,128 @@
+"""The only owner of `sh`: run one program with an argv, a given environment and a time limit; judge nothing.
+
+`sh` forks, so from Python 3.12 on it warns in a process with threads. Its own time-out kills the direct child only
+(measured: both grandchildren lived on), therefore the whole process group is killed here.
+"""
+
+import contextlib
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import sh
+
+__all__ = ["CommandResult", "run_command"]
+
+_TERM_GRACE_S = 5.0
+_PIPES_GRACE_S = 5.0
+_LOOK_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What came of one call.
+
+    `exit_code` None: it did not end by itself, or did not start; then `not_started` says why, in words. Negative: the
+    signal that ended it.
+    """
+
+    argv: tuple[str, ...]
+    exit_code: int | None
+    stdout: str = ""
+    stderr: str = ""
+    timed_out: bool = False
+    duration_s: float = 0.0
+    not_started: str = ""
+
+
+def run_command(
+    argv: Sequence[str],
+    *,
+    timeout_s: float,
+    env: Mapping[str, str],
+    stop: threading.Event | None = None,
+    grace_s: float = _TERM_GRACE_S,
+) -> CommandResult:
+    """Run argv[0], found in env's PATH, with exactly `env`. Raises for nothing that the program or its absence does.
+
+    After `timeout_s` seconds, or once `stop` is set, its process group gets TERM, and `grace_s` later KILL.
+    """
+    program, arguments = argv[0], argv[1:]
+    out, err = io.BytesIO(), io.BytesIO()
+    began = time.monotonic()
+    try:
+        command = sh.Command(program, search_paths=env.get("PATH", os.defpath).split(os.pathsep))
+        process = command(*arguments, _env=dict(env), _out=out, _err=err, **_HOW)
+    except sh.CommandNotFound:
+        return CommandResult(tuple(argv), None, not_started=_words_for_missing(program, env))
+    except (OSError, sh.ForkException) as error:
+        return CommandResult(tuple(argv), None, not_started=f"{program} could not be started: {error}")
+    timed_out = not _wait(process, timeout_s, stop)
+    if timed_out:
+        _kill_group(process, grace_s)
+    return CommandResult(
+        argv=tuple(argv),
+        exit_code=None if timed_out else process.exit_code,
+        stdout=out.getvalue().decode(errors="replace"),
+        stderr=err.getvalue().decode(errors="replace"),
+        timed_out=timed_out,
+        duration_s=time.monotonic() - began,
+    )
+
+
+# Output goes to buffers of ours as bytes: sh keeps only the end of a long output, and would raise on invalid UTF-8.
+_HOW = {
+    "_bg": True,
+    "_bg_exc": False,
+    "_new_session": True,
+    "_tty_out": False,
+    "_in": b"",
+    "_decode_errors": "replace",
+    "_ok_code": range(-64, 256),
+    "_no_out": True,
+    "_no_err": True,
+}
+
+
+def _wait(process: sh.RunningCommand, timeout_s: float, stop: threading.Event | None) -> bool:
+    """Wait for the end of the process and of its pipes; False where the time is over or `stop` was set."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left = deadline - time.monotonic()
+        with contextlib.suppress(sh.TimeoutException):
+            process.wait(timeout=max(0.0, min(left, _LOOK_EVERY_S)))
+            return True
+        if left <= 0 or (stop is not None and stop.is_set()):
+            return False
+
+
+def _kill_group(process: sh.RunningCommand, grace_s: float) -> None:
+    """End the session's process group, grandchildren included; the group's id is the child's pid (_new_session)."""
+    _signal_group(process.pid, signal.SIGTERM)
+    if not _wait(process, grace_s, None) or _is_group_alive(process.pid):
+        _signal_group(process.pid, signal.SIGKILL)
+        _wait(process, _PIPES_GRACE_S, None)
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _is_group_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _words_for_missing(program: str, env: Mapping[str, str]) -> str:
+    return (
+        f"There is no program {program} in PATH ({env.get('PATH', os.defpath)}). "
+        "Set [slurm] path in the agent's config to the folder that holds Slurm's commands."
+    )
