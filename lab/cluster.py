@@ -1,0 +1,196 @@
+"""Brings a lab up, tells how it is, and takes it down without leaving a process behind."""
+
+import contextlib
+import getpass
+import os
+import pwd
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from lab import accounting, daemons, processes
+from lab.config import render_cgroup_conf, render_gres_conf, render_slurm_conf, render_slurmdbd_conf
+from lab.errors import LabError
+from lab.layout import (
+    NODES,
+    Lab,
+    LabOptions,
+    Ports,
+    choose_ports,
+    is_port_free,
+    make_private_folder,
+    read_lab,
+    write_lab,
+)
+from lab.packages import ensure_programs, read_slurm_version
+
+# Who must end before whom: nobody is left without the one it reports to.
+STOP_ORDER = ("slurmctld", *(f"slurmd-{node}" for node in NODES), "slurmdbd", "mariadbd", "munged")
+
+
+def up(options: LabOptions) -> Lab:
+    """Bring up the lab of `options.dir`, or return it as it is when it is already up."""
+    folder = options.dir.resolve()
+    if any(letter.isspace() or letter in ",#=\"'%" for letter in str(folder)):
+        raise LabError(
+            f"slurm.conf cannot hold the path {str(folder)!r}. Give a folder without spaces, commas and signs."
+        )
+    ensure_programs(accounting=options.accounting)
+    known = read_lab(folder)
+    if known is not None and is_up(known):
+        return known
+    lab = Lab(replace(options, dir=folder), _ports_of(known))
+    _clear_leftovers(lab, known)
+    try:
+        _start_all(lab)
+    except BaseException:
+        down(lab)
+        raise
+    return lab
+
+
+def is_up(lab: Lab) -> bool:
+    """Tell whether every daemon runs and slurmctld answers."""
+    return all(alive for alive in daemon_states(lab).values()) and daemons.is_answering(lab)
+
+
+def daemon_states(lab: Lab) -> dict[str, bool]:
+    """Return for each daemon of this lab whether it runs."""
+    known = processes.read_pids(lab.dir)
+    wanted = [name for name in STOP_ORDER if lab.options.accounting or name not in ("slurmdbd", "mariadbd")]
+    return {name: name in known and processes.is_running(known[name]) for name in wanted}
+
+
+def down(lab: Lab) -> None:
+    """End every process of the lab, jobs included, and return when they are gone. The folder stays."""
+    known = processes.read_pids(lab.dir)
+    for name in STOP_ORDER:
+        if name in known:
+            processes.stop([known[name]])
+        if name == f"slurmd-{NODES[-1]}":
+            processes.stop(daemons.find_job_processes(lab), sig=signal.SIGKILL)
+    (lab.dir / "pids.json").unlink(missing_ok=True)
+    if lab.run_dir != lab.dir:
+        shutil.rmtree(lab.run_dir, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_lab(options: LabOptions | None = None, **changes: object) -> Iterator[Lab]:
+    """Keep a lab up for a `with` block; without a folder it gets a temporary one, which goes with it.
+
+    `changes` are fields of LabOptions.
+    """
+    folder = None
+    if options is None and "dir" not in changes:
+        folder = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp"))
+        folder.chmod(0o755)
+        changes["dir"] = folder
+    chosen = replace(options, **changes) if options else LabOptions(**changes)  # type: ignore[arg-type]
+    lab = None
+    try:
+        lab = up(chosen)
+        yield lab
+    finally:
+        if lab is not None:
+            down(lab)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_ready(lab: Lab, *, timeout_s: float = 30) -> None:
+    """Wait until all nodes answer and a job has run through; raise with the end of the log that tells why not."""
+    started = time.monotonic()
+    if not processes.wait_until(lambda: _are_nodes_usable(lab), timeout_s=timeout_s):
+        _raise_unready(lab, f"the nodes are {read_node_states(lab)}")
+    job_id = ""
+
+    def has_submitted() -> bool:
+        nonlocal job_id
+        done = daemons.run_client(lab, ["sbatch", "--parsable", "-J", "lab-ready", "-o", "/dev/null", "--wrap", "true"])
+        job_id = done.stdout.strip()
+        return done.returncode == 0
+
+    left_s = max(5.0, timeout_s - (time.monotonic() - started))
+    if not processes.wait_until(has_submitted, timeout_s=left_s, pause_s=0.2):
+        _raise_unready(lab, "sbatch is refused")
+    if not processes.wait_until(lambda: _has_run(lab, job_id), timeout_s=left_s):
+        _raise_unready(lab, f"job {job_id} (true) does not end")
+
+
+def read_node_states(lab: Lab) -> dict[str, str]:
+    """Return the state of each node as sinfo shows it, without its marks."""
+    done = daemons.run_client(lab, ["sinfo", "-h", "-N", "-o", "%N %T"])
+    pairs = (line.split() for line in done.stdout.splitlines())
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def _has_run(lab: Lab, job_id: str) -> bool:
+    done = daemons.run_client(lab, ["squeue", "-h", "-t", "all", "-j", job_id, "-o", "%T"])
+    return done.returncode == 0 and done.stdout.strip() in ("", "COMPLETED")
+
+
+def _are_nodes_usable(lab: Lab) -> bool:
+    states = read_node_states(lab)
+    for node, state in states.items():  # a lab that comes back from a saved state may remember a node as down
+        if state.rstrip("*") in ("down", "drained"):
+            daemons.run_client(lab, ["scontrol", "update", f"nodename={node}", "state=resume"])
+    return set(states) == set(NODES) and set(states.values()) <= {"idle", "mixed", "allocated", "completing"}
+
+
+def _raise_unready(lab: Lab, why: str) -> None:
+    tails = [f"{name}:\n{daemons.read_log_tail(lab, name)}" for name in ("slurmctld", "slurmd-n1")]
+    raise LabError(f"The lab in {lab.dir} does not become ready: {why}. " + "\n".join(tails))
+
+
+def _ports_of(known: Lab | None) -> Ports:
+    if known is None:
+        return choose_ports()
+    ports = [known.ports.slurmctld, known.ports.slurmdbd, *known.ports.slurmd]
+    return known.ports if all(map(is_port_free, ports)) else choose_ports()
+
+
+def _clear_leftovers(lab: Lab, known: Lab | None) -> None:
+    """End what a killed lab left running; forget a state that was kept with the other kind of accounting."""
+    if known is not None:
+        down(known)
+    if known is not None and known.options.accounting != lab.options.accounting:
+        for name in ("state", "mariadb", "spool"):
+            shutil.rmtree(lab.dir / name, ignore_errors=True)
+
+
+def _start_all(lab: Lab) -> None:
+    _write_files(lab)
+    daemons.start_munged(lab)
+    if lab.options.accounting:
+        accounting.start_database(lab)
+        accounting.start_slurmdbd(lab)
+        accounting.add_account(lab, getpass.getuser())
+    for node in NODES:
+        daemons.start_slurmd(lab, node)
+    daemons.start_slurmctld(lab)
+    if lab.options.accounting:
+        accounting.wait_registered(lab)
+    wait_ready(lab)
+
+
+def _write_files(lab: Lab) -> None:
+    make_private_folder(lab.dir, 0o755)
+    if lab.run_dir != lab.dir:
+        make_private_folder(lab.run_dir)
+    for name in ("state", "logs"):
+        (lab.dir / name).mkdir(exist_ok=True)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    version = read_slurm_version()
+    lab.slurm_conf.write_text(render_slurm_conf(lab, user, version), encoding="utf-8")
+    (lab.dir / "gres.conf").write_text(render_gres_conf(), encoding="utf-8")
+    if text := render_cgroup_conf(version):
+        (lab.dir / "cgroup.conf").write_text(text, encoding="utf-8")
+    if lab.options.accounting:
+        secret = lab.dir / "slurmdbd.conf"  # slurmdbd insists on 600
+        secret.touch(mode=0o600)
+        secret.write_text(render_slurmdbd_conf(lab, user), encoding="utf-8")
+    write_lab(lab)

@@ -1,0 +1,19 @@
+import inspect
+from typing import Any
+from unittest.mock import Mock
+
+import aioresponses.core
+from aiohttp import ClientResponse
+
+pytest_plugins = ["tests.lab.fixtures"]
+
+
+class _StubResponse(ClientResponse):
+    # aioresponses 0.7.9 does not pass the argument that aiohttp 3.14 made mandatory (pnuckowski/aioresponses#288).
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options.setdefault("stream_writer", Mock(output_size=0))
+        super().__init__(*arguments, **options)
+
+
+if "stream_writer" in inspect.signature(ClientResponse.__init__).parameters:
+    aioresponses.core.ClientResponse = _StubResponse  # type: ignore[attr-defined]  # a name it only imports

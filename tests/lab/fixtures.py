@@ -1,0 +1,20 @@
+"""The labs as fixtures: a real Slurm without and with accounting (one a session), and the stand-in (one a test)."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab.cluster import running_lab
+from lab.layout import Lab
+
+
+@pytest.fixture(scope="session")
+def slurm_lab() -> Iterator[Lab]:
+    with running_lab(min_job_age_s=10, kill_wait_s=5) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def slurm_lab_accounting() -> Iterator[Lab]:
+    with running_lab(accounting=True, min_job_age_s=10, kill_wait_s=5) as lab:
+        yield lab
