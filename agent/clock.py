@@ -22,7 +22,7 @@ def _boot_s() -> float:
 
 @dataclass(frozen=True)
 class Clock:
-    """now: for display only. boot_s: seconds since this host's boot, for every wait; it survives a restart of the agent."""
+    """`now`: for display only. `boot_s`: seconds since this host's boot, for every wait; a restarted agent goes on."""
 
     now: Callable[[], datetime] = _utc_now
     boot_s: Callable[[], float] = _boot_s

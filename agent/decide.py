@@ -77,9 +77,7 @@ def _after_the_end(log: TaskLog, seen: Seen) -> Step:
 
 def _judge(log: TaskLog, last: AttemptLog, record: Exit, seen: Seen) -> Verdict:
     slurm = None if last.dups else seen.observation.ended
-    return judge_exit(
-        record, slurm=slurm, cancelled=log.cancel is not None, limit_s=seen.observation.time_limit_s
-    )
+    return judge_exit(record, slurm=slurm, cancelled=log.cancel is not None, limit_s=seen.observation.time_limit_s)
 
 
 def _close_with_exit(log: TaskLog, last: AttemptLog, record: Exit, seen: Seen, waits: Waits) -> Step:
@@ -105,7 +103,7 @@ def _watch_owner(log: TaskLog, last: AttemptLog, owner: JobClaim, seen: Seen, wa
         return Close(last.number + 1, verdict)
     if log.cancel is not None and observed.ended is None and _is_due(observed.scancel_at_s, 30, seen.now_s):
         return CancelJobs(((owner.job_id, render_job_name(log.task_id, last.number)),))
-    return Wait(seen.now_s + min(waits.rescan_s, 30), needs_poll=observed.ended is None)
+    return Wait(seen.now_s + min(waits.rescan_s, 30))
 
 
 def _may_rerun(log: TaskLog, end: State, seen: Seen) -> bool:
@@ -189,7 +187,7 @@ def _watch_unowned(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> 
         ambiguous = submitted is None or submitted.outcome == "ambiguous"
         words = "nobody knows whether sbatch was heard" if ambiguous else "Slurm does not know the job any more"
         return PutFence(number, "ambiguous" if ambiguous else "unknown", words)
-    return Wait(seen.now_s + waits.rescan_s, needs_poll=True)
+    return Wait(seen.now_s + waits.rescan_s)
 
 
 def _watch_listed(last: AttemptLog, waiting: tuple[JobLine, ...], seen: Seen, waits: Waits) -> Step:
@@ -201,7 +199,7 @@ def _watch_listed(last: AttemptLog, waiting: tuple[JobLine, ...], seen: Seen, wa
     since_s = seen.observation.running_since_s
     if since_s is not None and seen.now_s - since_s >= waits.no_claim_s:
         return PutFence(number, "no_claim", f"job {first.job_id} runs, and its first act did not happen", waiting)
-    return Wait(seen.now_s + waits.rescan_s, needs_poll=True)
+    return Wait(seen.now_s + waits.rescan_s)
 
 
 def _fence_ended(last: AttemptLog, seen: Seen) -> Step:

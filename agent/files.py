@@ -101,7 +101,7 @@ def replace(path: Path, data: bytes, nonce: str, mode: int = 0o644) -> None:
 
 
 def read_bytes(path: Path, max_bytes: int = 4 * 1024 * 1024) -> bytes | None:
-    """Read a regular file of ours, following no link; None where there is none. Raises OSError for any other trouble."""
+    """Read a regular file, following no link; None where there is none. Raises OSError for any other trouble."""
 
     def step() -> bytes | None:
         try:
@@ -119,7 +119,7 @@ def read_bytes(path: Path, max_bytes: int = 4 * 1024 * 1024) -> bytes | None:
 def list_names(folder: Path) -> list[str]:
     """The names in a folder, sorted, without dot files; [] where there is no such folder. Raises OSError."""
     try:
-        return sorted(name for name in _retry_stale(lambda: os.listdir(folder)) if not is_ignored(name))
+        return sorted(name for name in _retry_stale(lambda: os.listdir(folder)) if not is_ignored(name))  # noqa: PTH208 - names only, one call
     except FileNotFoundError:
         return []
 
@@ -135,7 +135,7 @@ def make_folder(folder: Path, mode: int = 0o755) -> None:
 
 
 def move(source: Path, target: Path) -> bool:
-    """Rename, and say whether the source is now at the target: False where somebody else's folder is there, or was first.
+    """Rename; True where the source is now at the target, False where somebody else was first.
 
     An error that comes after the effect counts as done: the names are looked at, not the return value.
     """

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from agent.settings import Waits
 from agent.slurm.states import classify_state
-from agent.slurm.values import JobLine
+from agent.slurm.values import AccountingLine, JobLine
 from agent.tasklog import AttemptLog
 from mltm.contract.shape import Message
 
-__all__ = ["Look", "Observation", "is_over", "is_slurm_over", "look", "match_lines"]
+__all__ = ["Look", "Observation", "apply_accounting", "is_over", "is_slurm_over", "look", "match_lines"]
 
 
 class Observation(Message):
@@ -97,9 +97,7 @@ def _retarget(before: Observation, target: str, now_s: float) -> Observation:
     )  # fmt: skip
 
 
-def _count_poll(
-    before: Observation, attempt: AttemptLog, lines: Sequence[JobLine], now_s: float
-) -> Observation:
+def _count_poll(before: Observation, attempt: AttemptLog, lines: Sequence[JobLine], now_s: float) -> Observation:
     polls = before.good_polls + 1
     if not lines:
         return before.model_copy(
@@ -126,3 +124,13 @@ def _count_poll(
             "running_since_s": (before.running_since_s or now_s) if is_unclaimed else None,
         }
     )
+
+
+def apply_accounting(before: Observation, attempt: AttemptLog, lines: Sequence[AccountingLine]) -> Observation:
+    """Add what sacct says of a job that squeue lists no more. Only an end counts, and only of the right job."""
+    owner = attempt.owner
+    ours = [line for line in lines if owner is None or line.job_id == owner.job_id]
+    ended = [line.state for line in ours if classify_state(line.state).kind == "ended"]
+    if before.absent_polls == 0 or not ended or len(ended) < len(ours):
+        return before
+    return before.model_copy(update={"ended": ended[-1]})

@@ -66,9 +66,7 @@ def put_record(step: Record, task_id: TaskId, hands: Hands) -> bool:
             write_submitted(folder.attempt(number), found, clock)
             return True
         case Amend(verdict):
-            files.link_once(
-                folder.amended, render_record(Amended(verdict=verdict, at=clock.now())), clock.nonce()
-            )
+            files.link_once(folder.amended, render_record(Amended(verdict=verdict, at=clock.now())), clock.nonce())
             _log.warning("task_amended", task_id=task_id, state=verdict.state)
             return True
 

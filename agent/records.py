@@ -157,4 +157,3 @@ def _is_held(listed: Sequence[str]) -> bool:
     """hold.<id> and release.<id> carry ids that sort by time; the latest one says."""
     orders = sorted((name.partition(".")[2], name) for name in listed if name.startswith(("hold.", "release.")))
     return bool(orders) and orders[-1][1].startswith("hold.")
-

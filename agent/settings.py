@@ -68,8 +68,11 @@ class SlurmSettings(Strict):
 
 
 class Waits(Strict):
-    """The protocol's waits, in seconds. Shortening them costs wasted jobs, never a task (they are economy only),
-    except `beat_still_s` and `look_again_s`, which are evidence: keep them at a site."""
+    """The protocol's waits, in seconds.
+
+    Shortening them costs wasted jobs, never a task, except `beat_still_s` and `look_again_s`, which are evidence:
+    keep them at a site.
+    """
 
     rescan_s: Seconds = 30
     glance_s: Seconds = 2

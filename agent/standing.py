@@ -51,9 +51,7 @@ def _describe_verdict(log: TaskLog, verdict: Verdict, number: int, evidence: Evi
     )  # fmt: skip
 
 
-def _describe_owned(
-    log: TaskLog, last: AttemptLog, observed: Observation, lines: Sequence[JobLine]
-) -> ReportDraft:
+def _describe_owned(log: TaskLog, last: AttemptLog, observed: Observation, lines: Sequence[JobLine]) -> ReportDraft:
     owner, record = last.owner, last.own_exit
     shown = [line for line in lines if owner is not None and line.job_id == owner.job_id]
     is_finishing = any(classify_state(line.state).kind == "finishing" for line in shown)

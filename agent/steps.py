@@ -75,7 +75,7 @@ class Amend:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do before `due_s` (boot clock), unless something new is seen. needs_poll: a poll would help."""
+    """Nothing to do before `due_s` (boot clock), unless something new is seen. needs_poll: do not wait for the timer."""
 
     due_s: float
     needs_poll: bool = False

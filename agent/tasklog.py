@@ -24,8 +24,9 @@ class AttemptLog:
 
     @property
     def owner(self) -> JobClaim | None:
-        """The job that owns this attempt. A note counts even if the claim is gone (rule 4), and so does an exit
-        record: nobody writes one who did not own the claim.
+        """The job that owns this attempt.
+
+        A note counts even if the claim is gone (rule 4), and so does an exit record: only an owner writes one.
         """
         if self.noted is not None:
             return self.noted

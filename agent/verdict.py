@@ -9,6 +9,14 @@ __all__ = ["judge_exit", "judge_without_exit", "needs_slurms_word", "read_slurm_
 _TELLING = frozenset(
     {State.TIMEOUT, State.OUT_OF_MEMORY, State.CANCELLED, State.PREEMPTED, State.NODE_FAIL, State.DEADLINE}
 )
+_WORDS = {
+    State.TIMEOUT: "It reached its time limit. Ask for more: resources.time_limit.",
+    State.OUT_OF_MEMORY: "The task needed more memory than it asked for. Ask for more: resources.memory.",
+    State.CANCELLED: "It was cancelled.",
+    State.PREEMPTED: "Slurm took its node for a job of higher priority.",
+    State.NODE_FAIL: "Its node failed.",
+    State.DEADLINE: "Slurm's deadline for it passed.",
+}
 _SIGNALS = {"HUP": 1, "INT": 2, "QUIT": 3, "USR1": 10, "USR2": 12, "TERM": 15, "XCPU": 24}
 
 
@@ -24,8 +32,10 @@ def needs_slurms_word(record: Exit) -> bool:
 
 
 def judge_exit(record: Exit, *, slurm: str | None, cancelled: bool, limit_s: float | None) -> Verdict:
-    """Judge an exit record. `slurm`: the job's terminal state as Slurm said it, None where it says nothing (or where
-    a duplicate makes its word worthless). `cancelled`: our cancel is on record.
+    """Judge an exit record.
+
+    `slurm`: the job's terminal state as Slurm said it, None where it says nothing (or where a duplicate makes its
+    word worthless). `cancelled`: our cancel is on record.
     """
     state, reason = _judge(record, read_slurm_end(slurm), cancelled=cancelled, limit_s=limit_s)
     return Verdict(
@@ -43,33 +53,38 @@ def judge_exit(record: Exit, *, slurm: str | None, cancelled: bool, limit_s: flo
     )
 
 
-def _judge(
-    record: Exit, slurm: State | None, *, cancelled: bool, limit_s: float | None
-) -> tuple[State, str]:
+def _judge(record: Exit, slurm: State | None, *, cancelled: bool, limit_s: float | None) -> tuple[State, str]:
     stopped = bool(record.stop_signals)
     if (record.oom_kills and record.code != 0) or slurm is State.OUT_OF_MEMORY:
-        return State.OUT_OF_MEMORY, "The task needed more memory than it asked for. Ask for more: resources.memory."
+        return State.OUT_OF_MEMORY, _WORDS[State.OUT_OF_MEMORY]
     if record.code == 0 and not stopped:
         return State.SUCCEEDED, ""
     if 1 <= record.code <= 127 and not stopped:
         return State.FAILED, _explain_code(record)
-    if slurm is not None:
-        return slurm, explain_end(slurm)
-    if record.stopped_for_beat:
-        return State.NODE_FAIL, "The job could not reach the shared folder for minutes and stopped itself."
-    if cancelled:
-        return State.CANCELLED, explain_end(State.CANCELLED)
-    if limit_s is not None and record.elapsed_s >= limit_s:
-        return State.TIMEOUT, explain_end(State.TIMEOUT)
+    end = slurm or _infer_end(record, cancelled=cancelled, limit_s=limit_s)
+    if end is State.NODE_FAIL and slurm is None:
+        return end, "The job could not reach the shared folder for minutes and stopped itself."
     signal = _signal(record)
-    return State.FAILED, f"The script was ended by signal {signal}." if signal else "The script was stopped by a signal."
+    killed = f"The script was ended by signal {signal}." if signal else "The script was stopped by a signal."
+    return end, _WORDS.get(end, killed)
+
+
+def _infer_end(record: Exit, *, cancelled: bool, limit_s: float | None) -> State:
+    """Name the end of a stopped job of which Slurm says COMPLETED, FAILED or nothing."""
+    if record.stopped_for_beat:
+        return State.NODE_FAIL
+    if cancelled:
+        return State.CANCELLED
+    if limit_s is not None and record.elapsed_s >= limit_s:
+        return State.TIMEOUT
+    return State.FAILED
 
 
 def judge_without_exit(owner: JobClaim, *, slurm: str | None) -> Verdict:
     """Judge an attempt that started and is over without an exit record: Slurm's word, else honestly lost."""
     end = read_slurm_end(slurm)
     state = end or State.LOST
-    reason = explain_end(end) if end else (
+    reason = _WORDS[end] if end else (
         "It started, it is over, and it left no exit record: the node or the job died in an instant. "
         "What it did up to then stands in its log and outputs."
     )  # fmt: skip
@@ -82,25 +97,6 @@ def judge_without_exit(owner: JobClaim, *, slurm: str | None) -> Verdict:
         started_at=owner.at,
         evidence="slurm" if end else "claim",
     )
-
-
-def explain_end(state: State) -> str:
-    """Say in words why a task ended so, where its state alone says it."""
-    match state:
-        case State.TIMEOUT:
-            return "It reached its time limit. Ask for more: resources.time_limit."
-        case State.OUT_OF_MEMORY:
-            return "The task needed more memory than it asked for. Ask for more: resources.memory."
-        case State.CANCELLED:
-            return "It was cancelled."
-        case State.PREEMPTED:
-            return "Slurm took its node for a job of higher priority."
-        case State.NODE_FAIL:
-            return "Its node failed."
-        case State.DEADLINE:
-            return "Slurm's deadline for it passed."
-        case _:
-            return ""
 
 
 def _explain_code(record: Exit) -> str:

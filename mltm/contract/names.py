@@ -36,26 +36,32 @@ class Attempt:
 
     @property
     def intent(self) -> Path:
+        """Who may ask for this attempt: submit, or closed."""
         return self._named("intent")
 
     @property
     def claim(self) -> Path:
+        """Who owns it: a job, or an agent's fence."""
         return self._named("claim")
 
     @property
     def note(self) -> Path:
+        """Where an agent says that it has read `claim` = job."""
         return self.notes / f"{self.task_id}.{self.number:02d}"
 
     @property
     def submitted(self) -> Path:
+        """What Slurm answered (advice)."""
         return self._named("submitted")
 
     @property
     def beat(self) -> Path:
+        """Touched by the running copy (advice)."""
         return self._named("beat")
 
     @property
     def exit(self) -> Path:
+        """Written by the owner, last."""
         return self._named("exit")
 
     @property
@@ -74,9 +80,11 @@ class Attempt:
         return self._named("checks")
 
     def refused(self, nonce: str) -> Path:
+        """Why the copy of that nonce did not start."""
         return self._named("refused").with_name(f"refused.{self.number:02d}.{nonce}")
 
     def dup(self, nonce: str) -> Path:
+        """The copy of that nonce stepped aside."""
         return self._named("dup").with_name(f"dup.{self.number:02d}.{nonce}")
 
 
@@ -90,42 +98,52 @@ class TaskFolder:
 
     @property
     def control(self) -> Path:
+        """The log; no user code sees it."""
         return self.path / "control"
 
     @property
     def manifest(self) -> Path:
+        """What the task consists of."""
         return self.control / MANIFEST
 
     @property
     def cancel(self) -> Path:
+        """The recorded cancel."""
         return self.control / "cancel"
 
     @property
     def hold(self) -> Path:
+        """The recorded hold."""
         return self.control / "hold"
 
     @property
     def amended(self) -> Path:
+        """The correction of an end, once."""
         return self.control / "amended"
 
     @property
     def input(self) -> Path:
+        """The entrypoint and the files beside it; read-only for the task."""
         return self.path / "input"
 
     @property
     def work(self) -> Path:
+        """The working folder."""
         return self.path / "work"
 
     @property
     def outputs(self) -> Path:
+        """What the task hands back."""
         return self.path / "outputs"
 
     @property
     def checkpoint(self) -> Path:
+        """What it keeps for a next attempt."""
         return self.path / "checkpoint"
 
     @property
     def logs(self) -> Path:
+        """One folder of log pieces an attempt."""
         return self.path / "logs"
 
     @property
@@ -134,6 +152,7 @@ class TaskFolder:
         return (self.control, self.input, self.work, self.outputs, self.checkpoint, self.logs)
 
     def attempt(self, number: int) -> Attempt:
+        """The records of one attempt."""
         return Attempt(self.control, self.notes, self.task_id, number)
 
     def attempt_logs(self, number: int) -> Path:
@@ -149,6 +168,7 @@ class Spool:
 
     @property
     def incoming_tmp(self) -> Path:
+        """Where the gateway builds bundles."""
         return self.root / "in" / "tmp"
 
     @property
@@ -158,34 +178,42 @@ class Spool:
 
     @property
     def drop(self) -> Path:
+        """Where users put files."""
         return self.root / "drop"
 
     @property
     def taking(self) -> Path:
+        """Drops that an agent is taking."""
         return self.root / "taking"
 
     @property
     def tasks(self) -> Path:
+        """A folder a task."""
         return self.root / "tasks"
 
     @property
     def agent(self) -> Path:
+        """What only agents write."""
         return self.root / "agent"
 
     @property
     def notes(self) -> Path:
+        """The notes of claims that were read."""
         return self.agent / "notes"
 
     @property
     def observations(self) -> Path:
+        """What agents saw over time (advice)."""
         return self.agent / "observations"
 
     @property
     def epochs(self) -> Path:
+        """A file an epoch, taken by link(2)."""
         return self.agent / "epochs"
 
     @property
     def spool_id(self) -> Path:
+        """128 random bits, made with the spool."""
         return self.agent / "spool_id"
 
     @property
@@ -200,22 +228,27 @@ class Spool:
 
     @property
     def active(self) -> Path:
+        """A marker for each task that has not ended."""
         return self.root / "active"
 
     @property
     def bell(self) -> Path:
+        """Files that wake the agent."""
         return self.root / "bell"
 
     @property
     def outbox(self) -> Path:
+        """Reports that the gateway has not confirmed."""
         return self.root / "outbox"
 
     @property
     def done(self) -> Path:
+        """Tombstones."""
         return self.root / "done"
 
     @property
     def bad(self) -> Path:
+        """What was set aside, with its reason."""
         return self.root / "bad"
 
     @property
@@ -232,10 +265,13 @@ class Spool:
         )  # fmt: skip
 
     def task(self, task_id: TaskId) -> TaskFolder:
+        """The folder of a task."""
         return TaskFolder(self.tasks / task_id, self.notes, task_id)
 
     def tombstone(self, task_id: TaskId) -> Path:
+        """The last report of a task that ended."""
         return self.done / task_id
 
     def bundle(self, task_id: TaskId) -> Path:
+        """A task as the gateway publishes it."""
         return self.incoming / task_id

@@ -51,7 +51,7 @@ def _check_script_path(value: str) -> str:
     return value
 
 
-def _check_json(value: JsonValue, depth: int = 0) -> JsonValue:
+def _check_json(value: JsonValue, depth: int = 0) -> JsonValue:  # noqa: C901 - one case a JSON type
     if depth > 16:
         raise ValueError("at most 16 levels of nesting are allowed")
     match value:

@@ -1,4 +1,4 @@
-"""What users get from the gateway: a task, its history, its outputs. Names are MLflow's and Slurm's where they have one."""
+"""What users get from the gateway: a task, its history, its outputs."""
 
 from typing import Literal
 
@@ -10,9 +10,17 @@ from mltm.contract.shape import JsonObject, Message, Moment
 from mltm.contract.states import State
 
 __all__ = [
-    "AttemptAnswer", "CancelAnswer", "Event", "Health", "LoginAnswer", "Outputs", "TaskAnswer", "TaskList", "TokenAnswer",
+    "AttemptAnswer",
+    "CancelAnswer",
+    "Event",
+    "Health",
+    "LoginAnswer",
+    "Outputs",
+    "TaskAnswer",
+    "TaskList",
+    "TokenAnswer",
     "Whoami",
-]  # fmt: skip
+]
 
 
 class AttemptAnswer(Message):
@@ -97,7 +105,7 @@ class LoginAnswer(Message):
     """OAuth2's answer to the password form."""
 
     access_token: str
-    token_type: Literal["bearer"] = "bearer"
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - OAuth2's word, no password
     expires_in: int
 
 

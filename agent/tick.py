@@ -1,0 +1,134 @@
+"""One round of the agent: take what came in, look at what is active, do what is decided, say what changed.
+
+It decides nothing itself. Its cost grows with the active tasks only, and an idle one makes no Slurm call.
+"""
+
+import os
+import socket
+from dataclasses import dataclass
+
+import structlog
+
+from agent import files
+from agent.advance import Advance
+from agent.clock import Clock, read_boot_id
+from agent.drops import Drops
+from agent.errors import SpoolError
+from agent.intake import Intake
+from agent.memory import Memory, Polls
+from agent.outbox import Outbox
+from agent.perform import Hands
+from agent.settings import AgentSettings
+from agent.slurm.port import SlurmPort
+from agent.slurm_round import SlurmRound
+from agent.spool_setup import SpoolIdentity
+from mltm.contract.ids import TaskId, parse_task_id
+from mltm.contract.log_records import Author
+from mltm.contract.names import Spool
+
+__all__ = ["Tick", "TickResult"]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class TickResult:
+    """wake_after_s: when to come again at the latest. problems: sentences that a person can act on."""
+
+    wake_after_s: float
+    active: int
+    problems: tuple[str, ...] = ()
+
+
+class Tick:
+    """The agent's round. One per process; run() blocks and is called from one thread."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        spool: Spool,
+        slurm: SlurmPort,
+        outbox: Outbox,
+        clock: Clock,
+        identity: SpoolIdentity,
+    ) -> None:
+        author = Author(epoch=identity.epoch, host=socket.gethostname(), pid=os.getpid())
+        self._settings, self._spool, self._clock, self._slurm = settings, spool, clock, slurm
+        self._hands = Hands(settings, spool, clock, author)
+        self._boot_id = read_boot_id()
+        self._memory: dict[TaskId, Memory] = {}
+        self._polls = Polls()
+        self._problems: list[str] = []
+        self._intake = Intake(spool, settings, clock)
+        self._drops = Drops(spool, settings, clock)
+        self._advance = Advance(self._hands, outbox, self._boot_id)
+        self._round = SlurmRound(slurm, self._hands)
+
+    def run(self) -> TickResult:
+        """Do one round. Raises OSError and SpoolError where the spool as a whole cannot be used."""
+        self._problems = []
+        now_s = self._clock.boot_s()
+        rung = self._answer_bells()
+        self._take_in()
+        active = [TaskId(name) for name in files.list_names(self._spool.active)]
+        for gone in set(self._memory) - set(active):
+            del self._memory[gone]
+        fresh = self._round.poll(self._memory, self._polls, now_s)
+        self._advance.min_job_age_s = self._round.min_job_age_s
+        room = 0 if self._round.has_deferred else self._settings.slurm.sbatch_bucket.burst
+        self._advance.begin_round(room)
+        for task_id in active:
+            self._look_at(task_id, is_fresh=fresh, is_rung=task_id in rung)
+        for task_id in rung - set(active):
+            self._amend(task_id)
+        self._round.cancel(self._advance.cancels)
+        for task_id in self._round.submit(self._advance.submissions, self._memory):
+            self._look_at(task_id, is_fresh=False, is_rung=True)
+        if self._polls.problem:
+            self._problems.append(self._polls.problem)
+        return TickResult(self._wake_after_s(), len(active), tuple(dict.fromkeys(self._problems)))
+
+    def _answer_bells(self) -> set[TaskId]:
+        rung: set[TaskId] = set()
+        for name in files.list_names(self._spool.bell):
+            files.remove(self._spool.bell / name)
+            try:
+                rung.add(parse_task_id(name.partition(".")[0]))
+            except ValueError:
+                _log.warning("bell_ignored", name=name[:80])
+        return rung
+
+    def _take_in(self) -> None:
+        try:
+            self._problems.extend(self._intake.scan())
+            if self._settings.drops:
+                self._problems.extend(self._drops.scan())
+        except (OSError, SpoolError) as error:
+            _log.warning("intake_failed", error=str(error))
+            self._problems.append(f"Nothing new can be taken in: {error}")
+
+    def _look_at(self, task_id: TaskId, *, is_fresh: bool, is_rung: bool) -> None:
+        memory = self._memory.setdefault(task_id, Memory())
+        try:
+            self._advance.look_at(task_id, memory, self._polls, is_fresh=is_fresh, is_rung=is_rung)
+        except (OSError, SpoolError) as error:
+            memory.names, memory.due_s = (), self._clock.boot_s() + self._settings.waits.poll_soon_s
+            _log.warning("task_waits", task_id=task_id, error=str(error))
+            self._problems.append(f"Task {task_id} has to wait: {error}")
+
+    def _amend(self, task_id: TaskId) -> None:
+        try:
+            self._advance.look_again(task_id)
+        except (OSError, SpoolError) as error:
+            _log.warning("task_not_amended", task_id=task_id, error=str(error))
+
+    def _wake_after_s(self) -> float:
+        now_s, waits = self._clock.boot_s(), self._settings.waits
+        due = [memory.due_s - now_s for memory in self._memory.values()]
+        if any(memory.is_unclaimed for memory in self._memory.values()) or self._drops.is_watching:
+            due.append(waits.glance_s)
+        if (poll_s := self._round.due_s(self._memory, self._polls)) is not None:
+            due.append(poll_s - now_s)
+        if self._round.has_deferred:
+            due.append(0.2)
+        return min([waits.rescan_s, *(max(0.05, seconds) for seconds in due)])
