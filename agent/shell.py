@@ -20,6 +20,7 @@ __all__ = ["CommandResult", "run_command"]
 _TERM_GRACE_S = 5.0
 _PIPES_GRACE_S = 5.0
 _LOOK_EVERY_S = 0.5
+_ANY_CODE = tuple(range(-64, 256))  # a failing program is a result, not an exception
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ def run_command(
     out, err = io.BytesIO(), io.BytesIO()
     began = time.monotonic()
     try:
-        command = sh.Command(program, search_paths=env.get("PATH", os.defpath).split(os.pathsep))
-        process = command(*arguments, _env=dict(env), _out=out, _err=err, **_HOW)
+        process = _start(program, arguments, env, out, err)
     except sh.CommandNotFound:
         return CommandResult(tuple(argv), None, not_started=_words_for_missing(program, env))
     except (OSError, sh.ForkException) as error:
@@ -74,18 +74,28 @@ def run_command(
     )
 
 
-# Output goes to buffers of ours as bytes: sh keeps only the end of a long output, and would raise on invalid UTF-8.
-_HOW = {
-    "_bg": True,
-    "_bg_exc": False,
-    "_new_session": True,
-    "_tty_out": False,
-    "_in": b"",
-    "_decode_errors": "replace",
-    "_ok_code": range(-64, 256),
-    "_no_out": True,
-    "_no_err": True,
-}
+def _start(
+    program: str, arguments: Sequence[str], env: Mapping[str, str], out: io.BytesIO, err: io.BytesIO
+) -> sh.RunningCommand:
+    """Start it in a session of its own, with no terminal and an empty stdin."""
+    command = sh.Command(program, search_paths=env.get("PATH", os.defpath).split(os.pathsep))
+    # Output goes to buffers of ours, as bytes: sh keeps only the end of a long output and raises on invalid UTF-8.
+    return command(
+        *arguments,
+        _env=dict(env),
+        _in=b"",
+        _out=out,
+        _err=err,
+        _no_out=True,
+        _no_err=True,
+        _tty_out=False,
+        _decode_errors="replace",
+        _ok_code=_ANY_CODE,
+        _new_session=True,
+        _bg_exc=False,
+        _bg=True,
+        _return_cmd=True,
+    )
 
 
 def _wait(process: sh.RunningCommand, timeout_s: float, stop: threading.Event | None) -> bool:

@@ -12,8 +12,16 @@ from agent.slurm.request import SubmitRequest
 from mltm.contract.ids import JobId
 
 __all__ = [
-    "ACCOUNTING_COLUMNS", "COLUMN_END", "LIST_COLUMNS", "LIST_END", "build_cancel_argv", "build_account_argv",
-    "build_describe_argv", "build_environment", "build_list_argv", "build_submit_argv",
+    "ACCOUNTING_COLUMNS",
+    "COLUMN_END",
+    "LIST_COLUMNS",
+    "LIST_END",
+    "build_account_argv",
+    "build_cancel_argv",
+    "build_describe_argv",
+    "build_environment",
+    "build_list_argv",
+    "build_submit_argv",
 ]  # fmt: skip
 
 # squeue's letter for each column. Name and reason are free text: jobs of this user that are not ours may be called

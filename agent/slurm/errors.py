@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Literal
 
 __all__ = [
-    "NOISE", "TEXTS", "ExtraTexts", "Refusal", "classify_refusal", "is_rate_limit", "is_without_accounting",
+    "NOISE", "TEXTS", "ExtraTexts", "Refusal", "classify_refusal", "is_gone", "is_rate_limit", "is_without_accounting",
     "read_words",
 ]  # fmt: skip
 
@@ -113,6 +113,8 @@ TEXTS: MappingProxyType[Refusal, tuple[str, ...]] = MappingProxyType(
     {"ambiguous": _AMBIGUOUS, "transient": _TRANSIENT, "limit": _LIMIT, "permanent": _PERMANENT}
 )
 
+_GONE = ("Invalid job id specified", "already completing or completed", "Job/step already completing")
+
 # Which limit "Job violates accounting/QOS policy" means: a number of jobs is a matter of waiting, a size is not.
 _COUNT_LIMIT = re.compile(r"(max|grp)submitjobs?", re.IGNORECASE)
 _SIZE_LIMIT = re.compile(r"maxwall|perjob|pernode|qosmin", re.IGNORECASE)
@@ -173,6 +175,12 @@ def _has_any(text: str, patterns: Sequence[str]) -> bool:
 def is_rate_limit(stderr: str) -> bool:
     """True where Slurm says that this user calls too often (23.02 and newer)."""
     return _RATE_LIMIT.search(stderr) is not None
+
+
+def is_gone(stderr: str) -> bool:
+    """True where scancel says of every job that it is over or unknown: nothing is left to cancel."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    return bool(lines) and all(_has_any(line, _GONE) for line in lines)
 
 
 def is_without_accounting(stderr: str) -> bool:

@@ -1,0 +1,181 @@
+"""Slurm itself, behind agent/slurm/port.py: builds the argv, minds the lanes, runs the program, reads the answer."""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError, Future, wait
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+import structlog
+
+from agent.clock import Clock
+from agent.settings import SlurmSettings
+from agent.shell import CommandResult, run_command
+from agent.slurm import commands, parse
+from agent.slurm.errors import ExtraTexts, is_gone, is_rate_limit, read_words
+from agent.slurm.lanes import Lane, TokenBucket
+from agent.slurm.request import SubmitRequest
+from agent.slurm.values import (
+    Accounting,
+    AccountingLine,
+    CancelOutcome,
+    JobList,
+    NoAccounting,
+    PollFailed,
+    SlurmFacts,
+    Submission,
+)
+from mltm.contract.ids import JobId
+
+__all__ = ["Slurm"]
+
+SBATCH_THREADS: Final = 4
+MAX_PER_CALL: Final = 100  #: job names or ids in one argv
+GUARDED_CANCELS: Final = 3  #: up to here one scancel each, guarded by its name; more are checked against one squeue
+_TOO_OFTEN = "Slurm was asked often enough for now (the agent's query_bucket is empty); it will be asked again."
+_log = structlog.get_logger("agent.slurm")
+
+
+class Slurm:
+    """The real one. `outer` is the agent's own environment, of which only a few names reach Slurm."""
+
+    def __init__(self, settings: SlurmSettings, outer: Mapping[str, str], clock: Clock) -> None:
+        self._settings = settings
+        self._extra = ExtraTexts(settings.extra_transient, settings.extra_limit, settings.extra_permanent)
+        self._environments = {
+            is_submission: commands.build_environment(
+                outer, path=settings.path, conf=settings.conf, is_submission=is_submission
+            )
+            for is_submission in (True, False)
+        }
+        self._submissions = Lane("sbatch", TokenBucket(settings.sbatch_bucket, clock.boot_s), SBATCH_THREADS)
+        self._queries = Lane("query", TokenBucket(settings.query_bucket, clock.boot_s), 1)
+        self._stop = threading.Event()
+        self._under_way: dict[str, Future[Submission]] = {}
+        self._calls: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """How often each command was called since the start."""
+        with self._lock:
+            return MappingProxyType(dict(self._calls))
+
+    def submit(self, request: SubmitRequest) -> Submission:
+        """Submit one job; `deferred` where the bucket is empty. Blocks until sbatch ends, 300 s at most by default."""
+        return self.submit_many([request], wait_s=self._settings.sbatch_timeout_s + 30)[request.job_name]
+
+    def submit_many(self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0) -> dict[str, Submission]:
+        """Submit, several at a time; answer by job name.
+
+        `deferred`: the bucket is empty, or sbatch still runs after `wait_s`. Then pass the request again: a call that
+        is under way is waited for and not started twice.
+        """
+        for request in requests:
+            self._start(request)
+        chosen = {request.job_name: self._under_way.get(request.job_name) for request in requests}
+        wait([future for future in chosen.values() if future], timeout=wait_s)
+        return {name: self._collect(name, future) for name, future in chosen.items()}
+
+    def _start(self, request: SubmitRequest) -> None:
+        if request.job_name in self._under_way:
+            return
+        future = self._submissions.start(lambda: self._submit_now(request))
+        if future is not None:
+            self._under_way[request.job_name] = future
+
+    def _collect(self, job_name: str, future: "Future[Submission] | None") -> Submission:
+        if future is None:
+            return Submission("deferred", words="Waiting for its turn: the agent's sbatch_bucket is empty.")
+        if not future.done():
+            return Submission("deferred", words="sbatch has not answered yet.")
+        self._under_way.pop(job_name, None)
+        try:
+            return future.result()
+        except CancelledError:
+            return Submission("deferred", words="The agent is stopping.")
+
+    def _submit_now(self, request: SubmitRequest) -> Submission:
+        result = self._run(commands.build_submit_argv(request), is_submission=True)
+        answer = parse.parse_submission(result, self._extra)
+        _log.info("sbatch_answered", job_name=request.job_name, job_id=answer.job_id, outcome=answer.outcome)
+        return answer
+
+    def list_jobs(self) -> JobList | PollFailed:
+        """Ask squeue once for every job of this user."""
+        result = self._ask(commands.build_list_argv())
+        return parse.parse_list(result) if result else PollFailed(_TOO_OFTEN)
+
+    def account(self, job_names: Sequence[str], *, since: datetime) -> Accounting | NoAccounting | PollFailed:
+        """Ask sacct for the jobs of these names, alive since then (aware); a hundred names a call."""
+        found: list[AccountingLine] = []
+        for first in range(0, len(job_names), MAX_PER_CALL):
+            names = job_names[first : first + MAX_PER_CALL]
+            result = self._ask(commands.build_account_argv(names, user=str(os.getuid()), since=since))
+            answer = parse.parse_accounting(result) if result else PollFailed(_TOO_OFTEN)
+            if not isinstance(answer, Accounting):
+                return answer
+            found += answer.jobs
+        return Accounting(tuple(found))
+
+    def cancel(self, jobs: Sequence[tuple[JobId, str]], *, signal: str | None = None) -> CancelOutcome:
+        """Cancel (or signal) jobs by id and name; a job of that id under another name is left alone."""
+        if len(jobs) <= GUARDED_CANCELS:
+            calls = [commands.build_cancel_argv([job_id], job_name=name, signal=signal) for job_id, name in jobs]
+            return self._cancel_all(calls)
+        listed = self.list_jobs()
+        if isinstance(listed, PollFailed):
+            return CancelOutcome("failed", listed.words)
+        there = {(job.job_id, job.name) for job in listed.jobs}
+        ids = [job_id for job_id, name in jobs if (job_id, name) in there]
+        parts = [ids[first : first + MAX_PER_CALL] for first in range(0, len(ids), MAX_PER_CALL)]
+        return self._cancel_all([commands.build_cancel_argv(part, signal=signal) for part in parts])
+
+    def _cancel_all(self, calls: Sequence[Sequence[str]]) -> CancelOutcome:
+        words: list[str] = []
+        for argv in calls:
+            result = self._ask(argv)
+            if result is None:
+                return CancelOutcome("deferred", _TOO_OFTEN)
+            if result.exit_code != 0 and not is_gone(result.stderr):
+                return CancelOutcome("failed", result.not_started or read_words(result.stderr) or "scancel failed")
+            words.append(read_words(result.stderr))
+        return CancelOutcome("sent", "; ".join(part for part in words if part))
+
+    def describe(self) -> SlurmFacts | PollFailed:
+        """Ask scontrol for the version and the settings that the waits depend on."""
+        result = self._ask(commands.build_describe_argv())
+        return parse.parse_facts(result) if result else PollFailed(_TOO_OFTEN)
+
+    def close(self) -> None:
+        """End what still runs, in seconds; a submission that is cut off here is ambiguous."""
+        self._stop.set()
+        self._submissions.close()
+        self._queries.close()
+
+    def _ask(self, argv: Sequence[str]) -> CommandResult | None:
+        """Run a query in its lane; None where the bucket is empty."""
+        future = self._queries.start(lambda: self._run(argv, is_submission=False))
+        return future.result() if future else None
+
+    def _run(self, argv: Sequence[str], *, is_submission: bool) -> CommandResult:
+        with self._lock:
+            self._calls[argv[0]] += 1
+        limit_s = self._settings.sbatch_timeout_s if is_submission else self._settings.query_timeout_s
+        result = run_command(argv, timeout_s=limit_s, env=self._environments[is_submission], stop=self._stop)
+        if is_rate_limit(result.stderr):
+            _log.warning("slurm_rate_limit_met", command=argv[0])
+            self._submissions.bucket.slow_down()
+            self._queries.bucket.slow_down()
+        if result.exit_code != 0:
+            _log.warning(
+                "slurm_command_failed",
+                command=argv[0],
+                exit_code=result.exit_code,
+                timed_out=result.timed_out,
+                words=result.not_started or read_words(result.stderr),
+            )
+        return result
