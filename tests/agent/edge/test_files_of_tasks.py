@@ -126,7 +126,8 @@ def plant(folder: TaskFolder, secret: Path, kind: str) -> str:
         case "folder":
             (folder.outputs / "x").mkdir()
             return "x"
-    return kind
+        case _:
+            return kind
 
 
 @pytest.mark.parametrize(
