@@ -75,7 +75,7 @@ class Amend:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do before `due_s` (boot clock), unless something new is seen. needs_poll: do not wait for the timer."""
+    """Nothing to do before `due_s` (boot clock), unless something new is seen. needs_poll: poll early."""
 
     due_s: float
     needs_poll: bool = False

@@ -1,0 +1,96 @@
+"""What a set of reports says: any order, any repetition, any two agents, the same row."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mltm.contract.reports import Note, Report, view_task
+from mltm.contract.states import ACTIVE, FINAL, Evidence, State, is_allowed, is_final
+
+START = datetime(2026, 11, 23, tzinfo=UTC)
+TASK = "0" * 32
+
+
+def report(seq: int = 1, state: State = State.PENDING, **fields: object) -> Report:
+    known = {
+        "spool_id": "a" * 32, "epoch": 1, "seq": seq, "task_id": TASK, "attempt": 1, "state": state,
+        "evidence": Evidence.SLURM, "at": START + timedelta(seconds=seq),
+    }  # fmt: skip
+    return Report.model_validate({**known, **fields})
+
+
+@st.composite
+def honest_reports(draw: st.DrawFn) -> list[Report]:
+    """Reports as agents make them: unique identities, one closed verdict a task, final only when closed."""
+    end, closing = draw(st.sampled_from(FINAL)), draw(st.integers(1, 3))
+    made = []
+    for seq in range(1, draw(st.integers(1, 8))):
+        is_end = draw(st.integers(0, 3)) == 0
+        state = end if is_end else draw(st.sampled_from(ACTIVE))
+        evidence = Evidence.NONE if state is State.ACCEPTED else draw(st.sampled_from([*Evidence][:4]))
+        made.append(
+            report(
+                seq,
+                state,
+                closed=is_end,
+                attempt=closing if is_end else draw(st.integers(1, closing)),
+                evidence=Evidence.CLOSED if is_end else evidence,
+                epoch=draw(st.integers(1, 2)),
+                job_id=draw(st.sampled_from([None, "1", "2"])),
+                note=draw(st.sampled_from([None, Note(), Note(kind="held")])),
+            )
+        )
+    return made
+
+
+@settings(deadline=None)
+@given(honest_reports(), st.randoms(use_true_random=False))
+def test_order_and_repetition_change_nothing(reports: list[Report], chance: object) -> None:
+    again = [*reports, *reports]
+    chance.shuffle(again)  # type: ignore[attr-defined] # random.Random
+
+    unique = {(r.epoch, r.seq): r for r in again}.values()
+    assert view_task(unique) == view_task(again) == view_task(reports)
+
+
+@settings(deadline=None)
+@given(honest_reports())
+def test_a_state_only_ever_moves_along_the_table(reports: list[Report]) -> None:
+    states = [view_task(reports[:n]).state for n in range(len(reports) + 1)]
+
+    assert all(is_allowed(before, after) for before, after in itertools.pairwise(states))
+
+
+@settings(deadline=None)
+@given(honest_reports())
+def test_no_task_ends_without_a_closed_record(reports: list[Report]) -> None:
+    assert is_final(view_task(reports).state) == any(r.closed for r in reports)
+
+
+def test_stronger_evidence_goes_before_a_later_report() -> None:
+    running = report(1, State.RUNNING, evidence=Evidence.CLAIM, job_id="7")
+    stale = report(2, State.PENDING)
+
+    assert view_task([running, stale]).state is State.RUNNING
+
+
+def test_a_new_attempt_goes_before_an_old_one() -> None:
+    assert view_task([report(1, State.RUNNING), report(2, State.SUBMITTING, attempt=2)]).state is State.SUBMITTING
+
+
+def test_a_late_exit_corrects_lost() -> None:
+    lost = report(1, State.LOST, closed=True, evidence=Evidence.CLOSED)
+    amended = report(2, State.SUCCEEDED, closed=True, evidence=Evidence.AMENDED)
+
+    assert view_task([amended, lost]).state is State.SUCCEEDED
+
+
+def test_the_latest_note_stands_and_is_gone_at_the_end() -> None:
+    held, free = report(1, note=Note(kind="held")), report(2, note=Note())
+    end = report(3, State.FAILED, closed=True, note=Note(kind="held"))
+
+    assert view_task([free, held]).note == Note()
+    assert view_task([held]).note.kind == "held"
+    assert view_task([held, end]).note == Note()
