@@ -35,7 +35,7 @@ def honest_reports(draw: st.DrawFn) -> list[Report]:
                 seq,
                 state,
                 closed=is_end,
-                attempt=closing if is_end else draw(st.integers(1, closing)),
+                attempt=closing if is_end else 1 if state is State.ACCEPTED else draw(st.integers(1, closing)),
                 evidence=Evidence.CLOSED if is_end else evidence,
                 epoch=draw(st.integers(1, 2)),
                 job_id=draw(st.sampled_from([None, "1", "2"])),
