@@ -1,0 +1,50 @@
+# Everything that a person or CI does with this project. `make demo` and `make test` set up a fresh machine by themselves.
+.DELETE_ON_ERROR:
+.PHONY: demo demo-up demo-down check format test test-fast bench lock clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+demo demo-up: $(READY)
+	@$(BIN)/python -m lab.demo $(@:demo-up=up)
+demo-down:
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m lab.demo down; else echo "Nothing was set up here."; fi
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Real parts (Slurm with accounting on and off) are installed where they are missing; nothing is skipped.
+test: $(READY)
+	$(BIN)/python -m lab install
+	$(BIN)/pytest
+
+test-fast: $(READY)
+	$(BIN)/pytest -m "not slurm and not long and not apptainer"
+
+bench: $(READY)
+	$(BIN)/python -m lab install
+	$(BIN)/python -m bench
+
+# The lock names packages and hashes, and no address.
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --all-extras \
+	  --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
