@@ -28,7 +28,7 @@ def read_slurm_end(text: str | None) -> State | None:
 
 def needs_slurms_word(record: Exit) -> bool:
     """True where the exit record alone does not say why it ended: it was stopped, or died by a signal."""
-    return bool(record.stop_signals) or not 0 <= record.code <= 127
+    return bool(record.stop_signals) or _died_of(record.code) is not None
 
 
 def judge_exit(record: Exit, *, slurm: str | None, cancelled: bool, limit_s: float | None) -> Verdict:
@@ -59,7 +59,7 @@ def _judge(record: Exit, slurm: State | None, *, cancelled: bool, limit_s: float
         return State.OUT_OF_MEMORY, _WORDS[State.OUT_OF_MEMORY]
     if record.code == 0 and not stopped:
         return State.SUCCEEDED, ""
-    if 1 <= record.code <= 127 and not stopped:
+    if _died_of(record.code) is None and not stopped:
         return State.FAILED, _explain_code(record)
     end = slurm or _infer_end(record, cancelled=cancelled, limit_s=limit_s)
     if end is State.NODE_FAIL and slurm is None:
@@ -105,9 +105,14 @@ def _explain_code(record: Exit) -> str:
     return f"The script ended with exit code {record.code}; its log says why."
 
 
+def _died_of(code: int) -> int | None:
+    """The signal that an exit code of bash names: 128 + 1 to 64. Apptainer's 255 is a code (docs/decisions/0001)."""
+    return code - 128 if 129 <= code <= 192 else None
+
+
 def _signal(record: Exit) -> int | None:
-    if record.code > 128:
-        return record.code - 128
+    if (died_of := _died_of(record.code)) is not None:
+        return died_of
     if record.stop_signals:
         return _SIGNALS.get(record.stop_signals[0].name.removeprefix("SIG"))
     return None

@@ -1,0 +1,111 @@
+import pytest
+
+from agent.observe import Look, Observation, apply_accounting, is_over, is_slurm_over, look
+from agent.settings import Waits
+from agent.slurm.values import AccountingLine, JobLine
+from agent.tasklog import AttemptLog
+from mltm.contract.ids import JobId
+from tests.agent.core import build
+
+WAITS = Waits()
+UNOWNED = AttemptLog(1, build.submit(1))
+OWNED = AttemptLog(1, build.submit(1), claim=build.claim("7"))
+
+
+def line(state: str, job_id: str = "7", limit_s: int | None = 600) -> JobLine:
+    return JobLine(JobId(job_id), state, "name", time_limit_s=limit_s)
+
+
+def watch(attempt: AttemptLog, *looks: Look, min_job_age_s: float = 300) -> Observation:
+    seen = build.observation()
+    for one in looks:
+        seen = look(seen, attempt, one, WAITS, min_job_age_s)
+    return seen
+
+
+def test_a_failed_poll_counts_for_nothing() -> None:
+    seen = watch(OWNED, *(Look(None, 1, now_s) for now_s in range(0, 10_000, 30)))
+
+    assert (seen.good_polls, seen.absent_polls, seen.ended) == (0, 0, None)
+    assert not is_over(seen, WAITS, 10_000)
+
+
+def test_not_listed_in_three_good_polls_over_long_enough_is_slurms_over() -> None:
+    looks = [Look((), 1, 0.0), Look((), 1, 150.0), Look((), 1, 299.0)]
+
+    assert not is_slurm_over(watch(OWNED, *looks), WAITS, 300, 299.0)
+    assert is_slurm_over(watch(OWNED, *looks), WAITS, 300, 301.0)
+    assert not is_slurm_over(watch(OWNED, *looks), WAITS, 900, 301.0)
+    assert not is_slurm_over(watch(OWNED, *looks[:2]), WAITS, 300, 1000.0)
+
+
+def test_seen_again_starts_the_count_anew() -> None:
+    seen = watch(OWNED, Look((), 1, 0.0), Look((line("RUNNING"),), 1, 30.0), Look((), 1, 60.0))
+
+    assert (seen.absent_polls, seen.absent_since_s) == (1, 60.0)
+
+
+def test_a_foreign_job_of_the_same_name_is_not_the_owner() -> None:
+    seen = watch(OWNED, Look((line("COMPLETED", "8"),), 1, 0.0))
+
+    assert (seen.ended, seen.absent_polls) == (None, 1)
+
+
+def test_over_needs_slurm_and_a_beat_that_stood_still_and_another_look() -> None:
+    ended = (line("NODE_FAIL"),)
+    looks = [Look(ended, 1, 0.0), Look(ended, 1, 299.0)]
+
+    assert watch(OWNED, *looks).over_since_s is None
+    still = watch(OWNED, *looks, Look(None, 1, 301.0))
+    assert still.over_since_s == 301.0
+    assert not is_over(still, WAITS, 420.0)
+    assert is_over(still, WAITS, 422.0)
+
+
+def test_a_beat_that_goes_on_keeps_it_alive_whatever_slurm_says() -> None:
+    looks = [Look((line("NODE_FAIL"),), beat, beat * 60.0) for beat in range(60)]
+
+    assert watch(OWNED, *looks).over_since_s is None
+
+
+def test_a_beat_that_starts_again_takes_the_suspicion_back() -> None:
+    ended = (line("NODE_FAIL"),)
+    seen = watch(OWNED, Look(ended, 1, 0.0), Look(ended, 1, 301.0), Look(ended, 2, 302.0))
+
+    assert seen.over_since_s is None
+
+
+def test_counts_of_the_unowned_attempt_do_not_carry_over_to_its_owner() -> None:
+    seen = watch(UNOWNED, Look((), None, 0.0), Look((), None, 400.0))
+    seen = look(seen, OWNED, Look(None, 1, 401.0), WAITS, 300)
+
+    assert (seen.absent_polls, seen.ended, seen.beat_since_s) == (0, None, 401.0)
+
+
+def test_a_job_that_runs_again_has_not_ended() -> None:
+    seen = watch(UNOWNED, Look((line("NODE_FAIL"),), None, 0.0), Look((line("PENDING"),), None, 30.0))
+
+    assert seen.ended is None
+
+
+def test_an_unknown_state_ends_nothing() -> None:
+    assert watch(OWNED, Look((line("BRAND_NEW_STATE"),), 1, 0.0)).ended is None
+
+
+def test_running_without_a_claim_is_counted_from_its_first_sight() -> None:
+    seen = watch(UNOWNED, Look((line("RUNNING"),), None, 5.0), Look((line("RUNNING"),), None, 35.0))
+
+    assert seen.running_since_s == 5.0
+
+
+@pytest.mark.parametrize(("job_id", "expected"), [("7", "TIMEOUT"), ("8", None)])
+def test_accounting_speaks_only_of_the_owners_job(job_id: str, expected: str | None) -> None:
+    seen = watch(OWNED, Look((), 1, 0.0))
+
+    assert apply_accounting(seen, OWNED, [AccountingLine(JobId(job_id), "TIMEOUT", "name")]).ended == expected
+
+
+def test_the_time_limit_is_kept_when_the_job_is_gone() -> None:
+    seen = watch(OWNED, Look((line("RUNNING"),), 1, 0.0), Look((), 1, 30.0))
+
+    assert seen.time_limit_s == 600
