@@ -5,7 +5,7 @@ from typing import Final
 __all__ = [
     "AGENT_ACK", "AGENT_BYTES", "AGENT_COMMANDS", "AGENT_ENROL", "AGENT_HEARTBEAT", "AGENT_REPORTS", "DOCS", "HEALTH",
     "LEGACY_JOB_STATUS", "LEGACY_NEW_TASK", "LEGACY_TASK", "LEGACY_TASKS", "LEGACY_USER", "LEGACY_USERS", "LOGIN",
-    "OPENAPI", "TASK", "TASKS", "TASK_CANCEL", "TASK_LOG", "TASK_OUTPUT", "TASK_OUTPUTS", "TOKENS", "WHOAMI",
+    "OPENAPI", "TASK", "TASKS", "TASK_CANCEL", "TASK_LOG", "TASK_OUTPUT", "TASK_OUTPUTS", "TOKEN", "TOKENS", "WHOAMI",
 ]  # fmt: skip
 
 TASKS: Final = "/v1/tasks"
@@ -16,6 +16,7 @@ TASK_OUTPUTS: Final = "/v1/tasks/{task_id}/outputs"
 TASK_OUTPUT: Final = "/v1/tasks/{task_id}/outputs/{path:.+}"
 WHOAMI: Final = "/v1/me"
 TOKENS: Final = "/v1/tokens"
+TOKEN: Final = "/v1/tokens/{token_id}"  # noqa: S105 - an address
 OPENAPI: Final = "/openapi.json"
 DOCS: Final = "/docs"
 HEALTH: Final = "/healthz"

@@ -1,0 +1,46 @@
+"""What every answer carries: a request id and the headers that keep browsers careful."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from gateway.http.keys import REQUEST_ID
+
+__all__ = ["name_request", "secure_answer"]
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    "Cache-Control": "no-store",
+}
+
+
+@web.middleware
+async def name_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Bind the request's id to all that is logged on its way."""
+    with structlog.contextvars.bound_contextvars(request_id=_ensure_id(request)):
+        return await handler(request)
+
+
+async def secure_answer(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Set the headers of every answer; a handler's own come first."""
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "mltm-gateway"  # aiohttp's own says which versions run here
+    if request.secure:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    if isinstance(request, web.Request):
+        response.headers["X-Request-Id"] = _ensure_id(request)
+
+
+def _ensure_id(request: web.Request) -> str:
+    """Ours, never the client's: what is in the log must be what we wrote."""
+    if REQUEST_ID not in request:
+        request[REQUEST_ID] = uuid.uuid4().hex
+    return request[REQUEST_ID]

@@ -1,0 +1,121 @@
+"""Checks what people send against pydantic models; what is wrong is said field by field."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from gateway.errors import GatewayError, InvalidError, NotFoundError
+from mltm.contract.ids import TaskId, parse_task_id
+from mltm.contract.problems import FieldProblem
+
+__all__ = ["check_fields", "check_idempotency_key", "check_json", "check_media_type", "check_task_id", "refuse"]
+
+M = TypeVar("M", bound=BaseModel)
+_PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+def refuse(key: str, field: str, allowed: str, *, given: str = "", next_step: str | None = None) -> InvalidError:
+    """Build the refusal of one field."""
+    problem = FieldProblem(field=field, given=given[:80], allowed=allowed)
+    return InvalidError(str(problem), key=key, fields=[problem], next_step=next_step)
+
+
+def check_fields(model: type[M], pairs: Iterable[tuple[str, str]]) -> M:
+    """Check text fields of a query or a form. Raises InvalidError that names them."""
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise refuse("invalid", name, "it may be given once", given="twice")
+        fields[name] = value
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise _explain(error, model) from error
+
+
+def check_json(model: type[M], raw: bytes) -> M:
+    """Check a JSON body. Raises InvalidError that names the fields."""
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise _explain(error, model) from error
+
+
+def check_task_id(text: str) -> TaskId:
+    """Read a task id of a path; what is none names no task. Raises NotFoundError."""
+    try:
+        return parse_task_id(text)
+    except ValueError as error:
+        raise NotFoundError(str(error), fields=[FieldProblem(field="task_id", allowed=str(error))]) from error
+
+
+def check_idempotency_key(request: web.Request) -> str | None:
+    """Read the header Idempotency-Key; None where there is none. Raises InvalidError."""
+    values = request.headers.getall("Idempotency-Key", [])
+    if not values:
+        return None
+    if len(values) > 1 or not _PRINTABLE.fullmatch(values[0]):
+        raise refuse(
+            "bad_idempotency_key",
+            "Idempotency-Key",
+            "one header with 1 to 255 printable ASCII characters is allowed",
+            given=ascii(values[0]),
+            next_step="Send a fresh random value, for example a UUID, with each new task.",
+        )
+    return values[0]
+
+
+def check_media_type(request: web.Request, *allowed: str) -> None:
+    """Refuse a body of another media type with 415."""
+    if request.content_type not in allowed:
+        given = request.headers.get("Content-Type", "")
+        wanted = " or ".join(allowed)
+        problem = FieldProblem(field="Content-Type", given=given[:80] or "none", allowed=f"{wanted} is needed")
+        raise GatewayError(
+            str(problem),
+            status=415,
+            key="unsupported_media_type",
+            title="Wrong content type",
+            next_step=f"Send the body as {wanted}; with curl: {_CURL.get(allowed[0], '--data-binary @file')}.",
+            fields=[problem],
+        )
+
+
+_CURL: Mapping[str, str] = {
+    "multipart/form-data": "-F files=@config.json -F files=@script.py",
+    "application/json": "-H 'Content-Type: application/json' -d '{…}'",
+    "application/x-www-form-urlencoded": "-d username=… -d password=…",
+}
+
+
+def _explain(error: ValidationError, model: type[BaseModel]) -> InvalidError:
+    details = error.errors(include_url=False, include_context=False)
+    fields = [_explain_one(dict(detail), model) for detail in details[:20]]
+    return InvalidError("; ".join(map(str, fields)), fields=fields)
+
+
+def _explain_one(detail: dict[str, object], model: type[BaseModel]) -> FieldProblem:
+    loc = detail["loc"]
+    field = ".".join(str(step) for step in loc) if isinstance(loc, tuple) and loc else "body"
+    words = str(detail["msg"]).removeprefix("Value error, ")
+    match detail["type"]:
+        case "extra_forbidden":
+            near = difflib.get_close_matches(field, list(model.model_fields), n=1)
+            known = ", ".join(model.model_fields)
+            hint = f"Did you mean {near[0]}?" if near else f"Known: {known}."
+            return FieldProblem(field=field, allowed="no such field", hint=hint)
+        case "missing":
+            return FieldProblem(field=field, allowed="needed, and missing")
+        case "json_invalid":
+            return FieldProblem(field="body", allowed=f"valid JSON is needed; {words}")
+        case _:
+            # The value of a field called password or token must not come back, nor reach a log.
+            given = "" if field in _SECRET else ascii(detail.get("input"))[:80]
+            return FieldProblem(field=field, given=given, allowed=words)
+
+
+_SECRET = frozenset({"password", "code", "client_secret", "body"})

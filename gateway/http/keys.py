@@ -1,0 +1,33 @@
+"""What a request finds in the application, and what is remembered beside a request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from gateway.services import Services
+from gateway.settings import GatewaySettings
+
+__all__ = ["OPENAPI_DOCUMENT", "REQUEST_ID", "SERVICES", "SETTINGS", "SWAGGER_FILES", "StaticFile", "find_request_id"]
+
+
+@dataclass(frozen=True)
+class StaticFile:
+    """A file that is served as it is, kept in memory."""
+
+    body: bytes
+    content_type: str
+
+
+SERVICES: Final = web.AppKey("services", Services)
+SETTINGS: Final = web.AppKey("settings", GatewaySettings)
+OPENAPI_DOCUMENT: Final = web.AppKey("openapi_document", bytes)
+SWAGGER_FILES: Final = web.AppKey("swagger_files", Mapping[str, StaticFile])
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+
+
+def find_request_id(request: web.Request) -> str:
+    """Find the id that names this request in answers and logs; empty before it has one."""
+    found: str = request.get(REQUEST_ID, "")
+    return found

@@ -1,0 +1,114 @@
+"""Errors to RFC 9457 problem documents: the only broad `except` of the HTTP half stands here."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from gateway.errors import GatewayError, TooLargeError
+from gateway.http.keys import find_request_id
+from mltm.contract.problems import CONTENT_TYPE, Problem
+
+__all__ = ["MAX_URL_CHARS", "guard", "problems", "render_problem"]
+
+MAX_URL_CHARS = 8190
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_log = structlog.get_logger(__name__)
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error of a handler, and of routing, as a problem document."""
+    if len(request.raw_path) > MAX_URL_CHARS:
+        return render_problem(request, _TOO_LONG)
+    return await guard(request, handler)
+
+
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Run a handler; an error becomes its answer. A traceback goes to the log, never to the client."""
+    try:
+        return await handler(request)
+    except GatewayError as error:
+        if error.status >= 500:
+            _log.warning("request_refused", key=error.key, status=error.status, detail=error.detail)
+        return render_problem(request, error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return render_problem(request, _translate(request, error), dict(error.headers))
+    except Exception:  # noqa: BLE001 - the last door; logged with its traceback
+        _log.exception("request_failed", method=request.method, path=request.path)
+        return render_problem(request, GatewayError("The gateway failed on this request; the log says why."))
+
+
+def render_problem(request: web.Request, error: GatewayError, headers: dict[str, str] | None = None) -> web.Response:
+    """Render the problem document of an error."""
+    problem = Problem(
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        key=error.key,
+        next_step=error.next_step,
+        fields=list(error.fields),
+        request_id=find_request_id(request),
+    )
+    response = web.Response(status=error.status, body=problem.model_dump_json().encode(), content_type=CONTENT_TYPE)
+    if headers and "Allow" in headers:
+        response.headers["Allow"] = headers["Allow"]
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="mltm"'
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    if request.body_exists and not request.content.is_eof():
+        response.force_close()  # what is left of the body is not worth reading
+    return response
+
+
+_TOO_LONG = GatewayError(
+    f"The address is longer than {MAX_URL_CHARS:,} characters.",
+    status=414,
+    key="url_too_long",
+    title="Address too long",
+    next_step="Send long values in the body.",
+)
+
+
+def _translate(request: web.Request, error: web.HTTPException) -> GatewayError:
+    """Translate what aiohttp itself raises."""
+    where = f"{request.method} {request.path[:200]}"
+    match error.status:
+        case 404:
+            return GatewayError(
+                f"There is no {where}.",
+                status=404,
+                key="route_not_found",
+                title="No such address",
+                next_step="Every address of this gateway is listed at /docs.",
+            )
+        case 405:
+            allowed = error.headers.get("Allow", "")
+            return GatewayError(
+                f"{where} is not possible; allowed here: {allowed}.",
+                status=405,
+                key="method_not_allowed",
+                title="Method not allowed",
+                next_step="Every address and its methods are listed at /docs.",
+            )
+        case 413:
+            return TooLargeError(f"The body of {where} is larger than allowed.")
+        case 417:
+            return GatewayError(
+                "Only `Expect: 100-continue` is understood.",
+                status=417,
+                key="unknown_expectation",
+                title="Unknown expectation",
+                next_step="Leave the header Expect out.",
+            )
+        case _:
+            return GatewayError(
+                f"{where}: {error.reason}.",
+                status=error.status,
+                key="bad_request",
+                title="The request cannot be read",
+                next_step="Compare it with /docs.",
+            )
