@@ -1,0 +1,219 @@
+"""The Python client: every request of a user's, typed. `mltm.notebook` has the same without `await`."""
+
+import dataclasses
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from mltm.contract import routes
+from mltm.contract.states import State
+from mltm.contract.user_api import CancelAnswer, LoginAnswer, Outputs, TaskAnswer, TaskList, TokenAnswer, Whoami
+from mltm.wire.bundle import ConfigSource, open_form, read_bundle
+from mltm.wire.downloads import save
+from mltm.wire.errors import MltmError, UnreachableError, build_error
+from mltm.wire.logs import LogChunk, LogSource, follow_log
+from mltm.wire.patience import Patience
+from mltm.wire.transport import Call, RetryNotice, Transport, build_path
+
+__all__ = ["Client"]
+
+M = TypeVar("M", bound=BaseModel)
+LOG_PIECE_BYTES = 256 * 1024
+FIRST_LOOK_S = 0.5
+LONGEST_LOOK_S = 5.0
+
+
+class Client:
+    """Talks to one gateway: `async with Client(url, token) as client: …`. All methods raise MltmError.
+
+    A request that meets no answer, 429, 502, 503 or 504 is sent again for a while (`patience`); a submission carries
+    a key, so that it can never become two tasks.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        ca_file: Path | str | None = None,
+        *,
+        patience: Patience | None = None,
+        on_retry: RetryNotice | None = None,
+    ) -> None:
+        ca = Path(ca_file) if ca_file else None
+        self._patience = patience or Patience()
+        self._transport = Transport(url, token, ca, self._patience, on_retry)
+
+    async def __aenter__(self) -> Self:
+        await self._transport.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._transport.close()
+
+    async def login(self, username: str, password: str) -> LoginAnswer:
+        """Exchange a password for a token, and use it from now on."""
+        form = {"grant_type": "password", "username": username, "password": password}
+        call = Call("POST", routes.LOGIN, open_body=lambda: _as_body(aiohttp.FormData(form)))
+        answer = await self._ask(call, LoginAnswer)
+        self._transport.token = answer.access_token
+        return answer
+
+    async def whoami(self) -> Whoami:
+        """Read who the token belongs to, and where he may run tasks."""
+        return await self._ask(Call("GET", routes.WHOAMI), Whoami)
+
+    async def submit(
+        self,
+        config: ConfigSource,
+        script: Path | str,
+        files: Iterable[Path | str] = (),
+        idempotency_key: str | None = None,
+    ) -> TaskAnswer:
+        """Submit a task. Everything is checked first: ConfigError names the field, OSError the file.
+
+        The same key with the same content gives the same task again; without one, each call is a new task.
+        """
+        bundle = read_bundle(config, script, files)
+        key = idempotency_key or secrets.token_hex(16)
+        call = Call(
+            "POST", routes.TASKS, headers={"Idempotency-Key": key}, open_body=lambda: open_form(bundle),
+            body_size=bundle.size,
+        )  # fmt: skip
+        try:
+            return await self._ask(call, TaskAnswer)
+        except UnreachableError as error:
+            words = f"Whether the task arrived is not known; with the same key, {key}, it will not become two."
+            step = " ".join(filter(None, (error.problem.next_step, words)))
+            raise UnreachableError(error.problem.model_copy(update={"next_step": step})) from error
+
+    async def tasks(self, *, state: State | str | None = None, limit: int = 50, before: str | None = None) -> TaskList:
+        """List tasks, newest first; `before` is the `next` of the page before."""
+        query = (
+            {"limit": str(limit)} | ({"state": str(state)} if state else {}) | ({"before": before} if before else {})
+        )
+        return await self._ask(Call("GET", routes.TASKS, query=query), TaskList)
+
+    async def task(self, task_id: str, *, patient: bool = False) -> TaskAnswer:
+        """Read one task with its attempts, history and config."""
+        return await self._ask(Call("GET", build_path(routes.TASK, task_id=task_id), waiting=patient), TaskAnswer)
+
+    async def cancel(self, task_id: str) -> CancelAnswer:
+        """Ask for a task's end; its state follows when the cluster has carried it out."""
+        return await self._ask(Call("POST", build_path(routes.TASK_CANCEL, task_id=task_id)), CancelAnswer)
+
+    async def wait(self, task_id: str, on_change: Callable[[TaskAnswer], None] | None = None) -> TaskAnswer:
+        """Wait for a task's end and return it; `on_change` gets the task now and whenever it looks different."""
+        shown: object = None
+        pause = FIRST_LOOK_S
+        while True:
+            task = await self.task(task_id, patient=True)
+            if (looks := _looks(task)) != shown:
+                shown, pause = looks, FIRST_LOOK_S
+                if on_change is not None:
+                    on_change(task)
+            if task.final:
+                return task
+            await self._patience.sleep(pause)
+            pause = min(LONGEST_LOOK_S, pause * 1.5)
+
+    async def log(
+        self,
+        task_id: str,
+        *,
+        offset: int = 0,
+        length: int = LOG_PIECE_BYTES,
+        attempt: int | None = None,
+        patient: bool = False,
+    ) -> LogChunk:
+        """Read a piece of the log; a negative offset counts from the end. Without `attempt`: the newest one's."""
+        query = {"offset": str(offset), "length": str(length)} | ({"attempt": str(attempt)} if attempt else {})
+        path = build_path(routes.TASK_LOG, task_id=task_id)
+        chunk = await self._transport.call(Call("GET", path, query=query, waiting=patient), _read_chunk)
+        return dataclasses.replace(chunk, attempt=attempt)
+
+    async def follow_log(self, task_id: str, *, offset: int = 0, attempt: int | None = None) -> AsyncIterator[LogChunk]:
+        """Yield the log as it grows, until the task is over; `skipped` of a chunk tells of a dropped middle."""
+        source = LogSource(
+            read=lambda at, number: self.log(task_id, offset=at, attempt=number, patient=True),
+            read_task=lambda: self.task(task_id, patient=True),
+            sleep=self._patience.sleep,
+        )
+        async for chunk in follow_log(source, offset=offset, attempt=attempt):
+            yield chunk
+
+    async def outputs(self, task_id: str) -> Outputs:
+        """List the files that the task has written to its outputs folder."""
+        return await self._ask(Call("GET", build_path(routes.TASK_OUTPUTS, task_id=task_id)), Outputs)
+
+    async def download(self, task_id: str, path: str, target: Path | str) -> int:
+        """Fetch one output file to `target`, which is either whole or untouched; returns its size in bytes."""
+        place = build_path(routes.TASK_OUTPUT, task_id=task_id, path=path)
+        return await self._transport.call(Call("GET", place), lambda response: save(response, Path(target)))
+
+    async def create_token(self, name: str) -> TokenAnswer:
+        """Make an API token; the answer shows it this once."""
+        body = aiohttp.JsonPayload({"name": name})
+        call = Call("POST", routes.TOKENS, open_body=lambda: _as_body(body), repeatable=False)
+        return await self._ask(call, TokenAnswer)
+
+    async def tokens(self) -> list[TokenAnswer]:
+        """List one's API tokens, without the tokens themselves."""
+        return await self._transport.call(Call("GET", routes.TOKENS), _read_tokens)
+
+    async def revoke_token(self, token_id: str) -> None:
+        """End an API token."""
+        await self._transport.call(Call("DELETE", f"{routes.TOKENS}/{token_id}"), aiohttp.ClientResponse.read)
+
+    async def _ask(self, call: Call, shape: type[M]) -> M:
+        return await self._transport.call(call, lambda response: _read_answer(response, shape))
+
+
+def _looks(task: TaskAnswer) -> tuple[object, ...]:
+    last = task.attempts[-1] if task.attempts else None
+    where = (last.attempt, last.job_id, last.node) if last else ()
+    return (task.state, task.reason, task.note, task.cancel_requested, task.agent_silent_s is None, *where)
+
+
+def _as_body(body: object) -> nullcontext[object]:
+    return nullcontext(body)
+
+
+async def _read_answer(response: aiohttp.ClientResponse, shape: type[M]) -> M:
+    body = await response.read()
+    try:
+        return shape.model_validate_json(body)
+    except ValidationError as error:
+        raise _not_a_gateway(response) from error
+
+
+async def _read_tokens(response: aiohttp.ClientResponse) -> list[TokenAnswer]:
+    body = await response.read()
+    try:
+        return TypeAdapter(list[TokenAnswer]).validate_json(body)
+    except ValidationError as error:
+        raise _not_a_gateway(response) from error
+
+
+async def _read_chunk(response: aiohttp.ClientResponse) -> LogChunk:
+    data = await response.read()
+    headers: Mapping[str, str] = response.headers
+    try:
+        offset, size = int(headers["X-Mltm-Offset"]), int(headers["X-Mltm-Size"])
+    except (KeyError, ValueError) as error:
+        raise _not_a_gateway(response) from error
+    return LogChunk(data, offset, size, final=headers.get("X-Mltm-Final", "").lower() in {"1", "true", "yes"})
+
+
+def _not_a_gateway(response: aiohttp.ClientResponse) -> MltmError:
+    return build_error(
+        "not_a_gateway", f"What answers at {response.url.origin()} is not an ML Task Manager gateway, or a newer one.",
+        "Check the address, or update the client.", status=500,
+    )  # fmt: skip

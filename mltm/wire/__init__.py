@@ -1,0 +1,1 @@
+"""How the client talks to a gateway: requests and their repetition, uploads, logs, downloads, credentials."""

@@ -1,0 +1,85 @@
+"""Where the gateway is and who one is there: the environment, else what `mltm login` stored."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mltm.wire.downloads import replace_when_whole
+from mltm.wire.errors import build_error
+
+__all__ = ["Access", "credentials_file", "read_access", "remove_access", "write_access"]
+
+_LOGIN = "Run `mltm login ADDRESS`, or set MLTM_URL and MLTM_TOKEN."
+
+
+@dataclass(frozen=True)
+class Access:
+    """A gateway's address, the token for it (None: not logged in), and the authority that signed its certificate."""
+
+    url: str
+    token: str | None = None
+    ca: str | None = None
+    username: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Access(url={self.url!r}, username={self.username!r})"
+
+
+def credentials_file(env: Mapping[str, str]) -> Path:
+    """Build the path of the stored login: $XDG_CONFIG_HOME/mltm/credentials.json, ~/.config without it."""
+    home = env.get("XDG_CONFIG_HOME") or str(Path(env.get("HOME") or "~").expanduser() / ".config")
+    return Path(home) / "mltm" / "credentials.json"
+
+
+def read_access(env: Mapping[str, str], *, url: str | None = None, ca: str | None = None) -> Access:
+    """Find address and token: `url` and `ca` as given, then MLTM_URL, MLTM_TOKEN and MLTM_CA, then the stored login.
+
+    A stored token goes to the gateway it was made by, and to no other. Raises MltmError where no address is known.
+    """
+    stored = _read_stored(credentials_file(env))
+    wanted = (url or env.get("MLTM_URL") or "").rstrip("/")
+    address = wanted or (stored.url if stored else "")
+    if not address:
+        raise build_error("not_logged_in", "No gateway is known.", _LOGIN, status=401)
+    own = stored if stored and stored.url == address else None
+    return Access(
+        url=address,
+        token=env.get("MLTM_TOKEN") or (own.token if own else None),
+        ca=ca or env.get("MLTM_CA") or (own.ca if own else None),
+        username=own.username if own else None,
+    )
+
+
+def write_access(env: Mapping[str, str], access: Access) -> Path:
+    """Store a login, readable by its user only (mode 0600), and return where."""
+    path = credentials_file(env)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with replace_when_whole(path) as stream:
+        os.fchmod(stream.fileno(), 0o600)
+        stream.write(json.dumps(asdict(access), indent=1).encode() + b"\n")
+    return path
+
+
+def remove_access(env: Mapping[str, str]) -> bool:
+    """Forget the stored login; False where there was none."""
+    path = credentials_file(env)
+    existed = path.exists()
+    path.unlink(missing_ok=True)
+    return existed
+
+
+def _read_stored(path: Path) -> Access | None:
+    try:
+        fields = json.loads(path.read_bytes())
+        return Access(
+            url=str(fields["url"]).rstrip("/"), token=fields.get("token"), ca=fields.get("ca"),
+            username=fields.get("username"),
+        )  # fmt: skip
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise build_error(
+            "bad_credentials_file", f"{path} cannot be read ({error}).", "Run `mltm login ADDRESS` again.", status=401
+        ) from error

@@ -1,0 +1,69 @@
+"""What an exception of the HTTP library means to a person: which host, what is wrong, what to do."""
+
+import hashlib
+import socket
+import ssl
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from mltm.contract.problems import Problem
+from mltm.wire.errors import MltmError, UnreachableError, build_error
+
+__all__ = ["explain_failure", "is_temporary", "read_fingerprint"]
+
+_CA_HINT = "Pass the certificate of the authority that signed it: --ca FILE, MLTM_CA, or ca_file= in Python."
+
+
+def is_temporary(error: Exception) -> bool:
+    """True where the same request may succeed in a moment."""
+    return not isinstance(error, aiohttp.ClientSSLError | aiohttp.InvalidURL)
+
+
+def explain_failure(error: Exception, url: str, fingerprint: str = "") -> MltmError:
+    """Say in words why no answer came from `url`."""
+    where = urlsplit(url).netloc or url
+    away = "Is the gateway running, and is the address right? It is set by `mltm login`, --url or MLTM_URL."
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return _explain_certificate(error, where, fingerprint)
+        case aiohttp.ClientSSLError():
+            return build_error(
+                "tls_failed", f"{where} does not speak TLS as expected ({error.os_error}).",
+                "If the gateway has no certificate, its address begins with http://, not https://.",
+            )  # fmt: skip
+        case aiohttp.InvalidURL():
+            return build_error(
+                "bad_address", f"{url!r} is no address of a gateway.", "One looks like https://host:8008."
+            )
+        case aiohttp.ClientConnectorDNSError():
+            return build_error("unknown_host", f"The host name in {where} cannot be resolved.", away)
+        case aiohttp.ClientConnectorError():
+            words = error.os_error.strerror or str(error.os_error)
+            return build_error("gateway_away", f"No connection to the gateway at {where} ({words}).", away)
+        case TimeoutError():
+            return build_error("gateway_slow", f"The gateway at {where} did not answer in time.", away)
+        case _:
+            return build_error("connection_lost", f"The connection to the gateway at {where} broke ({error}).", away)
+
+
+def _explain_certificate(error: aiohttp.ClientConnectorCertificateError, where: str, fingerprint: str) -> MltmError:
+    cause = error.certificate_error
+    words = getattr(cause, "verify_message", "") or str(cause)
+    which = f" Its SHA-256 fingerprint is {fingerprint}." if fingerprint else ""
+    problem = Problem(
+        title="certificate not trusted", status=0, key="tls_untrusted", next_step=_CA_HINT,
+        detail=f"The certificate shown by {where} is not trusted: {words}.{which}",
+    )  # fmt: skip
+    return UnreachableError(problem)
+
+
+def read_fingerprint(url: str, timeout_s: float = 5.0) -> str:
+    """Fetch the SHA-256 of the certificate that a host shows, so that a person can compare it; "" where it fails."""
+    parts = urlsplit(url)
+    try:
+        pem = ssl.get_server_certificate((parts.hostname or "", parts.port or 443), timeout=timeout_s)
+    except (OSError, socket.gaierror, ValueError):
+        return ""
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest().upper()
+    return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))

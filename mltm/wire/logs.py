@@ -1,0 +1,84 @@
+"""Following a log that grows, whose middle may be dropped, across the attempts of a task. Knows no HTTP."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from mltm.contract.user_api import TaskAnswer
+
+__all__ = ["LogChunk", "LogSource", "follow_log", "newest_attempt", "take_new"]
+
+SHORTEST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 5.0
+LAST_LOOKS = 3
+
+
+@dataclass(frozen=True)
+class LogChunk:
+    """Bytes of one attempt's log from `offset` on. `size`: how long the log is by now; `final`: it will not grow.
+
+    `skipped` bytes before `offset` were dropped on the cluster, because the log outgrew its cap.
+    """
+
+    data: bytes
+    offset: int
+    size: int
+    final: bool
+    attempt: int | None = None
+    skipped: int = 0
+
+    @property
+    def end(self) -> int:
+        """Where the next chunk begins."""
+        return self.offset + len(self.data)
+
+
+@dataclass(frozen=True)
+class LogSource:
+    """Where a followed log comes from: both functions ask the gateway; `sleep` waits between two looks."""
+
+    read: Callable[[int, int], Awaitable[LogChunk]]  #: (offset, attempt)
+    read_task: Callable[[], Awaitable[TaskAnswer]]
+    sleep: Callable[[float], Awaitable[None]]
+
+
+def take_new(chunk: LogChunk, position: int) -> LogChunk:
+    """Cut what was seen already, and count what is missing between `position` and the chunk."""
+    overlap = min(max(0, position - chunk.offset), len(chunk.data))
+    if position < 0:  # from the end: the answer says where that is
+        return chunk
+    begin = max(chunk.offset + overlap, position)
+    return replace(chunk, data=chunk.data[overlap:], offset=begin, skipped=max(0, chunk.offset - position))
+
+
+def newest_attempt(task: TaskAnswer) -> int | None:
+    """The number of the newest attempt; None before the first."""
+    return max((attempt.attempt for attempt in task.attempts), default=None)
+
+
+async def follow_log(source: LogSource, *, offset: int = 0, attempt: int | None = None) -> AsyncIterator[LogChunk]:
+    """Yield a log's new bytes until the task is over and the log is read. Without `attempt`, every later one too."""
+    position, number, quiet = offset, attempt, 0
+    while True:
+        task = await source.read_task()
+        number = newest_attempt(task) if number is None else number
+        if number is not None:
+            while True:
+                chunk = take_new(await source.read(position, number), position)
+                if chunk.data or chunk.skipped:
+                    yield replace(chunk, attempt=number)
+                    quiet = 0
+                position = chunk.end if position >= 0 or chunk.data else position
+                if not chunk.data or position >= chunk.size:
+                    break
+            # The task was read before the log: what it said last is in what was read now.
+            newest = newest_attempt(task)
+            if attempt is None and newest is not None and newest > number:
+                number, position, quiet = newest, 0, 0
+                continue
+            if chunk.final and (task.final or attempt is not None):
+                return
+        # A log that nobody marks as final (a job that vanished with its node) ends after some more looks.
+        if task.final and (number is None or quiet >= LAST_LOOKS):
+            return
+        quiet += 1
+        await source.sleep(min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 1.5 ** (quiet - 1)))

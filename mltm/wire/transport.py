@@ -1,0 +1,182 @@
+"""One request to the gateway, repeated while that can help. Owns the HTTP session; knows no route's meaning."""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import NoReturn, TypeVar
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import yarl
+from pydantic import ValidationError
+
+from mltm.contract.problems import Problem
+from mltm.wire.errors import MltmError, UnreachableError, build_error
+from mltm.wire.failures import explain_failure, is_temporary, read_fingerprint
+from mltm.wire.patience import Patience, Trial, next_trial, parse_retry_after
+
+__all__ = ["Call", "RetryNotice", "Transport", "build_path", "find_proxy"]
+
+T = TypeVar("T")
+RetryNotice = Callable[[MltmError, float], None]
+"""Told about every failure that will be tried again, and in how many seconds."""
+
+_PLACE = re.compile(r"\{(\w+)(:[^}]*)?\}")
+_AGAIN = frozenset({429, 502, 503, 504})
+_LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
+_BIG_UPLOAD = 1024 * 1024
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def build_path(route: str, **parts: str) -> str:
+    """Fill a route's places: `{name}` takes one segment, `{name:.+}` a path. Everything else is percent-encoded."""
+    return _PLACE.sub(lambda found: quote(parts[found[1]], safe="/" if found[2] else ""), route)
+
+
+def find_proxy(url: str) -> str | None:
+    """Find the proxy that the environment names for `url`; none for this machine's own addresses.
+
+    aiohttp's trust_env is not used: it would also send what ~/.netrc holds.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if _LOOPBACK.fullmatch(host) or proxy_bypass(host):
+        return None
+    return getproxies().get(parts.scheme)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request. `open_body` is called for every try; `repeatable` False: only if nothing was sent is it repeated."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default=_NOTHING)
+    headers: Mapping[str, str] = field(default=_NOTHING)
+    open_body: Callable[[], AbstractContextManager[object]] = nullcontext
+    body_size: int = 0
+    repeatable: bool = True
+    waiting: bool = False
+
+
+class _FailedTryError(Exception):
+    """A try that failed; `again` says whether another one can help."""
+
+    def __init__(self, error: MltmError, *, again: bool, retry_after_s: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error, self.again, self.retry_after_s = error, again, retry_after_s
+
+
+class Transport:
+    """The session with one gateway. `token` may be set later, by a login."""
+
+    def __init__(
+        self, url: str, token: str | None, ca_file: Path | None, patience: Patience, on_retry: RetryNotice | None
+    ) -> None:
+        self.url, self.token, self.patience = url.rstrip("/"), token, patience
+        self._ca_file, self._on_retry = ca_file, on_retry
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the session. Raises MltmError for a CA file that cannot be read."""
+        try:
+            context = ssl.create_default_context(cafile=self._ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise build_error(
+                "bad_ca_file", f"The CA file {self._ca_file} cannot be used ({error}).", "It has to be a PEM file.",
+                status=400,
+            ) from error  # fmt: skip
+        # No total limit: uploads and downloads may take long; silence may not.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
+        self._session = aiohttp.ClientSession(
+            timeout=timeout, connector=aiohttp.TCPConnector(ssl=context), headers={"User-Agent": "mltm"}
+        )
+
+    async def close(self) -> None:
+        """End the session."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def call(self, call: Call, consume: Callable[[aiohttp.ClientResponse], Awaitable[T]]) -> T:
+        """Send a request and give its good answer to `consume`, both again where that can help. Raises MltmError."""
+        limit_s = self.patience.waiting_s if call.waiting else self.patience.request_s
+        trial: Trial | None = None
+        while True:
+            try:
+                return await self._try_once(call, consume)
+            except _FailedTryError as failure:
+                trial = next_trial(trial, self.patience, limit_s, failure.retry_after_s) if failure.again else None
+                if trial is None:
+                    raise failure.error from failure.__cause__
+                if self._on_retry is not None:
+                    self._on_retry(failure.error, trial.delay_s)
+            await self.patience.sleep(trial.delay_s)
+
+    async def _try_once(self, call: Call, consume: Callable[[aiohttp.ClientResponse], Awaitable[T]]) -> T:
+        try:
+            with call.open_body() as body:
+                async with self._send(call, body) as response:
+                    if 200 <= response.status < 300:
+                        return await consume(response)
+                    await _refuse(response, repeatable=call.repeatable)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            unsent = isinstance(error, aiohttp.ClientConnectorError)
+            again = is_temporary(error) and (call.repeatable or unsent)
+            raise _FailedTryError(await self._explain(error), again=again) from error
+
+    def _send(self, call: Call, body: object) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise RuntimeError("the client is not open: use it in `async with Client(…) as client:`")
+        headers = dict(call.headers)
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        return self._session.request(
+            call.method, self._build_url(call), params=dict(call.query), data=body, headers=headers,
+            allow_redirects=False,  # a redirect could carry the token elsewhere
+            expect100=call.body_size > _BIG_UPLOAD,  # a refusal comes before the bytes are sent
+            proxy=find_proxy(self.url),
+        )  # fmt: skip
+
+    def _build_url(self, call: Call) -> yarl.URL:
+        address = yarl.URL(self.url)
+        if address.scheme not in {"http", "https"} or not address.host:
+            raise aiohttp.InvalidURL(self.url)
+        return yarl.URL(self.url + call.path, encoded=True)
+
+    async def _explain(self, error: Exception) -> MltmError:
+        shown = ""
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            shown = await asyncio.to_thread(read_fingerprint, self.url)
+        return explain_failure(error, self.url, shown)
+
+
+async def _refuse(response: aiohttp.ClientResponse, *, repeatable: bool) -> NoReturn:
+    problem = _read_problem(await response.read(), response)
+    again = response.status in _AGAIN
+    error = UnreachableError(problem) if again else MltmError(problem)
+    after = parse_retry_after(response.headers.get("Retry-After"))
+    raise _FailedTryError(error, again=again and repeatable, retry_after_s=after)
+
+
+def _read_problem(body: bytes, response: aiohttp.ClientResponse) -> Problem:
+    """Read the problem document; something between here and the gateway may have answered without one."""
+    try:
+        return Problem.model_validate_json(body)
+    except ValidationError:
+        pass
+    where = f"{response.url.scheme}://{response.url.authority}"
+    if 300 <= response.status < 400:
+        to = response.headers.get("Location", "elsewhere")
+        detail, step = f"{where} sends requests on to {to}.", "Log in with that address, if you trust it."
+    else:
+        detail = f"{where} answered {response.status} {response.reason or ''}".strip() + " without an explanation."
+        step = "A proxy may have answered in the gateway's place; try again, or ask who runs the gateway."
+    return Problem(
+        title="no answer of a gateway", status=response.status, detail=detail, key="no_problem", next_step=step
+    )
