@@ -1,0 +1,92 @@
+"""The site's catalogue folders: images and datasets are looked up here by key, never by a path that a user wrote.
+
+The only file of the planning that touches the disk.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.job.refusal import Refusal
+from agent.settings import AgentSettings
+from mltm.contract.task_config import TaskConfig
+
+__all__ = ["Catalogue", "find_dataset", "find_image", "read_catalogue"]
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What there is: the image's file, the dataset's file, or why not."""
+
+    image: Path | Refusal
+    dataset: Path | Refusal | None
+
+
+def read_catalogue(config: TaskConfig, settings: AgentSettings) -> Catalogue:
+    """Look up what this task names."""
+    dataset = find_dataset(config.dataset_name, settings) if config.dataset_name is not None else None
+    return Catalogue(image=find_image(config, settings), dataset=dataset)
+
+
+def find_image(config: TaskConfig, settings: AgentSettings) -> Path | Refusal:
+    """Find the image's file (runtime `none`: the Python that stands for it) by its key."""
+    key = config.infra.image_name
+    field = f"clusters.{config.runner_location}.infra_config.image_name"
+    if key in settings.images:
+        return _must_exist(settings.images[key], f"The image {key!r} is in the agent's catalogue as", field)
+    if settings.runtime == "none" or settings.images_dir is None:
+        known = ", ".join(sorted(settings.images)) or "none"
+        return Refusal(f"There is no image {key!r} at this site. Known images: {known}.", field, permanent=True)
+    found = settings.images_dir / f"{key}.sif"
+    if found.is_file():
+        return found
+    known = _list_known(settings.images_dir, ".sif")
+    return _absent(
+        f"There is no image {key!r}: no {found.name} in {settings.images_dir}. There: {known}.", field, found
+    )
+
+
+def find_dataset(name: str, settings: AgentSettings) -> Path | Refusal:
+    """Find `<name>` or `<name>.csv` in the site's datasets folder."""
+    if settings.datasets_dir is None:
+        words = (
+            "This site has no folder of datasets (datasets_dir in the agent's config), so dataset_name finds nothing."
+        )
+        return Refusal(words, "dataset_name", permanent=True)
+    for candidate in (settings.datasets_dir / name, settings.datasets_dir / f"{name}.csv"):
+        if candidate.exists():
+            return candidate
+    known = _list_known(settings.datasets_dir)
+    words = (
+        f"There is no dataset {name!r}: neither {name} nor {name}.csv is in {settings.datasets_dir}. There: {known}."
+    )
+    return _absent(words, "dataset_name", settings.datasets_dir / name)
+
+
+def _must_exist(path: Path, words: str, field: str) -> Path | Refusal:
+    # Not resolved: a virtual environment's Python is a link, and only under its own name it is that environment's.
+    if path.exists():
+        return path
+    return _absent(f"{words} {path}, which is not there.", field, path)
+
+
+def _absent(words: str, field: str, path: Path) -> Refusal:
+    """Not there is permanent only while the folder itself answers: a file system that is away is no evidence."""
+    return Refusal(words, field, permanent=os.access(path.parent, os.R_OK | os.X_OK))
+
+
+def _list_known(folder: Path, suffix: str = "") -> str:
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(suffix) and not name.startswith("."))
+    except OSError as error:
+        return f"the folder cannot be read ({error.strerror})"
+    return _shorten([name.removesuffix(suffix) for name in names])
+
+
+def _shorten(names: Iterable[str]) -> str:
+    listed = list(names)
+    shown = ", ".join(listed[:_SHOWN]) or "nothing"
+    return f"{shown} and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else shown

@@ -1,0 +1,128 @@
+"""From a task's config to what the wrapper runs and what sbatch is asked for; and those files, written.
+
+Planning looks at the catalogue folders only; it changes nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent import files
+from agent.job.catalogue import Catalogue, read_catalogue
+from agent.job.container import build_container_argv, check_bind_paths, prefix_environment, started_folder
+from agent.job.environment import build_environment, build_script_argv, params_path, render_params
+from agent.job.policy import Wanted, check_policy, plan_wanted
+from agent.job.refusal import Refusal
+from agent.job.wrapper import WRAPPER, build_wrapper_args
+from agent.settings import AgentSettings
+from agent.slurm.request import SubmitRequest
+from mltm.contract.ids import render_job_name
+from mltm.contract.names import ENTRYPOINT, TaskFolder
+from mltm.contract.task_config import TaskConfig
+
+__all__ = ["Launch", "Refusal", "plan_launch", "write_launch"]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """argv, env, checks and params go to files beside the records; `request` goes to Slurm."""
+
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    checks: tuple[Path, ...]
+    params: bytes
+    request: SubmitRequest
+
+
+def plan_launch(
+    config: TaskConfig, folder: TaskFolder, attempt: int, settings: AgentSettings, *, kill_wait_s: float = 30
+) -> Launch | Refusal:
+    """Plan one attempt, or say why it cannot be. `kill_wait_s` is Slurm's KillWait."""
+    wanted = plan_wanted(config, settings)
+    refusal = check_policy(config, wanted, settings.policy)
+    return refusal or _plan(config, folder, attempt, settings, wanted, read_catalogue(config, settings), kill_wait_s)
+
+
+def _plan(
+    config: TaskConfig,
+    folder: TaskFolder,
+    attempt: int,
+    settings: AgentSettings,
+    wanted: Wanted,
+    catalogue: Catalogue,
+    kill_wait_s: float,
+) -> Launch | Refusal:
+    image, dataset = catalogue.image, catalogue.dataset
+    if isinstance(image, Refusal):
+        return image
+    if isinstance(dataset, Refusal):
+        return dataset
+    variables = build_environment(config, folder, attempt, dataset)
+    command = build_script_argv(config, folder, dataset)
+    checks = [folder.input / ENTRYPOINT, params_path(folder, attempt), image, *([dataset] if dataset else [])]
+    if settings.runtime == "none":
+        argv = [str(image), *command]
+    else:
+        refusal = check_bind_paths([folder.path, image, *([dataset] if dataset else [])])
+        if refusal is not None:
+            return refusal
+        argv = build_container_argv(
+            settings, folder, attempt, image=image, dataset=dataset, command=["python3", *command],
+            with_gpus=bool(wanted.gpus),
+        )  # fmt: skip
+        variables = prefix_environment(variables, settings.runtime)
+        checks.append(started_folder(folder, attempt))
+    return Launch(
+        argv=tuple(argv),
+        env=tuple(f"{name}={value}" for name, value in variables.items()),
+        checks=tuple(checks),
+        params=render_params(config.model_params),
+        request=_build_request(config, folder, attempt, settings, wanted, kill_wait_s),
+    )
+
+
+def _build_request(
+    config: TaskConfig, folder: TaskFolder, attempt: int, settings: AgentSettings, wanted: Wanted, kill_wait_s: float
+) -> SubmitRequest:
+    args = build_wrapper_args(
+        settings.spool,
+        folder.task_id,
+        attempt,
+        has_image=settings.runtime != "none",
+        warns=config.warn_before_end_s is not None,
+        log_head_bytes=settings.log_head_bytes,
+        log_tail_bytes=settings.log_tail_bytes,
+        beat_every_s=settings.waits.beat_every_s,
+        beat_stop_s=settings.waits.beat_stop_s,
+        kill_wait_s=kill_wait_s,
+    )
+    return SubmitRequest(
+        job_name=render_job_name(folder.task_id, attempt),
+        chdir=folder.path,
+        output=folder.control / f"slurm.{attempt:02d}.out",
+        script=WRAPPER,
+        args=args,
+        partition=wanted.partition,
+        account=wanted.account,
+        nodes=wanted.nodes,
+        cpus=wanted.cpus,
+        gpus=wanted.gpus or None,
+        memory=wanted.memory,
+        time_limit=wanted.time_limit,
+        qos=wanted.qos,
+        constraint=wanted.constraint,
+        warn_before_end_s=config.warn_before_end_s,
+    )
+
+
+def write_launch(launch: Launch, folder: TaskFolder, attempt: int, nonce: str) -> None:
+    """Write what the wrapper reads, durably and for this uid only. The same again is harmless. Raises OSError."""
+    names = folder.attempt(attempt)
+    files.make_folder(started_folder(folder, attempt), mode=0o700)
+    files.replace(params_path(folder, attempt), launch.params, nonce, mode=0o600)
+    files.replace(names.argv, _join(launch.argv), nonce, mode=0o600)
+    files.replace(names.env, _join(launch.env), nonce, mode=0o600)
+    files.replace(names.checks, _join([str(path) for path in launch.checks]), nonce, mode=0o600)
+
+
+def _join(items: tuple[str, ...] | list[str]) -> bytes:
+    return b"".join(item.encode("utf-8", "surrogateescape") + b"\0" for item in items)

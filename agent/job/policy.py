@@ -1,0 +1,102 @@
+"""What a task asks of Slurm, from its config and the site's instance types, held against the site's policy. Pure."""
+
+import re
+from dataclasses import dataclass
+
+from agent.job.refusal import Refusal
+from agent.settings import AgentSettings, InstanceType, Policy
+from mltm.contract.task_config import Resources, TaskConfig
+
+__all__ = ["Wanted", "check_policy", "parse_time_limit_min", "plan_wanted"]
+
+_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d+){0,2})")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What sbatch will be asked for; None: Slurm's own default."""
+
+    partition: str
+    account: str | None
+    nodes: int | None
+    cpus: int | None
+    gpus: int | None
+    memory: str | None
+    time_limit: str | None
+    qos: str | None
+    constraint: str | None
+
+
+def plan_wanted(config: TaskConfig, settings: AgentSettings) -> Wanted:
+    """Combine the task's resources with the site's instance type; the task's own go first. No such type: a partition."""
+    infra = config.infra
+    site = settings.instance_types.get(infra.instance_type, InstanceType(partition=infra.instance_type))
+    own = config.resources or Resources()
+    return Wanted(
+        partition=site.partition,
+        account=infra.account,
+        nodes=own.nodes if own.nodes is not None else site.nodes,
+        cpus=own.cpus if own.cpus is not None else site.cpus,
+        gpus=own.gpus if own.gpus is not None else site.gpus,
+        memory=own.memory or site.memory,
+        time_limit=own.time_limit or site.time_limit,
+        qos=own.qos or site.qos,
+        constraint=own.constraint or site.constraint,
+    )
+
+
+def check_policy(config: TaskConfig, wanted: Wanted, policy: Policy) -> Refusal | None:
+    """Hold what is wanted against the policy; the first thing that it forbids, or None."""
+    infra = config.infra
+    section = f"clusters.{config.runner_location}.infra_config"
+    named = (
+        (f"{section}.account", "account", infra.account, policy.accounts),
+        (f"{section}.instance_type", "partition", wanted.partition, policy.partitions),
+        (f"{section}.image_name", "image", infra.image_name, policy.images),
+        ("dataset_name", "dataset", config.dataset_name, policy.datasets),
+        ("resources.qos", "qos", wanted.qos, policy.qos),
+    )
+    for field, what, given, allowed in named:
+        if allowed is not None and given not in allowed and not (given is None and what in {"dataset", "qos"}):
+            return _refuse_name(field, what, given, allowed)
+    return _check_limits(wanted, policy)
+
+
+def _refuse_name(field: str, what: str, given: str | None, allowed: list[str]) -> Refusal:
+    known = ", ".join(sorted(allowed)) or "none"
+    said = f"The {what} {given!r} is" if given is not None else f"A task without {what} is"
+    return Refusal(f"{said} not allowed at this site. Allowed: {known}.", field, permanent=True)
+
+
+def _check_limits(wanted: Wanted, policy: Policy) -> Refusal | None:
+    limits = (
+        ("nodes", wanted.nodes, policy.max_nodes),
+        ("cpus", wanted.cpus, policy.max_cpus),
+        ("gpus", wanted.gpus, policy.max_gpus),
+        ("time_limit", parse_time_limit_min(wanted.time_limit), policy.max_time_limit_min),
+    )
+    for field, given, most in limits:
+        if given is not None and most is not None and given > most:
+            unit = " minutes" if field == "time_limit" else ""
+            words = f"{field} asks for {given:g}{unit}; this site allows at most {most}{unit}."
+            return Refusal(words, f"resources.{field}", permanent=True)
+    if policy.max_time_limit_min is not None and wanted.time_limit is None:
+        words = f"This site limits tasks to {policy.max_time_limit_min} minutes and needs a time_limit in resources."
+        return Refusal(words, "resources.time_limit", permanent=True)
+    return None
+
+
+def parse_time_limit_min(text: str | None) -> float | None:
+    """Read Slurm's time notations as minutes: m, m:s, h:m:s, d-h, d-h:m, d-h:m:s. None for None; 0 is no limit: infinite."""
+    found = _TIME.fullmatch(text or "")
+    if found is None:
+        return None
+    parts = [int(part) for part in found["rest"].split(":")]
+    if found["days"] is not None:
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+        total = int(found["days"]) * 1440 + hours * 60 + minutes + seconds / 60
+    elif len(parts) == 3:
+        total = parts[0] * 60 + parts[1] + parts[2] / 60
+    else:
+        total = parts[0] + (parts[1] / 60 if len(parts) == 2 else 0)
+    return total or float("inf")
