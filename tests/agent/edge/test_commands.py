@@ -77,7 +77,7 @@ def test_an_ended_task_refuses(spool: Spool) -> None:
 def test_the_latest_order_wins_however_late_or_often_it_comes(
     spool: Spool,
     orders: list[tuple[CommandKind, str]],
-    held: bool,  # noqa: FBT001  # a case's expectation
+    held: bool,
 ) -> None:
     for kind, command_id in orders:
         assert record_command(spool, message(kind, command_id), CLOCK).outcome == "done"
