@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent import files
 from agent.job.refusal import Refusal
 from agent.settings import AgentSettings
 from mltm.contract.task_config import TaskConfig
@@ -80,7 +81,7 @@ def _absent(words: str, field: str, path: Path) -> Refusal:
 
 def _list_known(folder: Path, suffix: str = "") -> str:
     try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(suffix) and not name.startswith("."))
+        names = [name for name in files.list_names(folder) if name.endswith(suffix)]
     except OSError as error:
         return f"the folder cannot be read ({error.strerror})"
     return _shorten([name.removesuffix(suffix) for name in names])

@@ -28,7 +28,7 @@ class Wanted:
 
 
 def plan_wanted(config: TaskConfig, settings: AgentSettings) -> Wanted:
-    """Combine the task's resources with the site's instance type; the task's own go first. No such type: a partition."""
+    """Combine the task's resources with the site's instance type; the task's own go first."""
     infra = config.infra
     site = settings.instance_types.get(infra.instance_type, InstanceType(partition=infra.instance_type))
     own = config.resources or Resources()
@@ -87,7 +87,7 @@ def _check_limits(wanted: Wanted, policy: Policy) -> Refusal | None:
 
 
 def parse_time_limit_min(text: str | None) -> float | None:
-    """Read Slurm's time notations as minutes: m, m:s, h:m:s, d-h, d-h:m, d-h:m:s. None for None; 0 is no limit: infinite."""
+    """Read Slurm's time notations as minutes: m, m:s, h:m:s, d-h, d-h:m, d-h:m:s. 0 is no limit."""
     found = _TIME.fullmatch(text or "")
     if found is None:
         return None
