@@ -1,0 +1,185 @@
+"""Agents and their enrolment codes: queries. An agent is one for (cluster, owner, spool), for ever."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from gateway.errors import ConflictError, InvalidError, NotFoundError, UnauthorizedError
+from gateway.store.models import Agent, EnrolCode
+from gateway.store.moments import parse_moment, render_moment
+from gateway.values import AgentIdentity, User
+from mltm.contract.agent_api import Enrolment, Heartbeat
+from mltm.contract.ids import AgentId
+
+__all__ = [
+    "NewCode", "add_code", "enrol", "find_agent", "keep_beat", "list_agents", "list_clusters", "list_live",
+    "list_user_clusters", "revoke_agent", "route", "touch",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NewCode:
+    """An enrolment code to keep; the code itself is not in it."""
+
+    sha256: str
+    cluster: str
+    owner: str | None
+    spool: Path | None
+    created_at: datetime
+    expires_at: datetime
+
+
+def add_code(new: NewCode) -> None:
+    """Keep a code."""
+    EnrolCode.create(
+        sha256=new.sha256,
+        cluster=new.cluster,
+        owner=new.owner,
+        spool=str(new.spool) if new.spool else None,
+        created_at=render_moment(new.created_at),
+        expires_at=render_moment(new.expires_at),
+    )
+
+
+def identity(row: Agent) -> AgentIdentity:
+    """An agent's row as a plain value."""
+    spool = Path(row.spool) if row.spool else None
+    return AgentIdentity(AgentId(row.agent_id), row.cluster, row.owner, spool, row.spool_id)
+
+
+def enrol(
+    code_sha256: str, asked: Enrolment, agent_id: AgentId, credential_sha256: str, now: datetime
+) -> AgentIdentity:
+    """Use up a code and make the agent, or give the same agent a new credential.
+
+    Raises UnauthorizedError (bad_code, code_expired) and ConflictError (agent_exists).
+    """
+    code = _use_code(code_sha256, now)
+    found = _same_place(code, asked.spool_id)
+    row = found or Agent(agent_id=agent_id, cluster=code.cluster, owner=code.owner, spool_id=asked.spool_id)
+    row.spool, row.credential_sha256, row.revoked_at = code.spool, credential_sha256, None
+    row.host, row.unix_user, row.version = asked.host[:255], asked.unix_user[:255], asked.version[:255]
+    row.enrolled_at = row.seen_at = render_moment(now)
+    row.save(force_insert=found is None)
+    return identity(row)
+
+
+def _use_code(code_sha256: str, now: datetime) -> EnrolCode:
+    step = "Ask for a new one (`mltm-gateway agent code`) and enrol again."
+    code: EnrolCode | None = EnrolCode.get_or_none(EnrolCode.sha256 == code_sha256, EnrolCode.used_at.is_null())
+    if code is None:
+        raise UnauthorizedError(
+            "This enrolment code is not known, or it was used.", key="bad_code", title="Not enrolled", next_step=step
+        )
+    if parse_moment(code.expires_at) <= now:
+        raise UnauthorizedError(
+            f"This enrolment code ended at {code.expires_at}.",
+            key="code_expired",
+            title="Not enrolled",
+            next_step=step,
+        )
+    code.used_at = render_moment(now)
+    code.save()
+    return code
+
+
+def _same_place(code: EnrolCode, spool_id: str) -> Agent | None:
+    row: Agent | None = Agent.get_or_none(
+        Agent.cluster == code.cluster, _owned_by(code.owner), Agent.spool_id == spool_id
+    )
+    other: Agent | None = Agent.get_or_none(
+        Agent.cluster == code.cluster, _owned_by(code.owner), Agent.revoked_at.is_null(), Agent.spool_id != spool_id
+    )
+    if other is not None:
+        raise ConflictError(
+            f"Cluster {code.cluster} has an agent for {code.owner or 'all users'} already, with another spool "
+            f"({other.spool}).",
+            key="agent_exists",
+            next_step=f"End that one first: `mltm-gateway agent revoke {other.agent_id}`.",
+        )
+    return row
+
+
+def _owned_by(owner: str | None) -> object:
+    return Agent.owner.is_null() if owner is None else Agent.owner == owner
+
+
+def find_agent(credential_sha256: str) -> AgentIdentity:
+    """Whose credential this is. Raises UnauthorizedError (bad_credential, credential_revoked)."""
+    row: Agent | None = Agent.get_or_none(Agent.credential_sha256 == credential_sha256)
+    if row is None or row.revoked_at is not None:
+        what = "is not known" if row is None else f"was revoked at {row.revoked_at}"
+        raise UnauthorizedError(
+            f"This agent credential {what}.",
+            key="bad_credential" if row is None else "credential_revoked",
+            title="Not enrolled",
+            next_step="Enrol again: `mltm-gateway agent code` on the gateway, then `mltm-agent enroll`.",
+        )
+    return identity(row)
+
+
+def keep_beat(agent_id: AgentId, beat: Heartbeat, now: datetime) -> None:
+    """Keep the last heartbeat."""
+    query = Agent.update(beat=beat.model_dump_json(), seen_at=render_moment(now), version=beat.version[:255])
+    query.where(Agent.agent_id == agent_id).execute()
+
+
+def touch(agent_id: AgentId, now: datetime) -> None:
+    """Note that the agent spoke."""
+    Agent.update(seen_at=render_moment(now)).where(Agent.agent_id == agent_id).execute()
+
+
+def list_live() -> list[AgentIdentity]:
+    """All agents that are not revoked."""
+    return [identity(row) for row in Agent.select().where(Agent.revoked_at.is_null())]
+
+
+def list_agents() -> list[dict[str, object]]:
+    """All agents for people to read, the revoked ones too."""
+    columns = ("agent_id", "cluster", "owner", "spool", "host", "unix_user", "version", "enrolled_at", "seen_at")
+    rows = Agent.select().order_by(Agent.cluster, Agent.enrolled_at)
+    return [{**{name: getattr(row, name) for name in columns}, "revoked_at": row.revoked_at} for row in rows]
+
+
+def revoke_agent(agent_id: str, now: datetime) -> None:
+    """End an agent's credential; its tasks go on, and wait for an agent of the same spool. Raises NotFoundError."""
+    query = Agent.update(revoked_at=render_moment(now)).where(Agent.agent_id == agent_id, Agent.revoked_at.is_null())
+    if not query.execute():
+        raise NotFoundError(
+            f"There is no live agent {agent_id[:80]!r}.",
+            key="agent_not_found",
+            next_step="List them with `mltm-gateway agent list`.",
+        )
+
+
+def list_clusters(configured: list[str]) -> list[str]:
+    """All clusters known here: the configured ones and those of live agents."""
+    return sorted({*configured, *(agent.cluster for agent in list_live())})
+
+
+def list_user_clusters(user: User) -> list[str]:
+    """Where this user's tasks can run."""
+    return sorted({a.cluster for a in list_live() if a.owner in (None, user.username)})
+
+
+def route(user: User, cluster: str, configured: list[str]) -> AgentIdentity:
+    """Find the agent for a task: the user's own, else the shared one. Raises InvalidError."""
+    here = [agent for agent in list_live() if agent.cluster == cluster]
+    own = [agent for agent in here if agent.owner == user.username]
+    shared = [agent for agent in here if agent.owner is None]
+    if own or shared:
+        return (own or shared)[0]
+    known = list_clusters(configured)
+    if cluster in known:
+        raise InvalidError(
+            f"runner_location: cluster {cluster!r} has no agent that runs tasks of {user.username!r}.",
+            key="no_agent",
+            title="No agent runs your tasks there",
+            next_step="Get a code (`mltm-gateway agent code`, by an administrator) and run `mltm-agent enroll` there.",
+        )
+    raise InvalidError(
+        f"runner_location: {cluster!r} is not a known cluster; known: {', '.join(known) or 'none'}.",
+        key="unknown_cluster",
+        title="Unknown cluster",
+        next_step="Use one of the known clusters, or ask an administrator to enrol an agent there.",
+    )

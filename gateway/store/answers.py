@@ -1,0 +1,86 @@
+"""Rows to what users get. Only reads what it is given."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from gateway.store.models import Agent, Attempt, Event, StoredReport, Task
+from gateway.store.moments import parse_moment
+from mltm.contract import user_api
+from mltm.contract.reports import Note, Report
+from mltm.contract.shape import JsonObject
+from mltm.contract.states import State, is_final
+
+__all__ = ["CARD_KEYS", "build_answers", "build_card", "build_history"]
+
+CARD_KEYS = ("script_path", "dataset_name", "experiment_name", "project_path")
+_INFRA_KEYS = ("instance_type", "image_name", "account")
+
+
+def build_card(config: JsonObject, cluster: str) -> dict[str, str]:
+    """Pick what the predecessor's rows show. Forgiving: a dropped config may be wrong."""
+    clusters = config.get("clusters")
+    section = clusters.get(cluster) if isinstance(clusters, dict) else None
+    infra = section.get("infra_config") if isinstance(section, dict) else None
+    named = {
+        **{k: config.get(k) for k in CARD_KEYS},
+        "script_path": config.get("script_path") or config.get("script_name"),
+    }
+    named |= {k: infra.get(k) for k in _INFRA_KEYS} if isinstance(infra, dict) else {}
+    return {k: v for k, v in named.items() if isinstance(v, str)}
+
+
+def build_answers(rows: Sequence[Task], now: datetime) -> list[user_api.TaskAnswer]:
+    """Build the answers for rows, without history and config."""
+    ids = [row.task_id for row in rows]
+    attempts: dict[str, list[user_api.AttemptAnswer]] = {}
+    for found in Attempt.select().where(Attempt.task_id.in_(ids)).order_by(Attempt.task_id, Attempt.attempt):
+        attempts.setdefault(found.task_id, []).append(user_api.AttemptAnswer.model_validate_json(found.body))
+    seen = {agent.agent_id: agent.seen_at for agent in Agent.select(Agent.agent_id, Agent.seen_at)}
+    return [_build(row, attempts.get(row.task_id, []), seen.get(row.agent_id), now) for row in rows]
+
+
+def _build(
+    row: Task, attempts: list[user_api.AttemptAnswer], seen_at: str | None, now: datetime
+) -> user_api.TaskAnswer:
+    state = State(row.state)
+    last = attempts[-1].job_id if attempts else None
+    return user_api.TaskAnswer(
+        task_id=row.task_id,
+        id=row.task_id,
+        state=state,
+        final=is_final(state),
+        reason=row.reason,
+        note=Note.model_validate_json(row.note),
+        owner=row.owner,
+        cluster=row.cluster,
+        runner_location=row.cluster,
+        submitted_at=parse_moment(row.submitted_at),
+        updated_at=parse_moment(row.updated_at),
+        attempts=attempts,
+        cancel_requested=row.cancel_requested,
+        agent_silent_s=max(0.0, (now - parse_moment(seen_at)).total_seconds()) if seen_at else None,
+        job_id=int(last) if last is not None and last.isdecimal() else last,
+        **json.loads(row.card),
+    )
+
+
+def build_history(events: Iterable[Event], reports: Iterable[StoredReport]) -> list[user_api.Event]:
+    """Merge the gateway's own lines and the reports, oldest first, without repeated lines."""
+    lines = [
+        (user_api.Event(at=parse_moment(e.at), state=State(e.state), words=e.words, source="gateway"), (0, 0))
+        for e in events
+    ]
+    for stored in reports:
+        report = Report.model_validate_json(stored.body)
+        event = user_api.Event(at=report.at, state=report.state, attempt=report.attempt, words=report.words)
+        lines.append((event, (report.epoch, report.seq)))
+    history: list[user_api.Event] = []
+    for event, _ in sorted(lines, key=lambda line: (line[0].at, line[1])):
+        if not history or _what(history[-1]) != _what(event):
+            history.append(event)
+    return history
+
+
+def _what(event: user_api.Event) -> tuple[object, ...]:
+    return (event.state, event.attempt, event.words, event.source)

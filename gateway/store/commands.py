@@ -1,0 +1,67 @@
+"""Commands to agents: open until the agent's acknowledgement, repeated at every poll."""
+
+from datetime import datetime
+
+from gateway.errors import ConflictError, NotFoundError
+from gateway.store.models import Command, Task
+from gateway.store.moments import render_moment
+from gateway.store.tasks import add_event, find_task
+from gateway.values import AgentIdentity, User
+from mltm.contract.agent_api import Ack, CommandMessage
+from mltm.contract.states import State, is_final
+from mltm.contract.user_api import CancelAnswer
+
+__all__ = ["add_command", "close_command", "list_open", "read_closed", "request_cancel"]
+
+_MOST_OPEN = 200
+
+
+def add_command(agent_id: str, message: CommandMessage, now: datetime) -> None:
+    """Make a command."""
+    Command.create(
+        command_id=message.command_id, agent_id=agent_id, task_id=message.task_id, kind=message.kind,
+        body=message.model_dump_json(exclude_defaults=True), created_at=render_moment(now),
+    )  # fmt: skip
+
+
+def list_open(agent_id: str) -> list[CommandMessage]:
+    """The agent's open commands, oldest first."""
+    query = Command.select().where(Command.agent_id == agent_id, Command.closed_at.is_null())
+    rows = query.order_by(Command.command_id).limit(_MOST_OPEN)
+    return [CommandMessage.model_validate_json(row.body) for row in rows]
+
+
+def close_command(agent: AgentIdentity, command_id: str, ack: Ack, now: datetime) -> None:
+    """Close a command; again is harmless. Raises NotFoundError (command_not_found)."""
+    row: Command | None = Command.get_or_none(Command.command_id == command_id, Command.agent_id == agent.agent_id)
+    if row is None:
+        raise NotFoundError(f"There is no command {command_id[:80]!r} for this agent.", key="command_not_found")
+    if row.closed_at is None:
+        row.closed_at, row.outcome, row.words = render_moment(now), ack.outcome, ack.words
+        row.answer = ack.model_dump_json()
+        row.save()
+
+
+def read_closed(command_id: str) -> Ack | None:
+    """The acknowledgement of a command; None while it is open."""
+    row: Command | None = Command.get_or_none(Command.command_id == command_id, Command.closed_at.is_null(False))
+    return Ack.model_validate_json(row.answer) if row is not None and row.answer else None
+
+
+def request_cancel(user: User, task_id: str, command_id: str, now: datetime) -> CancelAnswer:
+    """Record the wish, once. Raises NotFoundError, ConflictError (already_final)."""
+    row = find_task(user, task_id)
+    state = State(row.state)
+    if is_final(state):
+        raise ConflictError(
+            f"Task {task_id} has ended already, as {state}.",
+            key="already_final",
+            title="The task has ended",
+            next_step="There is nothing to cancel; read its outputs, or submit it again.",
+        )
+    if not row.cancel_requested:
+        Task.update(cancel_requested=True, updated_at=render_moment(now)).where(Task.task_id == task_id).execute()
+        add_event(task_id, state, f"{user.username} asked for its cancel", now)
+        message = CommandMessage(command_id=command_id, kind="cancel", task_id=task_id, by=user.username)
+        add_command(row.agent_id, message, now)
+    return CancelAnswer(task_id=task_id, state=state, cancel_requested=True)

@@ -1,0 +1,90 @@
+"""The one door to the database: every query runs in one thread, writes in a transaction that takes the lock at once.
+
+Measured (dependencies, section 1): deferred transactions lose ("database is locked" at once, whatever the busy
+timeout), and a second thread makes SQLite no faster.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import peewee
+
+from gateway.errors import UnavailableError
+from gateway.store.models import DATABASE
+
+__all__ = ["Database"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# busy_timeout comes first: the switch to WAL needs it (measured). FULL: an accepted task survives a power cut.
+PRAGMAS = (
+    ("busy_timeout", 10_000),
+    ("journal_mode", "wal"),
+    ("synchronous", "full"),
+    ("foreign_keys", 1),
+    ("cache_size", -16_000),
+)
+
+
+class Database:
+    """A SQLite file behind one thread. `call` writes, `read` only reads; `run` leaves transactions to the function."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.peewee = peewee.SqliteDatabase(str(path), pragmas=PRAGMAS)
+        self._thread = ThreadPoolExecutor(1, "database")
+
+    def call_now(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a writing transaction and wait for it; for programs without a loop."""
+        job = partial(fn, *args, **kwargs)
+        return self._thread.submit(self._write, job).result()
+
+    def run_now(self, fn: Callable[[peewee.SqliteDatabase], T]) -> T:
+        """Run `fn(database)` outside a transaction and wait for it; for migrations."""
+        return self._thread.submit(self._plain, fn).result()
+
+    async def call(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a writing transaction. A cancelled caller does not stop it: writes are repeatable."""
+        return await self._wait(self._thread.submit(self._write, partial(fn, *args, **kwargs)))
+
+    async def read(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that only reads, on one snapshot."""
+        return await self._wait(self._thread.submit(self._read, partial(fn, *args, **kwargs)))
+
+    async def _wait(self, future: Future[T]) -> T:
+        try:
+            return await asyncio.wrap_future(future)
+        except peewee.OperationalError as error:
+            raise UnavailableError(
+                f"The database {self.path.name} cannot be used now: {error}.",
+                key="database_unavailable",
+                next_step="Try again in a moment; if it stays, the administrator should look at the disk.",
+            ) from error
+
+    def _open(self) -> None:
+        DATABASE.initialize(self.peewee)  # this thread's
+        self.peewee.connect(reuse_if_open=True)
+
+    def _write(self, job: Callable[[], T]) -> T:
+        self._open()
+        with self.peewee.atomic("IMMEDIATE"):
+            return job()
+
+    def _read(self, job: Callable[[], T]) -> T:
+        self._open()
+        with self.peewee.atomic():
+            return job()
+
+    def _plain(self, fn: Callable[[peewee.SqliteDatabase], T]) -> T:
+        self._open()
+        return fn(self.peewee)
+
+    def close(self) -> None:
+        """Finish what is queued and close the file."""
+        self._thread.submit(self.peewee.close).result()
+        self._thread.shutdown()

@@ -1,0 +1,254 @@
+"""The tables. Times are text in UTC with microseconds (store/moments.py), so that they sort; JSON is canonical text."""
+
+import threading
+
+import peewee
+
+__all__ = [
+    "DATABASE", "MODELS", "Agent", "Attempt", "Base", "CachedBytes", "Command", "EnrolCode", "Event", "IdempotencyKey",
+    "Meta", "Outbox", "StoredReport", "Task", "TaskFile", "Token", "UserRow",
+]  # fmt: skip
+
+
+_THREAD = threading.local()
+
+
+class ThreadDatabase(peewee.DatabaseProxy):
+    """Which database the models mean is a fact of the calling thread, so that several may be open in one process."""
+
+    @property
+    def obj(self) -> peewee.Database | None:
+        """The database of this thread."""
+        return getattr(_THREAD, "database", None)
+
+    @obj.setter
+    def obj(self, database: peewee.Database | None) -> None:
+        _THREAD.database = database
+
+
+DATABASE = ThreadDatabase()
+
+
+class Base(peewee.Model):
+    """The root of the models."""
+
+    class Meta:
+        """Peewee's own word for a model's options."""
+
+        database = DATABASE
+        legacy_table_names = False
+
+
+class Meta(Base):
+    """Facts about the database itself: its generation."""
+
+    name = peewee.CharField(primary_key=True)
+    value = peewee.TextField()
+
+
+class UserRow(Base):
+    """A person. `password_hash` (argon2) never leaves the store but to be checked."""
+
+    username = peewee.CharField(primary_key=True)
+    role = peewee.CharField()
+    password_hash = peewee.TextField(null=True)
+    created_at = peewee.CharField()
+
+    class Meta:
+        """Named so that it is no SQL word."""
+
+        table_name = "person"
+
+
+class Token(Base):
+    """A bearer token, as SHA-256."""
+
+    token_id = peewee.CharField(primary_key=True)
+    username = peewee.CharField(index=True)
+    name = peewee.CharField()
+    sha256 = peewee.CharField(unique=True)
+    created_at = peewee.CharField()
+    last_used_at = peewee.CharField(null=True)
+    expires_at = peewee.CharField(null=True)
+    revoked_at = peewee.CharField(null=True)
+
+
+class EnrolCode(Base):
+    """A one-time code, as SHA-256, and what the agent that uses it will be."""
+
+    sha256 = peewee.CharField(primary_key=True)
+    cluster = peewee.CharField()
+    owner = peewee.CharField(null=True)
+    spool = peewee.TextField(null=True)
+    created_at = peewee.CharField()
+    expires_at = peewee.CharField()
+    used_at = peewee.CharField(null=True)
+
+
+class Agent(Base):
+    """An agent: one for (cluster, owner, spool), for ever; a new enrolment of the same one changes its credential."""
+
+    agent_id = peewee.CharField(primary_key=True)
+    cluster = peewee.CharField(index=True)
+    owner = peewee.CharField(null=True)
+    spool = peewee.TextField(null=True)
+    spool_id = peewee.CharField(index=True)
+    credential_sha256 = peewee.CharField(unique=True)
+    host = peewee.CharField()
+    unix_user = peewee.CharField()
+    version = peewee.CharField()
+    enrolled_at = peewee.CharField()
+    revoked_at = peewee.CharField(null=True)
+    seen_at = peewee.CharField(null=True)
+    beat = peewee.TextField(null=True)
+
+
+class Task(Base):
+    """A task. state, reason, note and taken are computed from its reports and from nothing else."""
+
+    task_id = peewee.CharField(primary_key=True)
+    owner = peewee.CharField()
+    cluster = peewee.CharField()
+    agent_id = peewee.CharField()
+    state = peewee.CharField()
+    reason = peewee.TextField(default="")
+    note = peewee.TextField(default="{}")
+    taken = peewee.BooleanField(default=False)
+    cancel_requested = peewee.BooleanField(default=False)
+    submitted_at = peewee.CharField()
+    updated_at = peewee.CharField()
+    source = peewee.CharField()
+    script_name = peewee.CharField()
+    config = peewee.TextField()
+    card = peewee.TextField()
+
+    class Meta:
+        """A list reads one index backwards, however many tasks there are."""
+
+        indexes = ((("owner", "task_id"), False), (("owner", "state", "task_id"), False), (("state", "task_id"), False))
+
+
+class TaskFile(Base):
+    """An uploaded file of a task, under the name it has in the bundle."""
+
+    task_id = peewee.CharField()
+    name = peewee.CharField()
+    size = peewee.BigIntegerField()
+    sha256 = peewee.CharField()
+
+    class Meta:
+        """A name stands once in a bundle."""
+
+        primary_key = peewee.CompositeKey("task_id", "name")
+
+
+class Attempt(Base):
+    """What the reports say of one attempt."""
+
+    task_id = peewee.CharField()
+    attempt = peewee.IntegerField()
+    job_id = peewee.CharField(null=True, index=True)
+    body = peewee.TextField()
+
+    class Meta:
+        """One row an attempt."""
+
+        primary_key = peewee.CompositeKey("task_id", "attempt")
+
+
+class StoredReport(Base):
+    """A report of an agent, once, as it came."""
+
+    spool_id = peewee.CharField()
+    epoch = peewee.BigIntegerField()
+    seq = peewee.BigIntegerField()
+    sha256 = peewee.CharField()
+    task_id = peewee.CharField(index=True)
+    agent_id = peewee.CharField()
+    received_at = peewee.CharField()
+    body = peewee.TextField()
+
+    class Meta:
+        """The identity of a report; the same one never has two contents."""
+
+        table_name = "report"
+        primary_key = peewee.CompositeKey("spool_id", "epoch", "seq")
+
+
+class Event(Base):
+    """The gateway's own lines in a task's history."""
+
+    task_id = peewee.CharField(index=True)
+    at = peewee.CharField()
+    state = peewee.CharField()
+    words = peewee.TextField()
+
+
+class Outbox(Base):
+    """What must still be done in a spool for a task: publish it (waiting), or remove what was taken."""
+
+    task_id = peewee.CharField(primary_key=True)
+    agent_id = peewee.CharField(index=True)
+    step = peewee.CharField(index=True)
+    created_at = peewee.CharField()
+
+
+class IdempotencyKey(Base):
+    """Which task a key of a user made, and from what body."""
+
+    owner = peewee.CharField()
+    key = peewee.CharField()
+    fingerprint = peewee.CharField()
+    task_id = peewee.CharField()
+    created_at = peewee.CharField()
+
+    class Meta:
+        """A key is its user's."""
+
+        primary_key = peewee.CompositeKey("owner", "key")
+
+
+class Command(Base):
+    """A command to an agent; open until `closed_at`."""
+
+    command_id = peewee.CharField(primary_key=True)
+    agent_id = peewee.CharField()
+    task_id = peewee.CharField(index=True)
+    kind = peewee.CharField()
+    body = peewee.TextField()
+    created_at = peewee.CharField()
+    closed_at = peewee.CharField(null=True)
+    outcome = peewee.CharField(null=True)
+    words = peewee.TextField(default="")
+    answer = peewee.TextField(null=True)
+
+    class Meta:
+        """Open commands of an agent are asked for at every poll."""
+
+        indexes = ((("agent_id", "closed_at"), False),)
+
+
+class CachedBytes(Base):
+    """A piece of a cluster file that lies in the cache folder. `asked` <= `start`: the bytes between are gone."""
+
+    piece_id = peewee.CharField(primary_key=True)
+    task_id = peewee.CharField()
+    file = peewee.TextField()
+    attempt = peewee.IntegerField()
+    asked = peewee.BigIntegerField()
+    start = peewee.BigIntegerField()
+    length = peewee.BigIntegerField()
+    size = peewee.BigIntegerField()
+    final = peewee.BooleanField()
+    kept_at = peewee.CharField(index=True)
+
+    class Meta:
+        """Pieces are looked up by their file."""
+
+        indexes = ((("task_id", "file", "attempt"), False),)
+
+
+MODELS = (
+    Meta, UserRow, Token, EnrolCode, Agent, Task, TaskFile, Attempt, StoredReport, Event, Outbox, IdempotencyKey,
+    Command, CachedBytes,
+)  # fmt: skip

@@ -1,0 +1,58 @@
+"""What must still be done in the spools: publish a bundle, or remove one that was taken."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.store.models import Agent, Outbox, Task, TaskFile
+from gateway.store.moments import parse_moment
+from mltm.contract.manifest import BundleFile, Manifest
+
+__all__ = ["Errand", "count_waiting", "list_errands", "mark"]
+
+
+@dataclass(frozen=True)
+class Errand:
+    """One row: the bundle of a task, and the spool it goes to (None: the agent's spool is not shared)."""
+
+    task_id: str
+    step: str
+    spool: str | None
+    manifest: Manifest
+
+
+def list_errands(gateway_name: str, limit: int = 100) -> list[Errand]:
+    """The oldest rows with something to do."""
+    rows = Outbox.select().where(Outbox.step.in_(("waiting", "taken"))).order_by(Outbox.task_id).limit(limit)
+    return [_build(row, gateway_name) for row in rows]
+
+
+def _build(row: Outbox, gateway_name: str) -> Errand:
+    task: Task = Task.get_by_id(row.task_id)
+    agent: Agent = Agent.get_by_id(row.agent_id)
+    files = TaskFile.select().where(TaskFile.task_id == row.task_id).order_by(TaskFile.name)
+    manifest = Manifest(
+        task_id=task.task_id,
+        owner=task.owner,
+        cluster=task.cluster,
+        gateway=gateway_name,
+        submitted_at=parse_moment(task.submitted_at),
+        script_name=task.script_name,
+        config=json.loads(task.config),
+        files=[BundleFile(name=f.name, size=f.size, sha256=f.sha256) for f in files],
+    )
+    return Errand(row.task_id, row.step, agent.spool, manifest)
+
+
+def mark(task_id: str, before: str, after: str | None, _now: datetime) -> None:
+    """Move a row on, from the step it was read in; None: nothing is left to do."""
+    mine = (Outbox.task_id == task_id) & (Outbox.step == before)
+    if after is None:
+        Outbox.delete().where(mine).execute()
+    else:
+        Outbox.update(step=after).where(mine).execute()
+
+
+def count_waiting() -> int:
+    """How many bundles wait to be published."""
+    return int(Outbox.select().where(Outbox.step == "waiting").count())

@@ -1,0 +1,95 @@
+"""Reports: each stored once; a task's row is what the set of its reports says, written in the same transaction."""
+
+from dataclasses import asdict
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from gateway.store.models import Attempt, Outbox, StoredReport, Task
+from gateway.store.moments import render_moment
+from gateway.store.tasks import insert_row
+from gateway.values import AgentIdentity
+from mltm.contract.agent_api import ReportOutcome
+from mltm.contract.reports import AttemptView, Report, TaskView, digest_report, view_task
+from mltm.contract.states import State, is_allowed
+from mltm.contract.user_api import AttemptAnswer
+
+__all__ = ["store_report"]
+
+
+def store_report(agent: AgentIdentity, report: Report, now: datetime) -> ReportOutcome:
+    """Store one report and merge it; the outcome says what became of it."""
+    digest = digest_report(report)
+    known: StoredReport | None = StoredReport.get_or_none(
+        StoredReport.spool_id == report.spool_id, StoredReport.epoch == report.epoch, StoredReport.seq == report.seq
+    )
+    if known is not None:
+        return (
+            _say(report, "known")
+            if known.sha256 == digest
+            else _say(report, "conflict", "This number was used before for another report.")
+        )
+    words = _refuse(agent, report, now)
+    if words:
+        return _say(report, "refused", words)
+    StoredReport.create(
+        spool_id=report.spool_id, epoch=report.epoch, seq=report.seq, sha256=digest, task_id=report.task_id,
+        agent_id=agent.agent_id, received_at=render_moment(now), body=report.model_dump_json(exclude_defaults=True),
+    )  # fmt: skip
+    _merge(report.task_id, now)
+    return _say(report, "taken")
+
+
+def _say(report: Report, outcome: str, words: str = "") -> ReportOutcome:
+    return ReportOutcome.model_validate({"epoch": report.epoch, "seq": report.seq, "outcome": outcome, "words": words})
+
+
+def _refuse(agent: AgentIdentity, report: Report, now: datetime) -> str:
+    """Why this agent may not report this; makes the row of a dropped task that is new here."""
+    if report.spool_id != agent.spool_id:
+        return "The report is of another spool than this agent's."
+    row: Task | None = Task.get_or_none(Task.task_id == report.task_id)
+    if row is not None:
+        return "" if row.agent_id == agent.agent_id else "The task belongs to another agent."
+    if report.manifest is None:
+        return "The task is not known here, and the report does not say what it consists of."
+    if report.manifest.task_id != report.task_id or report.manifest.cluster != agent.cluster:
+        return "The report's manifest is of another task or cluster."
+    owner = agent.owner or report.manifest.owner or "unknown"
+    try:
+        insert_row(report.manifest.model_copy(update={"owner": owner}), agent, now)
+    except (ValidationError, ValueError) as error:
+        return f"The manifest cannot be used: {error}"
+    return ""
+
+
+def _merge(task_id: str, now: datetime) -> None:
+    rows = StoredReport.select().where(StoredReport.task_id == task_id)
+    view = view_task(Report.model_validate_json(row.body) for row in rows)
+    row: Task = Task.get_by_id(task_id)
+    if is_allowed(State(row.state), view.state):
+        _write_row(row, view, now)
+    for attempt in view.attempts:
+        _write_attempt(task_id, attempt)
+    if view.taken:
+        query = Outbox.update(step="taken").where(Outbox.task_id == task_id, Outbox.step.in_(("waiting", "published")))
+        query.execute()
+
+
+def _write_row(row: Task, view: TaskView, now: datetime) -> None:
+    last = view.last
+    # Guarded once more: only from the state that was read.
+    query = Task.update(
+        state=view.state.value,
+        reason=(last.words if last else "") or view.note.words,
+        note=view.note.model_dump_json(),
+        taken=view.taken,
+        updated_at=render_moment(now),
+    )
+    query.where(Task.task_id == row.task_id, Task.state == row.state).execute()
+
+
+def _write_attempt(task_id: str, view: AttemptView) -> None:
+    fields = {name: value for name, value in asdict(view).items() if name != "closed"}
+    body = AttemptAnswer.model_validate(fields).model_dump_json(exclude_defaults=True)
+    Attempt.insert(task_id=task_id, attempt=view.attempt, job_id=view.job_id, body=body).on_conflict_replace().execute()

@@ -1,0 +1,132 @@
+"""Tasks: making the row, reading, listing. Whoever may not see a task is told that there is none."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.errors import ConflictError, NotFoundError
+from gateway.store.answers import build_answers, build_card, build_history
+from gateway.store.models import Attempt, Event, IdempotencyKey, Outbox, StoredReport, Task, TaskFile
+from gateway.store.moments import render_moment
+from gateway.values import AgentIdentity, User
+from mltm.contract.manifest import Manifest
+from mltm.contract.shape import render_canonical
+from mltm.contract.states import State
+from mltm.contract.user_api import TaskAnswer, TaskList
+
+__all__ = [
+    "Keyed", "add_event", "add_task", "find_by_job_id", "find_repeat", "find_task", "insert_row", "list_tasks",
+    "read_task",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """An idempotency key of a user, with the fingerprint of the body that came with it."""
+
+    owner: str
+    key: str
+    fingerprint: str
+
+
+def find_repeat(keyed: Keyed) -> str | None:
+    """The task that this key made. Raises ConflictError (idempotency_conflict) where its body was another one."""
+    row: IdempotencyKey | None = IdempotencyKey.get_or_none(
+        IdempotencyKey.owner == keyed.owner, IdempotencyKey.key == keyed.key
+    )
+    if row is None:
+        return None
+    if row.fingerprint != keyed.fingerprint:
+        raise ConflictError(
+            f"Idempotency-Key {keyed.key!r} was used before with another config or other files (task {row.task_id}).",
+            key="idempotency_conflict",
+            title="This key belongs to another submission",
+            next_step="Use a new key for a new task, or send the same config and files again.",
+        )
+    return row.task_id
+
+
+def add_task(manifest: Manifest, agent: AgentIdentity, keyed: Keyed | None, now: datetime) -> str:
+    """Make the task's row and its outbox row, or find the task of the key. Returns the id of the one that counts."""
+    known = find_repeat(keyed) if keyed else None
+    if known is not None:
+        return known
+    insert_row(manifest, agent, now)
+    for file in manifest.files:
+        TaskFile.create(task_id=manifest.task_id, name=file.name, size=file.size, sha256=file.sha256)
+    at = render_moment(now)
+    Outbox.create(task_id=manifest.task_id, agent_id=agent.agent_id, step="waiting", created_at=at)
+    if keyed:
+        IdempotencyKey.create(
+            owner=keyed.owner, key=keyed.key, fingerprint=keyed.fingerprint, task_id=manifest.task_id, created_at=at
+        )
+    return manifest.task_id
+
+
+def insert_row(manifest: Manifest, agent: AgentIdentity, now: datetime) -> Task:
+    """Make a task's row in its first state, and the first line of its history."""
+    row: Task = Task.create(
+        task_id=manifest.task_id,
+        owner=manifest.owner,
+        cluster=manifest.cluster,
+        agent_id=agent.agent_id,
+        state=State.ACCEPTED.value,
+        submitted_at=render_moment(manifest.submitted_at),
+        updated_at=render_moment(now),
+        source=manifest.source,
+        script_name=manifest.script_name,
+        config=render_canonical(manifest.config).decode(),
+        card=json.dumps(build_card(manifest.config, manifest.cluster)),
+    )
+    words = "dropped on the cluster" if manifest.source == "drop" else ""
+    add_event(manifest.task_id, State.ACCEPTED, words, manifest.submitted_at)
+    return row
+
+
+def add_event(task_id: str, state: State, words: str, now: datetime) -> None:
+    """Add a line of the gateway's own to a task's history."""
+    Event.create(task_id=task_id, at=render_moment(now), state=state.value, words=words)
+
+
+def find_task(user: User, task_id: str) -> Task:
+    """The row, where this user may see it. Raises NotFoundError (task_not_found)."""
+    row: Task | None = Task.get_or_none(Task.task_id == task_id)
+    if row is None or not (user.is_admin or row.owner == user.username):
+        raise NotFoundError(f"There is no task {task_id[:80]!r} of yours.")
+    return row
+
+
+def read_task(user: User, task_id: str, now: datetime) -> TaskAnswer:
+    """One task with its history and config. Raises NotFoundError."""
+    row = find_task(user, task_id)
+    (answer,) = build_answers([row], now)
+    history = build_history(
+        Event.select().where(Event.task_id == task_id).order_by(Event.at),
+        StoredReport.select().where(StoredReport.task_id == task_id),
+    )
+    return answer.model_copy(update={"history": history, "config": json.loads(row.config)})
+
+
+def list_tasks(user: User, state: State | None, before: str | None, limit: int, now: datetime) -> TaskList:
+    """A page, newest first: ids sort by time, so a page reads one index backwards from `before`."""
+    query = Task.select().order_by(Task.task_id.desc()).limit(limit + 1)
+    if not user.is_admin:
+        query = query.where(Task.owner == user.username)
+    if state is not None:
+        query = query.where(Task.state == state.value)
+    if before is not None:
+        query = query.where(Task.task_id < before)
+    rows = list(query)
+    more = rows[limit - 1].task_id if len(rows) > limit else None
+    return TaskList(tasks=build_answers(rows[:limit], now), next=more)
+
+
+def find_by_job_id(user: User, job_id: str, now: datetime) -> TaskAnswer:
+    """The newest task of this user that has an attempt with the job id (Slurm uses ids again). Raises NotFoundError."""
+    query = Task.select().join(Attempt, on=(Attempt.task_id == Task.task_id)).where(Attempt.job_id == job_id)
+    if not user.is_admin:
+        query = query.where(Task.owner == user.username)
+    row: Task | None = query.order_by(Task.task_id.desc()).first()
+    if row is None:
+        raise NotFoundError(f"There is no task of yours with the Slurm job id {job_id[:80]!r}.")
+    return read_task(user, row.task_id, now)
