@@ -170,7 +170,9 @@ class Client:
 
     async def revoke_token(self, token_id: str) -> None:
         """End an API token."""
-        await self._transport.call(Call("DELETE", f"{routes.TOKENS}/{token_id}"), aiohttp.ClientResponse.read)
+        await self._transport.call(
+            Call("DELETE", build_path(routes.TOKEN, token_id=token_id)), aiohttp.ClientResponse.read
+        )
 
     async def _ask(self, call: Call, shape: type[M]) -> M:
         return await self._transport.call(call, lambda response: _read_answer(response, shape))

@@ -4,11 +4,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
-
-import aiohttp
+from typing import IO, TYPE_CHECKING
 
 from mltm.wire.errors import build_error
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["PIECE_BYTES", "place_inside", "replace_when_whole", "save"]
 
@@ -39,7 +40,7 @@ def replace_when_whole(target: Path) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
-async def save(response: aiohttp.ClientResponse, target: Path) -> int:
+async def save(response: "aiohttp.ClientResponse", target: Path) -> int:
     """Write an answer's body to `target`, and return how many bytes it has. Raises ClientError if it breaks off."""
     with replace_when_whole(target) as stream:
         written = 0

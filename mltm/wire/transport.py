@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import NoReturn, TypeVar
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -31,7 +30,6 @@ _PLACE = re.compile(r"\{(\w+)(:[^}]*)?\}")
 _AGAIN = frozenset({429, 502, 503, 504})
 _LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
 _BIG_UPLOAD = 1024 * 1024
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def build_path(route: str, **parts: str) -> str:
@@ -57,8 +55,8 @@ class Call:
 
     method: str
     path: str
-    query: Mapping[str, str] = field(default=_NOTHING)
-    headers: Mapping[str, str] = field(default=_NOTHING)
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
     open_body: Callable[[], AbstractContextManager[object]] = nullcontext
     body_size: int = 0
     repeatable: bool = True

@@ -1,0 +1,62 @@
+"""login, logout, whoami."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mltm.cli.screen import print_json, print_line, print_note
+from mltm.cli.session import Options, open_client
+from mltm.wire.credentials import Access, remove_access, write_access
+from mltm.wire.errors import build_error
+
+if TYPE_CHECKING:
+    from mltm.client import Client
+
+__all__ = ["log_in", "log_out", "show_me"]
+
+
+async def log_in(options: Options, *, url: str | None, username: str, password: str, ca: str | None) -> int:
+    """Exchange the password for a token and store it."""
+    address = (url or options.url or os.environ.get("MLTM_URL") or "").rstrip("/")
+    if not address:
+        raise build_error("no_address", "Which gateway?", "Give its address: mltm login https://host:8008", status=400)
+    authority = ca or options.ca or os.environ.get("MLTM_CA")
+    authority = _absolute(authority) if authority else None
+    if address.startswith("http://") and urlsplit(address).hostname not in {"127.0.0.1", "localhost", "::1"}:
+        print_note("Careful: http:// sends the password where others on the network can read it; https:// does not.")
+    async with open_client(options, url=address, token=None, ca=authority) as client:
+        token = (await client.login(username, password)).access_token
+        me = await client.whoami()
+    path = write_access(os.environ, Access(address, token, authority, me.username))
+    if options.as_json:
+        print_json({"url": address, "username": me.username, "role": me.role, "file": str(path)})
+    else:
+        print_line(f"Logged in to {address} as {me.username}.")
+    if os.environ.get("MLTM_TOKEN"):
+        print_note("MLTM_TOKEN is set and goes before this login; unset it to use the login.")
+    return 0
+
+
+async def log_out(options: Options) -> int:
+    """Forget the stored token."""
+    existed = remove_access(os.environ)
+    if options.as_json:
+        print_json({"logged_out": existed})
+    else:
+        print_line("Logged out." if existed else "You were not logged in.")
+    return 0
+
+
+async def show_me(client: "Client", *, as_json: bool) -> int:
+    """Print who one is at the gateway."""
+    me = await client.whoami()
+    if as_json:
+        print_json(me)
+    else:
+        print_line(f"{me.username} ({me.role}); clusters: {', '.join(me.clusters) or 'none'}")
+    return 0
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).resolve())

@@ -1,0 +1,66 @@
+"""What `mltm` exits with, once, for the program and for docs/cli.md."""
+
+from types import MappingProxyType
+from typing import Final
+
+from mltm.contract.problems import Problem
+from mltm.contract.states import State
+
+__all__ = ["INTERRUPTED", "LOCAL_FILE", "MEANING", "WRONG", "of_problem", "of_state"]
+
+WRONG: Final = 2
+LOCAL_FILE: Final = 74
+UNREACHABLE: Final = 69
+GATEWAY_FAULT: Final = 70
+NOT_ALLOWED: Final = 77
+INTERRUPTED: Final = 130
+
+_OF_END = MappingProxyType(
+    {
+        State.SUCCEEDED: 0,
+        State.FAILED: 1,
+        State.NODE_FAIL: 3,
+        State.PREEMPTED: 3,
+        State.LOST: 3,
+        State.REJECTED: 4,
+        State.CANCELLED: 5,
+        State.TIMEOUT: 124,
+        State.DEADLINE: 124,
+        State.OUT_OF_MEMORY: 137,
+    }
+)
+MEANING = MappingProxyType(
+    {
+        0: "done; with --wait: the task succeeded",
+        1: "with --wait: failed (the script's own exit code is in `mltm status`)",
+        WRONG: "wrong use, a config or file that cannot be sent, no such task, or refused by the gateway",
+        3: "with --wait: node_fail, preempted or lost: the cluster's doing, not the script's",
+        4: "with --wait: rejected: it never ran",
+        5: "with --wait: cancelled",
+        UNREACHABLE: "the gateway, or the agent behind it, did not answer",
+        GATEWAY_FAULT: "the gateway failed, or what answered is no gateway",
+        LOCAL_FILE: "a local file could not be read or written",
+        NOT_ALLOWED: "not logged in, or not allowed",
+        124: "with --wait: timeout or deadline",
+        INTERRUPTED: "Ctrl-C: this command ended, the task goes on",
+        137: "with --wait: out_of_memory",
+    }
+)
+
+
+def of_state(state: State) -> int:
+    """The code of a task's end; 0 for one that has not ended."""
+    return _OF_END.get(state, 0)
+
+
+def of_problem(problem: Problem) -> int:
+    """The code of an error."""
+    match problem.status:
+        case 401 | 403:
+            return NOT_ALLOWED
+        case 0 | 429 | 502 | 503 | 504:
+            return UNREACHABLE
+        case status if status >= 500:
+            return GATEWAY_FAULT
+        case _:
+            return WRONG

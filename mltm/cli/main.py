@@ -1,0 +1,208 @@
+"""The command `mltm`: its commands and their options. What they do lies in the modules beside."""
+
+# ruff: noqa: FBT002 - typer makes options of defaults
+
+import dataclasses
+import getpass
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mltm.cli import account, reading
+from mltm.cli.screen import print_json, print_line, print_note
+from mltm.cli.session import Options, find_task, perform, perform_with_client
+from mltm.cli.watch import render_look_again, watch
+from mltm.contract.states import State
+
+if TYPE_CHECKING:
+    from mltm.client import Client
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="mltm", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout: one document, or one a line while waiting.")]
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the task's end; the exit code follows it.")]
+Task = Annotated[str, typer.Argument(metavar="TASK", help="A task id, or its first or last 6 or more digits.")]
+Attempt = Annotated[int | None, typer.Option("--attempt", min=1, help="Of which attempt; the newest without it.")]
+
+
+@app.callback()
+def set_options(
+    ctx: typer.Context,
+    url: Annotated[str | None, typer.Option(help="Address of the gateway; else MLTM_URL, else the login's.")] = None,
+    ca: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="PEM file of the authority behind the gateway's certificate."),
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to go on trying when the gateway is away.")
+    ] = 15.0,
+) -> None:
+    """Run machine-learning tasks on a Slurm cluster."""
+    ctx.obj = Options(url=url, ca=ca, patience_s=patience)
+
+
+def _options(ctx: typer.Context, as_json: bool) -> Options:  # noqa: FBT001
+    options: Options = ctx.obj
+    return dataclasses.replace(options, as_json=as_json)
+
+
+@app.command()
+def login(
+    ctx: typer.Context,
+    address: Annotated[str | None, typer.Argument(help="As in https://host:8008; else MLTM_URL.")] = None,
+    user: Annotated[str | None, typer.Option("--user", "-u", help="User name; asked for without it.")] = None,
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+    ca: Annotated[str | None, typer.Option(metavar="FILE", help="Kept with the login.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Log in with a password; the token is kept in a file that only you can read."""
+    username = user or typer.prompt("User name", err=True)
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else getpass.getpass("Password: ")
+    options = _options(ctx, as_json)
+    perform(options, lambda: account.log_in(options, url=address, username=username, password=password, ca=ca))
+
+
+@app.command()
+def logout(ctx: typer.Context, as_json: Json = False) -> None:
+    """Forget the login."""
+    options = _options(ctx, as_json)
+    perform(options, lambda: account.log_out(options))
+
+
+@app.command()
+def whoami(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show who you are at the gateway, and where you may run tasks."""
+    perform_with_client(_options(ctx, as_json), lambda client: account.show_me(client, as_json=as_json))
+
+
+@app.command()
+def submit(
+    ctx: typer.Context,
+    config: Annotated[Path, typer.Argument(help="The task's JSON config.")],
+    script: Annotated[Path, typer.Argument(help="The entrypoint that the config names.")],
+    file: Annotated[list[Path] | None, typer.Option("--file", help="One more file to send; can be repeated.")] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Idempotency key: the same key again is the same task.")
+    ] = None,
+    wait: Wait = False,
+    as_json: Json = False,
+) -> None:
+    """Submit a task and print its id."""
+    sent: list[str] = []
+
+    async def work(client: "Client") -> int:
+        task = await client.submit(config, script, file or (), key)
+        sent.append(task.task_id)
+        if not as_json:
+            print_line(task.task_id)
+        elif not wait:
+            print_json(task)
+        return await watch(client, task.task_id, as_json=as_json) if wait else 0
+
+    perform_with_client(
+        _options(ctx, as_json), work,
+        interrupted=lambda: render_look_again(sent[0]) if sent else "Interrupted; `mltm list` tells if it arrived.",
+    )  # fmt: skip
+
+
+@app.command("list")
+def list_tasks(
+    ctx: typer.Context,
+    state: Annotated[State | None, typer.Option(help="Only tasks in this state.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List your tasks, newest first."""
+    wanted = state.value if state else None
+    perform_with_client(
+        _options(ctx, as_json), lambda client: reading.show_tasks(client, state=wanted, limit=limit, as_json=as_json)
+    )
+
+
+@app.command()
+def status(ctx: typer.Context, task: Task, wait: Wait = False, as_json: Json = False) -> None:
+    """Show a task with its history; with --wait, watch it to its end."""
+
+    async def work(client: "Client") -> int:
+        task_id = await find_task(client, task)
+        if wait:
+            return await watch(client, task_id, as_json=as_json)
+        return await reading.show_task(client, task_id, as_json=as_json)
+
+    perform_with_client(_options(ctx, as_json), work, interrupted=lambda: render_look_again(task))
+
+
+@app.command()
+def log(
+    ctx: typer.Context,
+    task: Task,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the task is over.")] = False,
+    attempt: Attempt = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Leave control sequences in, on a terminal too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print what the script wrote."""
+
+    async def work(client: "Client") -> int:
+        task_id = await find_task(client, task)
+        show = reading.follow_log if follow else reading.show_log
+        return await show(client, task_id, attempt=attempt, raw=raw, as_json=as_json)
+
+    perform_with_client(_options(ctx, as_json), work, interrupted=lambda: render_look_again(task))
+
+
+@app.command()
+def outputs(ctx: typer.Context, task: Task, as_json: Json = False) -> None:
+    """List the files that the task has written."""
+
+    async def work(client: "Client") -> int:
+        return await reading.show_outputs(client, await find_task(client, task), as_json=as_json)
+
+    perform_with_client(_options(ctx, as_json), work)
+
+
+@app.command()
+def get(
+    ctx: typer.Context,
+    task: Task,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="Which outputs; all without.")] = None,
+    folder: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to put them.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Fetch outputs; each file appears whole or not at all."""
+
+    async def work(client: "Client") -> int:
+        task_id = await find_task(client, task)
+        return await reading.download_outputs(client, task_id, paths or [], folder, as_json=as_json)
+
+    perform_with_client(_options(ctx, as_json), work)
+
+
+@app.command()
+def cancel(ctx: typer.Context, task: Task, wait: Wait = False, as_json: Json = False) -> None:
+    """Ask for a task's end."""
+
+    async def work(client: "Client") -> int:
+        task_id = await find_task(client, task)
+        answer = await client.cancel(task_id)
+        if wait:
+            return await watch(client, task_id, as_json=as_json)
+        if as_json:
+            print_json(answer)
+        else:
+            print_note(f"Cancel is recorded; the task is {answer.state.value} until the cluster has carried it out.")
+        return 0
+
+    perform_with_client(_options(ctx, as_json), work, interrupted=lambda: render_look_again(task))
+
+
+def main() -> None:
+    """Run the command."""
+    app()

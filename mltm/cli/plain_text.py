@@ -1,0 +1,47 @@
+"""Text of tasks made harmless for a terminal: it cannot move the cursor, recolour or reorder."""
+
+import codecs
+import re
+
+__all__ = ["LogText", "safe_line", "safe_text"]
+
+# ECMA-48: control sequences (CSI), strings (OSC, DCS, SOS, PM, APC) up to their end, other escapes; then what is left.
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-Z\\^-~]"
+)
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_UNFINISHED = re.compile(r"(?:\x1b|[\x90\x98\x9b\x9d-\x9f])[^\n]{0,256}\Z")
+_BREAKS = re.compile(r"\r\n|\r(?!\Z)")
+
+
+def safe_text(text: str) -> str:
+    """Strip escape sequences and control characters; newline and tab stay, a carriage return begins a new line."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", _BREAKS.sub("\n", text)))
+
+
+def safe_line(text: str) -> str:
+    """The same on one line."""
+    return " ".join(safe_text(text).split())
+
+
+class LogText:
+    """Turns the chunks of a log into text: no character and no escape sequence is cut at a chunk's border."""
+
+    def __init__(self, *, raw: bool = False) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._raw, self._held = raw, ""
+
+    def feed(self, data: bytes, *, last: bool = False) -> str:
+        """Take a chunk, and return what can be shown of it by now."""
+        text = self._held + self._decoder.decode(data, final=last)
+        if self._raw:
+            return text
+        self._held = ""
+        unfinished = None if last else _UNFINISHED.search(_ESCAPES.sub(lambda found: " " * len(found[0]), text))
+        if unfinished is not None:
+            text, self._held = text[: unfinished.start()], text[unfinished.start() :]
+        elif text.endswith("\r") and not last:
+            text, self._held = text[:-1], "\r"
+        return safe_text(text)

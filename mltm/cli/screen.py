@@ -1,0 +1,89 @@
+"""What goes to the screen: answers to stdout, progress and errors to stderr, never the other way round."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mltm.cli.plain_text import safe_line
+from mltm.contract.problems import Problem
+from mltm.contract.user_api import TaskAnswer
+
+__all__ = ["print_error", "print_json", "print_line", "print_note", "print_table", "render_change", "render_size"]
+
+
+def print_line(text: str = "") -> None:
+    """Print a line of the answer."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def print_note(text: str) -> None:
+    """Print a line for the person beside the answer."""
+    sys.stderr.write(safe_line(text) + "\n")
+    sys.stderr.flush()
+
+
+def print_json(value: BaseModel | dict[str, object]) -> None:
+    """Print one JSON document on one line; ASCII only, so that nothing in it can act on a terminal."""
+    fields = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    print_line(json.dumps(fields))
+
+
+def print_error(problem: Problem, *, as_json: bool) -> None:
+    """Print what is wrong, each wrong field, and what to do, on stderr."""
+    if as_json:
+        sys.stderr.write(problem.model_dump_json() + "\n")
+        return
+    print_note(f"mltm: {problem.detail or problem.title}")
+    for field in problem.fields:
+        print_note(f"  {field}")
+    if problem.next_step:
+        print_note(f"  {problem.next_step}")
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows as a table on a terminal, and with tabs between the cells anywhere else."""
+    cells = [[safe_line(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in cells:
+            print_line("\t".join(row))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(markup=False, highlight=False).print(table)
+
+
+def render_change(task: TaskAnswer, now: datetime) -> str:
+    """Render where a task stands, on one line that begins with the time of day."""
+    last = task.attempts[-1] if task.attempts else None
+    parts = [f"{now.astimezone():%H:%M:%S}", task.state.value]
+    if last is not None:
+        parts += [f"on {last.node}"] if last.node else []
+        parts += [f"(job {last.job_id})"] if last.job_id else []
+        parts += [f"attempt {last.attempt}"] if last.attempt > 1 else []
+        parts += [f"exit code {last.exit_code}"] if task.final and last.exit_code else []
+    words = task.reason or task.note.words or (last.words if last else "")
+    if words:
+        parts.append(f"- {words}")
+    if task.cancel_requested and not task.final:
+        parts.append("[cancel asked for]")
+    return safe_line(" ".join(parts))
+
+
+def render_size(size: int) -> str:
+    """Render a number of bytes for people."""
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"

@@ -1,0 +1,129 @@
+"""From a command's options to an open client, and from what goes wrong to words and an exit code."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import typer
+
+from mltm.cli import exit_codes
+from mltm.cli.screen import print_error, print_note
+from mltm.contract.parse_config import ConfigError
+from mltm.contract.problems import Problem
+from mltm.wire.credentials import read_access
+from mltm.wire.errors import MltmError, build_error
+from mltm.wire.patience import Patience
+
+if TYPE_CHECKING:
+    from mltm.client import Client
+
+__all__ = ["Options", "find_task", "open_client", "perform", "perform_with_client"]
+
+SHORTEST_PART = 6
+SEARCHED_TASKS = 200
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every command knows: where the gateway is, whom to trust, how long to try, and whether a program reads."""
+
+    url: str | None = None
+    ca: str | None = None
+    patience_s: float = 15.0
+    as_json: bool = False
+
+
+def open_client(options: Options, *, url: str, token: str | None, ca: str | None) -> "Client":
+    """Build the client; a person is told when it has to try again."""
+    from mltm.client import Client  # noqa: PLC0415 - the HTTP library takes 0.2 s to load, `--help` needs none of it
+
+    def tell(error: MltmError, delay_s: float) -> None:
+        if not options.as_json:
+            print_note(f"{error.problem.detail} Trying again in {delay_s:.1f} s.")
+
+    waiting_s = max(600.0, options.patience_s) if options.patience_s else 0.0
+    patience = replace(Patience(), request_s=options.patience_s, waiting_s=waiting_s)
+    return Client(url, token, ca, patience=patience, on_retry=tell)
+
+
+def perform_with_client(
+    options: Options, work: "Callable[[Client], Awaitable[int]]", *, interrupted: Callable[[], str] = str
+) -> None:
+    """Run `work` with a client for the gateway that one is logged in to, and leave with its exit code."""
+
+    async def run() -> int:
+        access = read_access(os.environ, url=options.url, ca=options.ca)
+        if access.token is None:
+            raise build_error(
+                "not_logged_in", f"You are not logged in to {access.url}.",
+                f"Run `mltm login {access.url}`, or set MLTM_TOKEN.", status=401,
+            )  # fmt: skip
+        async with open_client(options, url=access.url, token=access.token, ca=access.ca) as client:
+            return await work(client)
+
+    perform(options, run, interrupted=interrupted)
+
+
+def perform(
+    options: Options, work: Callable[[], Coroutine[object, object, int]], *, interrupted: Callable[[], str] = str
+) -> None:
+    """Run `work` and leave with its exit code, whatever happens; `interrupted` gives a last word after Ctrl-C."""
+    try:
+        code = asyncio.run(work())
+    except MltmError as error:
+        print_error(_add_login_hint(error.problem), as_json=options.as_json)
+        code = exit_codes.of_problem(error.problem)
+    except ConfigError as error:
+        print_error(_describe_config(error), as_json=options.as_json)
+        code = exit_codes.WRONG
+    except OSError as error:
+        print_error(_describe_file(error), as_json=options.as_json)
+        code = exit_codes.WRONG if isinstance(error, FileNotFoundError) else exit_codes.LOCAL_FILE
+    except KeyboardInterrupt:
+        print_note(interrupted() or "Interrupted.")
+        code = exit_codes.INTERRUPTED
+    raise typer.Exit(code)
+
+
+async def find_task(client: "Client", text: str) -> str:
+    """Find the task id that `text` is, or that it alone begins or ends among the newest 200. Raises MltmError."""
+    plain = text.replace("-", "").lower()
+    if len(plain) == 32:
+        return plain
+    if len(plain) < SHORTEST_PART or set(plain) - set("0123456789abcdef"):
+        raise build_error(
+            "bad_task_id", f"{text[:80]!r} is no task id.",
+            f"A task id has 32 hex digits; its first or last {SHORTEST_PART} or more will do.", status=422,
+        )  # fmt: skip
+    newest = await client.tasks(limit=SEARCHED_TASKS)
+    found = [task.task_id for task in newest.tasks if task.task_id.startswith(plain) or task.task_id.endswith(plain)]
+    if len(found) == 1:
+        return found[0]
+    words = "None" if not found else f"{len(found)}"
+    raise build_error(
+        "task_not_found", f"{words} of your newest {SEARCHED_TASKS} tasks begins or ends with {plain}.",
+        "`mltm list` shows them; give more digits.", status=404,
+    )  # fmt: skip
+
+
+def _add_login_hint(problem: Problem) -> Problem:
+    if problem.status != 401 or "mltm login" in problem.next_step:
+        return problem
+    return problem.model_copy(update={"next_step": f"{problem.next_step} Run `mltm login`.".strip()})
+
+
+def _describe_config(error: ConfigError) -> Problem:
+    return Problem(
+        title="wrong submission", status=422, key="invalid_config", fields=error.fields,
+        detail="Nothing was sent: the submission has a mistake.",
+    )  # fmt: skip
+
+
+def _describe_file(error: OSError) -> Problem:
+    name = f"{error.filename}: " if error.filename else ""
+    return Problem(
+        title="file error", status=400, key="file_error", detail=f"{name}{error.strerror or error}.",
+        next_step="Check the path." if isinstance(error, FileNotFoundError) else "",
+    )  # fmt: skip

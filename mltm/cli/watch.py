@@ -1,0 +1,77 @@
+"""Waiting for a task's end with live progress: a moving line on a terminal, plain lines with times elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from mltm.cli import exit_codes
+from mltm.cli.plain_text import LogText
+from mltm.cli.screen import print_json, print_note, render_change
+from mltm.contract.states import State
+from mltm.contract.user_api import TaskAnswer
+from mltm.wire.errors import MltmError
+
+if TYPE_CHECKING:
+    from mltm.client import Client
+
+__all__ = ["render_look_again", "watch"]
+
+LAST_LOG_BYTES = 2000
+LAST_LOG_LINES = 12
+
+
+async def watch(client: "Client", task_id: str, *, as_json: bool) -> int:
+    """Wait for the task's end, showing every change, and return the exit code of that end."""
+    if as_json:
+        return exit_codes.of_state((await client.wait(task_id, on_change=print_json)).state)
+    with _progress() as show:
+        task = await client.wait(task_id, on_change=show)
+    if task.state is State.FAILED:
+        await _show_log_end(client, task)
+    print_note(_render_next(task))
+    return exit_codes.of_state(task.state)
+
+
+def render_look_again(task_id: str) -> str:
+    """Say, after Ctrl-C, that the task goes on and how to see it again."""
+    return f"The task goes on. Look again: mltm status {task_id} --wait; end it: mltm cancel {task_id}"
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[TaskAnswer], None]]:
+    console = Console(stderr=True, markup=False, highlight=False)
+    if not console.is_terminal:
+        yield lambda task: print_note(render_change(task, datetime.now(UTC)))
+        return
+    begun = time.monotonic()
+    with console.status(Text("waiting")) as status:
+
+        def show(task: TaskAnswer) -> None:
+            console.print(Text(render_change(task, datetime.now(UTC))))
+            since = f"{task.state.value}; {time.monotonic() - begun:.0f} s after the start of waiting, still watching"
+            status.update(Text(since))
+
+        yield show
+
+
+async def _show_log_end(client: "Client", task: TaskAnswer) -> None:
+    """A failed script's last words save a command. They are a courtesy: without them the verdict stands."""
+    try:
+        chunk = await client.log(task.task_id, offset=-LAST_LOG_BYTES)
+    except MltmError:
+        return
+    lines = LogText().feed(chunk.data, last=True).splitlines()[-LAST_LOG_LINES:]
+    sys.stderr.writelines(f"  | {line}\n" for line in lines)
+
+
+def _render_next(task: TaskAnswer) -> str:
+    begin = f"Task {task.task_id} {task.state.value}."
+    if task.state is State.REJECTED:
+        return f"{begin} It never ran. More: mltm status {task.task_id}"
+    return f"{begin} Log: mltm log {task.task_id}; outputs: mltm get {task.task_id} -o FOLDER"
