@@ -44,7 +44,7 @@ def close_command(agent: AgentIdentity, command_id: str, ack: Ack, now: datetime
 
 def read_closed(command_id: str) -> Ack | None:
     """The acknowledgement of a command; None while it is open."""
-    row: Command | None = Command.get_or_none(Command.command_id == command_id, Command.closed_at.is_null(False))
+    row: Command | None = Command.get_or_none(Command.command_id == command_id, ~Command.closed_at.is_null())
     return Ack.model_validate_json(row.answer) if row is not None and row.answer else None
 
 

@@ -1,0 +1,188 @@
+"""Bytes of files on the cluster: asked for by a command, brought by the agent, kept in a cache."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from gateway.clock import Clock
+from gateway.errors import AgentSilentError, NotFoundError
+from gateway.settings import GatewaySettings
+from gateway.store import cache
+from gateway.store.commands import add_command, close_command, read_closed
+from gateway.store.database import Database
+from gateway.store.models import Command, Task
+from gateway.store.tasks import find_task
+from gateway.values import AgentIdentity, Chunk, User
+from gateway.wake import Wake, wait_for
+from mltm.contract.agent_api import Ack, Answer, BytesHeaders, CommandKind, CommandMessage
+from mltm.contract.user_api import Outputs
+
+__all__ = ["Relay"]
+
+
+_MAX_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A piece of a file, or (kind list_outputs) the list of output files."""
+
+    task_id: str
+    agent_id: str
+    kind: CommandKind
+    file: str = ""
+    attempt: int = 0
+    offset: int = 0
+    length: int = 0
+
+
+class Relay:
+    """Implements services.RelayPort."""
+
+    def __init__(
+        self, database: Database, settings: GatewaySettings, clock: Clock, wake: Wake, *, generation: str
+    ) -> None:
+        self._database, self._settings, self._clock, self._wake = database, settings, clock, wake
+        self._generation = generation
+        self._open: dict[_Wanted, str] = {}
+
+    async def read_log(
+        self, user: User, task_id: str, *, offset: int, length: int, attempt: int | None = None, wait_s: float
+    ) -> Chunk:
+        """Read a piece of the log; a negative offset counts from the end. Raises AgentSilentError, NotFoundError."""
+        agent_id = await self._database.read(_find_agent, user, task_id)
+        wanted = _Wanted(task_id, agent_id, "send_bytes", "log", attempt or 0, offset, min(length, _MAX_BYTES))
+        return await self._read(wanted, wait_s)
+
+    async def read_output(self, user: User, task_id: str, path: str, offset: int, length: int, wait_s: float) -> Chunk:
+        """Read a piece of an output file. Raises AgentSilentError, NotFoundError (output_not_found)."""
+        agent_id = await self._database.read(_find_agent, user, task_id)
+        file = f"outputs/{path}"
+        wanted = _Wanted(task_id, agent_id, "send_bytes", file, 0, offset, min(length, _MAX_BYTES))
+        return await self._read(wanted, wait_s)
+
+    async def list_outputs(self, user: User, task_id: str, wait_s: float) -> Outputs:
+        """List the files in the outputs folder. Raises AgentSilentError."""
+        agent_id = await self._database.read(_find_agent, user, task_id)
+        ack = await self._ask(_Wanted(task_id, agent_id, "list_outputs"), wait_s)
+        return Outputs(task_id=task_id, files=ack.outputs or [])
+
+    async def _read(self, wanted: _Wanted, wait_s: float) -> Chunk:
+        kept = await self._find_kept(wanted)
+        if kept is not None:
+            return kept
+        ack = await self._ask(wanted, wait_s)
+        kept = await asyncio.to_thread(_load, self._settings, ack.words)
+        if kept is None:
+            raise AgentSilentError("What the agent sent was cleared away again before it was read.")
+        return kept
+
+    async def _find_kept(self, wanted: _Wanted) -> Chunk | None:
+        """A piece of a file that will not grow any more; served even while the agent is away."""
+        if wanted.offset < 0:
+            return None
+        args = (wanted.task_id, wanted.file, wanted.attempt, wanted.offset)
+        piece = await self._database.read(_find_final, *args)
+        if piece is None:
+            return None
+        data = await asyncio.to_thread(_read_piece, self._settings, piece)
+        if data is None:
+            return None
+        start = max(wanted.offset, piece.start)
+        cut = data[start - piece.start : start - piece.start + wanted.length]
+        return Chunk(cut, start, piece.size, final=True)
+
+    async def _ask(self, wanted: _Wanted, wait_s: float) -> Ack:
+        """Make the command, or join the one that asks for the same; wait for its acknowledgement."""
+        until_s = self._clock.monotonic() + wait_s
+        command_id = self._open.setdefault(wanted, self._clock.new_id())
+        try:
+            with self._wake.listen(f"command:{command_id}") as answered:
+                await self._database.call(_add_once, wanted, command_id, self._clock.now())
+                self._wake.ring("commands")
+                while (ack := await self._database.read(read_closed, command_id)) is None:
+                    if not await wait_for(answered, until_s - self._clock.monotonic()):
+                        raise AgentSilentError(f"The agent of task {wanted.task_id} did not answer in {wait_s:.0f} s.")
+        finally:
+            self._open.pop(wanted, None)
+        if ack.outcome == "refused":
+            key = "output_not_found" if wanted.file.startswith("outputs/") else "log_not_found"
+            raise NotFoundError(ack.words or "The file is not there.", key=key, title="No such file")
+        return ack
+
+    async def deliver_bytes(self, agent: AgentIdentity, command_id: str, headers: BytesHeaders, data: bytes) -> Answer:
+        """Take what a send_bytes command asked for; again is harmless. Raises NotFoundError (command_not_found)."""
+        message = await self._database.read(_find_command, agent, command_id)
+        piece = cache.Piece(
+            command_id, message.task_id, message.file, message.attempt or 0, min(message.offset, headers.offset),
+            headers.offset, len(data), headers.size, headers.final,
+        )  # fmt: skip
+        await asyncio.to_thread(_store, self._settings, piece, data)
+        await self._database.call(_note_piece, agent, piece, headers, self._clock)
+        dropped = await self._database.call(cache.drop_oldest, self._settings.max_cache_bytes)
+        for old in dropped:
+            await asyncio.to_thread(_place(self._settings, old.piece_id).unlink, missing_ok=True)
+        self._wake.ring(f"command:{command_id}")
+        return Answer(generation=self._generation)
+
+
+def _find_agent(user: User, task_id: str) -> str:
+    row: Task = find_task(user, task_id)
+    return str(row.agent_id)
+
+
+def _find_command(agent: AgentIdentity, command_id: str) -> CommandMessage:
+    row: Command | None = Command.get_or_none(Command.command_id == command_id, Command.agent_id == agent.agent_id)
+    if row is None:
+        raise NotFoundError(f"There is no command {command_id[:80]!r} for this agent.", key="command_not_found")
+    return CommandMessage.model_validate_json(row.body)
+
+
+def _add_once(wanted: _Wanted, command_id: str, now: datetime) -> None:
+    if Command.get_or_none(Command.command_id == command_id) is None:
+        message = CommandMessage(
+            command_id=command_id, kind=wanted.kind, task_id=wanted.task_id, file=wanted.file,
+            attempt=wanted.attempt or None, offset=wanted.offset, length=wanted.length,
+        )  # fmt: skip
+        add_command(wanted.agent_id, message, now)
+
+
+def _find_final(task_id: str, file: str, attempt: int, offset: int) -> cache.Piece | None:
+    return cache.find_piece(task_id, file, attempt, offset, final_only=True)
+
+
+def _note_piece(agent: AgentIdentity, piece: cache.Piece, headers: BytesHeaders, clock: Clock) -> None:
+    now = clock.now()
+    if piece.length:
+        cache.add_piece(piece, now)
+    # The words of the acknowledgement say where the bytes are: `id offset size final`.
+    words = f"{piece.piece_id} {headers.offset} {headers.size} {int(headers.final)}"
+    close_command(agent, piece.piece_id, Ack(outcome="done", words=words), now)
+
+
+def _place(settings: GatewaySettings, piece_id: str) -> Path:
+    return settings.data_dir / "cache" / piece_id
+
+
+def _store(settings: GatewaySettings, piece: cache.Piece, data: bytes) -> None:
+    place = _place(settings, piece.piece_id)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    building = place.with_suffix(".part")
+    building.write_bytes(data)
+    building.replace(place)
+
+
+def _read_piece(settings: GatewaySettings, piece: cache.Piece) -> bytes | None:
+    with contextlib.suppress(OSError):
+        return _place(settings, piece.piece_id).read_bytes()
+    return None
+
+
+def _load(settings: GatewaySettings, words: str) -> Chunk | None:
+    piece_id, offset, size, final = words.split(" ")
+    with contextlib.suppress(OSError):
+        data = _place(settings, piece_id).read_bytes()
+        return Chunk(data, int(offset), int(size), final=final == "1")
+    return None
