@@ -105,6 +105,9 @@ def _wait(process: sh.RunningCommand, timeout_s: float, stop: threading.Event | 
         left = deadline - time.monotonic()
         with contextlib.suppress(sh.TimeoutException):
             process.wait(timeout=max(0.0, min(left, _LOOK_EVERY_S)))
+            # A wait with a limit returns before the last output is read: seen as an empty squeue with exit 0. This one
+            # joins sh's readers, and gives up 2 s after the end where a grandchild keeps the pipe open.
+            process.process.wait()
             return True
         if left <= 0 or (stop is not None and stop.is_set()):
             return False

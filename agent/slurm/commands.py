@@ -25,7 +25,8 @@ __all__ = [
 ]  # fmt: skip
 
 # squeue's letter for each column. Name and reason are free text: jobs of this user that are not ours may be called
-# anything, even with a bar or a line feed. So every job ends with a mark, which also shows that none was cut off.
+# anything, even with a bar or a line feed. So every job ends with a mark, which also shows that none was cut off, and
+# the header is asked for: without it an answer that got lost would look like an empty list.
 LIST_COLUMNS = MappingProxyType(
     {
         "job_id": "%i",
@@ -102,7 +103,7 @@ def _escape_pattern(path: Path) -> str:
 def build_list_argv() -> list[str]:
     """Build squeue's argv: one call for every job of this user, in any state that Slurm still knows."""
     columns = COLUMN_END.join(LIST_COLUMNS.values())
-    return ["squeue", "--noheader", "--array", "--me", "--states=all", f"--format={columns}{LIST_END}"]
+    return ["squeue", "--array", "--me", "--states=all", f"--format={columns}{LIST_END}"]
 
 
 def build_account_argv(job_names: Sequence[str], *, user: str, since: datetime) -> list[str]:
@@ -110,10 +111,8 @@ def build_account_argv(job_names: Sequence[str], *, user: str, since: datetime) 
     start = (since - _WINDOW_MARGIN).strftime("%Y-%m-%dT%H:%M:%S")
     return [
         "sacct",
-        "--noheader",
         "--parsable2",
         "--allocations",
-        "--array",
         f"--user={user}",
         f"--starttime={start}",
         f"--format={','.join(ACCOUNTING_COLUMNS)}",

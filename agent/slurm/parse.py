@@ -35,6 +35,7 @@ _STATE = re.compile(r"[A-Za-z_+]+( by \d+)?", re.ASCII)
 _EXIT = re.compile(r"(\d+):(\d+)", re.ASCII)
 _SETTING = re.compile(r"^(\w+)\s*= ?(.*)$", re.MULTILINE)
 _LEADING_NUMBER = re.compile(r"\d+", re.ASCII)
+_LIST_HEADER = "JOBID|STATE|"
 _NOTHING = frozenset({"", "N/A", "Unknown", "None", "(null)", "None assigned"})
 
 
@@ -59,9 +60,9 @@ def parse_list(result: CommandResult) -> JobList | PollFailed:
     if trouble := _find_trouble("squeue", result):
         return trouble
     *records, rest = result.stdout.split(f"{LIST_END}\n")
-    jobs = [_parse_job(record) for record in records]
+    jobs = [_parse_job(record) for record in records[1:]]
     good = tuple(job for job in jobs if job is not None)
-    if rest.strip() or len(good) != len(jobs):
+    if not records or not records[0].startswith(_LIST_HEADER) or rest.strip() or len(good) != len(jobs):
         return PollFailed(f"squeue's answer is cut off or strange: {_show(result.stdout)}")
     return JobList(good)
 
@@ -92,10 +93,10 @@ def parse_accounting(result: CommandResult) -> Accounting | NoAccounting | PollF
         return NoAccounting(read_words(result.stderr))
     if trouble := _find_trouble("sacct", result):
         return trouble
-    lines = result.stdout.splitlines()
-    jobs = [_parse_accounted(line) for line in lines]
+    header, *lines = result.stdout.split("\n")
+    jobs = [_parse_accounted(line) for line in lines[:-1]]
     good = tuple(job for job in jobs if job is not None)
-    if len(good) != len(jobs) or (result.stdout and not result.stdout.endswith("\n")):
+    if header != COLUMN_END.join(ACCOUNTING_COLUMNS) or lines[-1:] != [""] or len(good) != len(jobs):
         return PollFailed(f"sacct's answer is cut off or strange: {_show(result.stdout)}")
     return Accounting(good)
 
