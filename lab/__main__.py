@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from lab import cluster, daemons
+from lab import cluster, daemons, standin_control
 from lab.errors import LabError
 from lab.layout import Lab, LabOptions, read_lab
 
@@ -22,6 +22,8 @@ def build_parser() -> argparse.ArgumentParser:
         ("status", "show daemons, nodes and jobs"),
         ("down", "stop it; no process is left behind"),
         ("env", "print what to export to use it"),
+        ("standin-up", "make a stand-in for Slurm: no daemon, no root, proves nothing about Slurm"),
+        ("standin-down", "end the stand-in's jobs"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--dir", type=Path, default=DEFAULT_DIR, help="the lab's folder (default: .lab)")
@@ -61,9 +63,11 @@ def run_up(arguments: argparse.Namespace) -> None:
     print_env(lab)
 
 
-def print_env(lab: Lab) -> None:
-    """Print the line a shell needs."""
+def print_env(lab: Lab | standin_control.Standin) -> None:
+    """Print the lines a shell needs."""
     print(f"export SLURM_CONF={shlex.quote(str(lab.slurm_conf))}")
+    if isinstance(lab, standin_control.Standin):
+        print(f"export PATH={shlex.quote(str(lab.bin_dir))}:$PATH")
 
 
 def print_status(lab: Lab) -> int:
@@ -95,6 +99,10 @@ def main(argv: list[str] | None = None) -> int:
             run_up(arguments)
         elif arguments.command == "status":
             return print_status(find_lab(arguments.dir))
+        elif arguments.command == "standin-up":
+            print_env(standin_control.up(arguments.dir))
+        elif arguments.command == "standin-down":
+            standin_control.down(standin_control.Standin(arguments.dir.resolve()))
         elif arguments.command == "env":
             print_env(find_lab(arguments.dir))
         elif (lab := read_lab(arguments.dir.resolve())) is not None:

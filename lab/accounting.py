@@ -55,8 +55,6 @@ def start_slurmdbd(lab: Lab) -> None:
 
 def add_account(lab: Lab, user: str) -> None:
     """Register the cluster, the account and the user, unless they are there."""
-    if _has_answer(lab, "user", user):
-        return
     _sacctmgr(lab, "add", "cluster", CLUSTER)
     _sacctmgr(lab, "add", "account", ACCOUNT, f"cluster={CLUSTER}", "description=lab", "organization=lab")
     add_user(lab, user)
@@ -65,11 +63,17 @@ def add_account(lab: Lab, user: str) -> None:
 def add_user(lab: Lab, user: str) -> None:
     """Let one more Unix user charge the lab's account."""
     _sacctmgr(lab, "add", "user", user, f"account={ACCOUNT}", f"defaultaccount={ACCOUNT}")
+    # slurmdbd makes root a user of the account `root`; adding does not change the default of one that is there
+    _sacctmgr(lab, "modify", "user", user, "set", f"defaultaccount={ACCOUNT}")
 
 
 def _sacctmgr(lab: Lab, *words: str) -> None:
     done = daemons.run_client(lab, ["sacctmgr", "-i", "-Q", *words])
-    if done.returncode and "Nothing new added" not in done.stdout + done.stderr and "already exists" not in done.stdout:
+    if (
+        done.returncode
+        and "Nothing new added" not in done.stdout + done.stderr
+        and "already exists" not in done.stdout + done.stderr
+    ):
         raise LabError(f"sacctmgr {' '.join(words)} failed: {done.stderr or done.stdout}")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from lab.cluster import running_lab
 from lab.layout import Lab
+from lab.standin_control import Standin, running_standin
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +19,9 @@ def slurm_lab() -> Iterator[Lab]:
 def slurm_lab_accounting() -> Iterator[Lab]:
     with running_lab(accounting=True, min_job_age_s=10, kill_wait_s=5) as lab:
         yield lab
+
+
+@pytest.fixture
+def standin() -> Iterator[Standin]:
+    with running_standin(min_job_age_s=10, kill_wait_s=1) as standin:
+        yield standin
