@@ -48,9 +48,9 @@ def _write_generation(generation: str) -> None:
     Meta.insert(name="generation", value=generation).on_conflict_replace().execute()
 
 
-def read_generation(database: Database) -> str:
-    """The database's generation."""
-    return database.call_now(lambda: str(Meta.get_by_id("generation").value))
+def read_generation() -> str:
+    """The database's generation; runs behind the door."""
+    return str(Meta.get_by_id("generation").value)
 
 
 def require_migrated(database: Database) -> None:

@@ -15,7 +15,8 @@ from mltm.contract.states import State
 from mltm.contract.user_api import TaskAnswer, TaskList
 
 __all__ = [
-    "Keyed", "add_event", "add_task", "find_by_job_id", "find_repeat", "find_task", "insert_row", "list_tasks",
+    "Keyed", "add_event", "add_task", "find_by_job_id", "find_repeat", "find_task", "insert_row", "list_ids_with_files",
+    "list_tasks",
     "read_task",
 ]  # fmt: skip
 
@@ -130,3 +131,8 @@ def find_by_job_id(user: User, job_id: str, now: datetime) -> TaskAnswer:
     if row is None:
         raise NotFoundError(f"There is no task of yours with the Slurm job id {job_id[:80]!r}.")
     return read_task(user, row.task_id, now)
+
+
+def list_ids_with_files() -> list[str]:
+    """The tasks whose files are still needed: those with something left to do in a spool."""
+    return [row.task_id for row in Outbox.select(Outbox.task_id)]

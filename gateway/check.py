@@ -1,0 +1,58 @@
+"""What the gateway needs from its surroundings: looked at, and said in words."""
+
+import os
+import shutil
+from pathlib import Path
+
+from gateway.settings import GatewaySettings
+
+__all__ = ["check_all", "find_file_system"]
+
+# SQLite's WAL needs shared memory between processes, and locks that these do not promise.
+_UNSAFE = frozenset({"nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "9p", "ceph", "glusterfs"})
+
+
+def check_all(settings: GatewaySettings, spools: list[Path]) -> list[tuple[str, str]]:
+    """Check everything: (what, 'ok' or a sentence)."""
+    findings = [("database", _check_database(settings)), ("disk", _check_disk(settings))]
+    findings += [(f"spool {spool}", _check_spool(spool)) for spool in spools]
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        findings += [(f"file {path}", _check_readable(path)) for path in (settings.tls_cert, settings.tls_key)]
+    return findings
+
+
+def find_file_system(path: Path, mounts: str) -> str:
+    """The type of the file system that a path lies on, from the text of /proc/self/mountinfo."""
+    best, kind = "", "unknown"
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        place = before.split()[4].replace("\\040", " ")
+        is_above = path.is_relative_to(place)
+        if is_above and len(place) >= len(best):
+            best, kind = place, after.split()[0]
+    return kind
+
+
+def _check_database(settings: GatewaySettings) -> str:
+    path = settings.database_path.resolve()
+    kind = find_file_system(path, Path("/proc/self/mountinfo").read_text())
+    if kind in _UNSAFE or kind.startswith("fuse"):
+        return f"{path} lies on {kind}, where SQLite's WAL mode loses data. Set `database` to a file on a local disk."
+    return "ok"
+
+
+def _check_disk(settings: GatewaySettings) -> str:
+    free = shutil.disk_usage(settings.data_dir).free
+    return "ok" if free >= settings.min_free_bytes else f"only {free:,} bytes are free in {settings.data_dir}"
+
+
+def _check_spool(spool: Path) -> str:
+    if not spool.is_dir():
+        return "it is not there; mount it, or start its agent once, which makes it"
+    folder = spool / "in"
+    place = folder if folder.is_dir() else spool
+    return "ok" if os.access(place, os.W_OK | os.X_OK) else f"{place} cannot be written by this user; give it a group"
+
+
+def _check_readable(path: Path) -> str:
+    return "ok" if os.access(path, os.R_OK) else "it cannot be read by this user"

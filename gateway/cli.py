@@ -1,0 +1,243 @@
+"""The command `mltm-gateway`: serve, migrate, check, and the administration of users, tokens and agents."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway.check import check_all
+from gateway.clock import Clock
+from gateway.errors import GatewayError, InvalidError
+from gateway.passwords import hash_password, hash_secret
+from gateway.serve import open_database, serve, write_url
+from gateway.settings import GatewaySettings, read_settings
+from gateway.store import agents, migrate, people
+from gateway.store.database import Database
+from mltm.contract.names import Spool
+from mltm.contract.task_config import check_key
+
+__all__ = ["main"]
+
+T = TypeVar("T")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The gateway of the ML Task Manager.")
+user_app = typer.Typer(no_args_is_help=True, help="People who may log in.")
+token_app = typer.Typer(no_args_is_help=True, help="API tokens of people.")
+agent_app = typer.Typer(no_args_is_help=True, help="Agents on clusters, and the codes that they enrol with.")
+app.add_typer(user_app, name="user")
+app.add_typer(token_app, name="token")
+app.add_typer(agent_app, name="agent")
+
+Config = Annotated[Path | None, typer.Option("--config", help="settings file (TOML)")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
+FromStdin = Annotated[bool, typer.Option("--password-stdin", help="read the password from standard input")]
+
+
+@app.command("serve")
+def run_serve(
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="address to listen on")] = None,
+    port: Annotated[int | None, typer.Option(help="port to listen on; 0: any free one")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="where everything is kept; a local disk")] = None,
+    public_url: Annotated[str | None, typer.Option(help="how users and agents reach it")] = None,
+) -> None:
+    """Serve until SIGTERM."""
+    options: dict[str, object] = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
+    asyncio.run(serve(read_settings(config, options)))
+
+
+@app.command("migrate")
+def run_migrate(config: Config = None) -> None:
+    """Bring the database up to date."""
+    settings = read_settings(config, {})
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_path)
+    try:
+        done = migrate.migrate(database)
+    finally:
+        database.close()
+    print(f"migrated: {', '.join(done)}" if done else "nothing to do: the database is up to date")
+
+
+@app.command("check")
+def run_check(config: Config = None) -> None:
+    """Look at everything that the gateway needs; exit 1 where something is wrong."""
+    settings = read_settings(config, {})
+    with _database(settings) as database:
+        spools = sorted({a.spool for a in database.call_now(agents.list_live) if a.spool})
+    findings = check_all(settings, spools)
+    for name, words in findings:
+        print(f"{'ok' if words == 'ok' else 'FAIL':<5} {name}{'' if words == 'ok' else ': ' + words}")
+    if any(words != "ok" for _, words in findings):
+        raise typer.Exit(1)
+
+
+@app.command("restored")
+def run_restored(config: Config = None) -> None:
+    """Say that a backup of the database was put back: agents then report everything again."""
+    with _database(read_settings(config, {})) as database:
+        migrate.renew_generation(database)
+    print("done: every agent will report its tasks again")
+
+
+@user_app.command("add")
+def add_user(
+    username: str,
+    role: Annotated[str, typer.Option(help="user or admin")] = "user",
+    password_stdin: FromStdin = False,
+    config: Config = None,
+) -> None:
+    """Make a user."""
+    _check_name(username)
+    if role not in ("user", "admin"):
+        raise InvalidError(f"--role is {role!r}; it can be user or admin.", key="bad_role")
+    password = hash_password(_read_password(from_stdin=password_stdin))
+    _do(config, people.add_user, username, "admin" if role == "admin" else "user", password, Clock().now())
+    print(f"{username} can log in now ({role})")
+
+
+@user_app.command("passwd")
+def set_password(username: str, password_stdin: FromStdin = False, config: Config = None) -> None:
+    """Set a new password; every login of before ends."""
+    password = hash_password(_read_password(from_stdin=password_stdin))
+    _do(config, people.set_password, username, password, Clock().now())
+    print(f"{username} has a new password")
+
+
+@user_app.command("remove")
+def remove_user(username: str, config: Config = None) -> None:
+    """Remove a user; tokens end, tasks stay."""
+    _do(config, people.remove_user, username, Clock().now())
+    print(f"{username} is removed")
+
+
+@user_app.command("list")
+def list_users(as_json: AsJson = False, config: Config = None) -> None:
+    """List everyone."""
+    _show(_do(config, people.list_users), as_json=as_json)
+
+
+@token_app.command("create")
+def create_token(
+    username: str,
+    name: Annotated[str, typer.Option(help="what it is for")] = "api",
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Make an API token; it is shown this once."""
+    clock = Clock()
+    secret = clock.new_secret("mltm_")
+    new = people.NewToken(clock.new_id(), username, name, hash_secret(secret), clock.now(), None)
+    made = _do(config, people.add_token, new)
+    print(json.dumps({"token_id": made.token_id, "name": name, "token": secret}) if as_json else secret)
+
+
+@token_app.command("list")
+def list_tokens(username: str, as_json: AsJson = False, config: Config = None) -> None:
+    """List a user's tokens, without the tokens themselves."""
+    rows = _do(config, people.list_tokens, username, Clock().now())
+    _show([row.model_dump(mode="json", exclude={"token"}) for row in rows], as_json=as_json)
+
+
+@token_app.command("revoke")
+def revoke_token(token_id: str, config: Config = None) -> None:
+    """End a token."""
+    _do(config, people.revoke_token, None, token_id, Clock().now())
+    print(f"{token_id} has ended")
+
+
+@agent_app.command("code")
+def make_code(
+    cluster: Annotated[str, typer.Option(help="the name that users give as runner_location")],
+    spool: Annotated[Path, typer.Option(help="the shared folder, as the gateway sees it")],
+    owner: Annotated[str | None, typer.Option(help="the user whose tasks the agent runs")] = None,
+    shared: Annotated[bool, typer.Option("--shared", help="it runs everybody's tasks, knowingly")] = False,
+    minutes: Annotated[int, typer.Option(help="how long the code can be used")] = 10,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Make a one-time code for `mltm-agent enroll`."""
+    _check_name(cluster)
+    if (owner is None) != shared:
+        raise InvalidError("Give --owner NAME, or --shared for an agent that runs everybody's tasks.", key="bad_owner")
+    settings, clock = read_settings(config, {}), Clock()
+    secret, now = clock.new_secret("enrol_"), clock.now()
+    until = now + timedelta(minutes=minutes)
+    with _database(settings) as database:
+        if owner is not None:
+            database.call_now(people.read_user, owner)
+        database.call_now(
+            agents.add_code, agents.NewCode(hash_secret(secret), cluster, owner, spool.resolve(), now, until)
+        )
+    write_url(Spool(spool.resolve()), settings.url)
+    print(json.dumps({"code": secret, "expires_at": until.isoformat()}) if as_json else secret)
+
+
+@agent_app.command("list")
+def list_agents(as_json: AsJson = False, config: Config = None) -> None:
+    """List the agents, the revoked ones too."""
+    _show(_do(config, agents.list_agents), as_json=as_json)
+
+
+@agent_app.command("revoke")
+def revoke_agent(agent_id: str, config: Config = None) -> None:
+    """End an agent's credential; its tasks wait for an agent of the same spool."""
+    _do(config, agents.revoke_agent, agent_id, Clock().now())
+    print(f"{agent_id} is revoked")
+
+
+def _do(config: Path | None, fn: Callable[..., T], *args: object) -> T:
+    with _database(read_settings(config, {})) as database:
+        return database.call_now(fn, *args)
+
+
+@contextmanager
+def _database(settings: GatewaySettings) -> Iterator[Database]:
+    database = open_database(settings)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _check_name(name: str) -> None:
+    try:
+        check_key(name)
+    except ValueError as error:
+        raise InvalidError(f"{name!r} is not a name: {error}.", key="bad_name") from error
+
+
+def _read_password(*, from_stdin: bool) -> str:
+    password: str = sys.stdin.readline().rstrip("\n") if from_stdin else typer.prompt("Password", hide_input=True)
+    if len(password) < 8:
+        raise InvalidError("The password is too short: at least 8 characters are needed.", key="short_password")
+    return password
+
+
+def _show(rows: list[dict[str, object]], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, default=str))
+        return
+    if not rows:
+        print("none")
+        return
+    table = Table(*rows[0], box=None)
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    Console().print(table)
+
+
+def main() -> None:
+    """Run the command; errors are sentences on stderr."""
+    try:
+        app()
+    except GatewayError as error:
+        print(f"mltm-gateway: {error} {error.next_step}".rstrip(), file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,183 @@
+"""The gateway's process: puts the parts together, serves until it is told to stop, tells systemd how it is."""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from pathlib import Path
+
+import sdnotify
+import structlog
+from aiohttp import web
+
+from gateway.agents import Agents
+from gateway.app import build_app
+from gateway.clock import Clock
+from gateway.errors import UnavailableError
+from gateway.intake import Intake, sweep
+from gateway.people import People
+from gateway.publisher import Publisher
+from gateway.relay import Relay
+from gateway.services import Services
+from gateway.settings import GatewaySettings
+from gateway.store import agents as agent_rows
+from gateway.store import migrate, outbox
+from gateway.store.database import Database
+from gateway.store.tasks import list_ids_with_files
+from gateway.tasks import Tasks
+from gateway.wake import Wake
+from mltm.contract.names import Spool
+from mltm.contract.user_api import Health
+
+__all__ = ["open_database", "open_services", "serve"]
+
+_log = structlog.get_logger(__name__)
+_WATCHDOG_S = 15.0
+
+
+def open_database(settings: GatewaySettings) -> Database:
+    """Open the database; a new file is migrated, an old one that lacks a migration is refused in words."""
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.staging.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(
+            f"The data folder {settings.data_dir} cannot be used: {error.strerror}.",
+            key="bad_data_dir",
+            next_step="Make it and give it to this user, or set data_dir.",
+        ) from error
+    database = Database(settings.database_path)
+    try:
+        if migrate.is_new(database):
+            migrate.migrate(database)
+        migrate.require_migrated(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+@contextlib.asynccontextmanager
+async def open_services(settings: GatewaySettings, clock: Clock | None = None) -> AsyncIterator[Services]:
+    """Everything behind HTTP, running: database, publisher. Raises UnavailableError."""
+    clock, wake = clock or Clock(), Wake()
+    async with AsyncExitStack() as stack:
+        database = await asyncio.to_thread(open_database, settings)
+        stack.callback(database.close)
+        generation = await database.read(migrate.read_generation)
+        known = set(await database.read(list_ids_with_files))
+        await asyncio.to_thread(sweep, settings, known)
+        publisher = Publisher(database, settings, clock, wake)
+        running = asyncio.create_task(publisher.run())
+        stack.push_async_callback(_end, running)
+
+        async def health() -> Health:
+            return await _check(database, settings, publisher, running)
+
+        yield Services(
+            people=People(database, clock, settings.token_days),
+            intake=Intake(database, settings, clock, wake),
+            tasks=Tasks(database, clock, wake),
+            agents=Agents(database, clock, wake, generation=generation, name=settings.name),
+            relay=Relay(database, settings, clock, wake, generation=generation),
+            health=health,
+            generation=generation,
+            staging=settings.staging,
+        )
+
+
+async def _end(running: asyncio.Task[None]) -> None:
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def _check(
+    database: Database, settings: GatewaySettings, publisher: Publisher, running: asyncio.Task[None]
+) -> Health:
+    checks = {"database": "ok", "disk": "ok", "spools": publisher.problem or "ok", "publisher": "ok"}
+    try:
+        waiting = await database.read(outbox.count_waiting)
+    except UnavailableError as error:
+        checks["database"], waiting = str(error), 0
+    if shutil.disk_usage(settings.data_dir).free < settings.min_free_bytes:
+        checks["disk"] = "The disk is nearly full: no new task is accepted."
+    if publisher.problem and waiting:
+        checks["spools"] = f"{publisher.problem} {waiting} tasks wait."
+    if running.done():
+        checks["publisher"] = "The publisher has ended: restart the gateway."
+    is_failing = any(checks[name] != "ok" for name in ("database", "disk", "publisher"))
+    status = "failing" if is_failing else "ok" if checks["spools"] == "ok" else "degraded"
+    return Health.model_validate({"status": status, "version": version("ml-task-manager"), "checks": checks})
+
+
+async def serve(settings: GatewaySettings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises UnavailableError where it cannot start."""
+    notifier, stop = sdnotify.SystemdNotifier(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(open_services(settings))
+        runner = web.AppRunner(build_app(services, settings), access_log=None, shutdown_timeout=5.0)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, settings.host, settings.port, ssl_context=_load_tls(settings))
+        try:
+            await site.start()
+        except OSError as error:
+            raise UnavailableError(
+                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}.",
+                key="address_in_use",
+                next_step="Choose another --port, or end what uses this one.",
+            ) from error
+        port = runner.addresses[0][1]
+        url = settings.public_url or settings.model_copy(update={"port": port}).url
+        await asyncio.to_thread(_tell_spools, settings, url)
+        notifier.notify("READY=1")
+        _log.info("gateway_started", url=url)
+        while not stop.is_set():
+            notifier.notify("WATCHDOG=1")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WATCHDOG_S):
+                    await stop.wait()
+        notifier.notify("STOPPING=1")
+        _log.info("gateway_stopping")
+
+
+def _load_tls(settings: GatewaySettings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise UnavailableError(
+            f"The certificate {settings.tls_cert} or its key cannot be used: {error}.",
+            key="bad_certificate",
+            next_step="Give a PEM certificate chain as tls_cert and its private key as tls_key.",
+        ) from error
+    return context
+
+
+def _tell_spools(settings: GatewaySettings, url: str) -> None:
+    """Write the address to <spool>/gateway.url; a spool that is away is told at the next start."""
+    database = Database(settings.database_path)
+    try:
+        spools = {agent.spool for agent in database.call_now(agent_rows.list_live) if agent.spool}
+    finally:
+        database.close()
+    for folder in spools:
+        write_url(Spool(Path(folder)), url)
+
+
+def write_url(spool: Spool, url: str) -> None:
+    """Write where the gateway is, whole or not at all."""
+    building = spool.gateway_url.with_name(".gateway.url.new")
+    with contextlib.suppress(OSError):
+        building.write_text(f"{url}\n")
+        building.replace(spool.gateway_url)
