@@ -48,7 +48,7 @@ def start_slurmd(lab: Lab, node: str) -> None:
 
 
 def set_node_down(lab: Lab, node: str, reason: str = "lab") -> None:
-    """Declare a node down: its jobs end as NODE_FAIL at once."""
+    """Declare a node down: its jobs end as NODE_FAIL at once, or are requeued if they allow it (sbatch's default)."""
     scontrol(lab, "update", f"nodename={node}", "state=down", f"reason={reason}")
 
 
