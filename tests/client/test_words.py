@@ -1,0 +1,127 @@
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from mltm.client import Client
+from mltm.contract.parse_config import ConfigError
+from mltm.contract.states import State
+from mltm.notebook import SyncClient
+from mltm.wire.errors import MltmError, UnreachableError
+from mltm.wire.patience import Patience
+from tests.client.build import CONFIG, INSTANT, open_client, write_submission
+from tests.client.fake_gateway import TASK_ID, TOKEN, FakeGateway, Fault, build_task
+
+ONE_TRY = Patience(request_s=0.0, sleep=INSTANT.sleep)
+
+
+def _free_port() -> int:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "words"),
+    [
+        ("http://127.0.0.1:{port}", "gateway_away", "No connection to the gateway at 127.0.0.1:{port}"),
+        ("ftp://127.0.0.1:{port}", "bad_address", "is no address of a gateway. One looks like https://"),
+        ("127.0.0.1:{port}", "bad_address", "is no address of a gateway"),
+    ],
+)
+async def test_no_answer_is_said_with_the_address(url: str, key: str, words: str) -> None:
+    port = _free_port()
+    async with Client(url.format(port=port), TOKEN, patience=ONE_TRY) as client:
+        with pytest.raises(UnreachableError) as caught:
+            await client.whoami()
+    assert caught.value.key == key
+    assert words.format(port=port) in str(caught.value)
+
+
+async def test_http_where_tls_was_expected_says_so(gateway: FakeGateway) -> None:
+    async with Client(gateway.url.replace("http:", "https:"), TOKEN, patience=ONE_TRY) as client:
+        with pytest.raises(UnreachableError, match="does not speak TLS as expected"):
+            await client.whoami()
+
+
+async def test_a_missing_or_wrong_ca_file_is_named(tmp_path: Path) -> None:
+    wrong = tmp_path / "ca.pem"
+    wrong.write_text("no certificate")
+    for path in (wrong, tmp_path / "none.pem"):
+        with pytest.raises(MltmError, match=f"The CA file .*{path.name} cannot be used"):
+            async with Client("https://127.0.0.1:1", TOKEN, path):
+                pass
+
+
+async def test_a_wrong_token_is_refused_in_words(gateway: FakeGateway) -> None:
+    async with open_client(gateway, token="stale") as client:
+        with pytest.raises(MltmError, match="token is missing or not valid") as caught:
+            await client.whoami()
+    assert caught.value.problem.status == 401
+
+
+async def test_a_login_is_used_from_then_on(gateway: FakeGateway) -> None:
+    async with open_client(gateway, token=None) as client:
+        with pytest.raises(MltmError, match="password is wrong"):
+            await client.login("ada", "wrong")
+        await client.login("ada", "right")
+        assert (await client.whoami()).clusters == ["atena02"]
+
+
+async def test_an_error_page_of_a_proxy_is_no_traceback(gateway: FakeGateway) -> None:
+    async with open_client(gateway) as client:
+        with pytest.raises(MltmError, match=r"answered 404 Not Found without an explanation\. A proxy"):
+            await client.revoke_token("t1")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"modle_params": {}}, "modle_params: no such field. Did you mean model_params?"),
+        ({"script_path": "other.py"}, "it has to name the script that is sent, train.py"),
+        ({"model_params": {"x": float("nan")}}, "NaN and Infinity are no JSON numbers"),
+        ({"runner_location": "atena03"}, "a section for runner_location 'atena03' is needed"),
+    ],
+)
+async def test_a_wrong_config_is_found_before_anything_is_sent(
+    gateway: FakeGateway, tmp_path: Path, change: dict[str, object], words: str
+) -> None:
+    _, script = write_submission(tmp_path)
+    async with open_client(gateway) as client:
+        with pytest.raises(ConfigError) as caught:
+            await client.submit(CONFIG | change, script)
+    assert words in str(caught.value)
+    assert gateway.seen == []
+
+
+async def test_wrong_files_are_found_before_anything_is_sent(gateway: FakeGateway, tmp_path: Path) -> None:
+    config, script = write_submission(tmp_path)
+    empty, other = tmp_path / "empty.csv", tmp_path / "sub"
+    empty.touch()
+    other.mkdir()
+    (other / "train.py").write_text("x")
+    async with open_client(gateway) as client:
+        with pytest.raises(ConfigError, match="which is empty"):
+            await client.submit(config, script, [empty])
+        with pytest.raises(ConfigError, match="a name of its own"):
+            await client.submit(config, script, [other / "train.py"])
+        with pytest.raises(FileNotFoundError):
+            await client.submit(config, script, [tmp_path / "none.csv"])
+        with pytest.raises(IsADirectoryError):
+            await client.submit(config, script, [other])
+    assert gateway.seen == []
+
+
+def test_the_face_without_await_does_the_same(gateway: FakeGateway, tmp_path: Path) -> None:
+    config, script = write_submission(tmp_path)
+    gateway.looks[TASK_ID] = [build_task(State.RUNNING), build_task(State.SUCCEEDED)]
+    gateway.outputs["metrics.json"] = b'{"accuracy": 0.9}'
+    gateway.faults = [Fault("POST", "/v1/tasks", status=503)]
+    with SyncClient(open_client(gateway)) as client:
+        task = client.wait(client.submit(config, script).task_id)
+        assert list(client.follow_log(task.task_id)) == []
+        client.download(task.task_id, "metrics.json", tmp_path / "metrics.json")
+    assert task.state is State.SUCCEEDED
+    assert json.loads((tmp_path / "metrics.json").read_text())["accuracy"] == 0.9
