@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 demo demo-up: $(READY)
-	@$(BIN)/python -m lab.demo $(@:demo-up=up)
+	@$(BIN)/python -m lab.demo $(if $(filter demo-up,$@),up,run)
 demo-down:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m lab.demo down; else echo "Nothing was set up here."; fi
 

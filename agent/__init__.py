@@ -1,1 +1,1 @@
-"""The on-cluster daemon: it watches the spool, runs Slurm's commands locally and reports over HTTPS. It only calls out."""
+"""The on-cluster daemon: watches the spool, runs Slurm's commands locally, reports over HTTPS. It only calls out."""

@@ -21,7 +21,7 @@ from agent.slurm.request import SubmitRequest
 from agent.standing import describe_amended, describe_task
 from agent.steps import Amend, CallSbatch, CancelJobs, OpenAttempt, PutFence, Step, Wait
 from agent.tasklog import TaskLog
-from agent.tombstones import retire, write_tombstone
+from agent.tombstones import has_tombstone, retire, write_tombstone
 from mltm.contract.ids import JobId, TaskId, render_job_name
 from mltm.contract.task_config import TaskConfig
 
@@ -53,6 +53,9 @@ class Advance:
         if names == memory.names and now_s < memory.due_s and not is_rung and not is_fresh:
             return
         log = self._read(task_id, names, memory, now_s)
+        if not log.attempts and log.closed is None and has_tombstone(self._hands.spool, task_id):
+            retire(self._hands.spool, task_id)  # a copy of a task that ended, or a cancel that came after its end
+            return
         before = memory.observation
         if memory.observation is not None and log.last is not None and log.closed is None:
             self._look(log, memory, polls, is_fresh=is_fresh, now_s=now_s)

@@ -171,14 +171,15 @@ def _watch_unowned(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> 
     waiting = tuple(line for line in seen.lines if classify_state(line.state).kind != "ended")
     if log.cancel is not None:
         return PutFence(number, "cancel", "cancelled", waiting)
+    if submitted is not None and submitted.outcome == "permanent":
+        # Slurm 22.05 may list a job that it refused, as FAILED with BadConstraints: its refusal goes first.
+        return PutFence(number, "refused_by_slurm", submitted.words, waiting)
     if waiting:
         return _watch_listed(last, waiting, seen, waits)
     if observed.ended is not None:
         return _fence_ended(last, seen)
     if submitted is None and seen.may_submit:
         return CallSbatch(number)
-    if submitted is not None and submitted.outcome == "permanent":
-        return PutFence(number, "refused_by_slurm", submitted.words)
     if submitted is not None and submitted.outcome in {"transient", "limit"}:
         if observed.retry_at_s is None or seen.now_s >= observed.retry_at_s:
             return CallSbatch(number)

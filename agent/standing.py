@@ -37,7 +37,8 @@ def _draft(log: TaskLog, attempt: int, state: State, evidence: Evidence, **field
     return ReportDraft.model_validate(
         {
             "task_id": log.task_id, "attempt": attempt, "state": state, "evidence": evidence,
-            "taken": True, "manifest": manifest if is_drop else None, **fields,
+            "taken": log.manifest is not None or log.closed is not None,
+            "manifest": manifest if is_drop else None, **fields,
         }
     )  # fmt: skip
 

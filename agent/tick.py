@@ -59,7 +59,7 @@ class Tick:
         self._memory: dict[TaskId, Memory] = {}
         self._polls = Polls()
         self._problems: list[str] = []
-        self._intake = Intake(spool, settings, clock)
+        self._intake = Intake(spool, settings, clock, author=author)
         self._drops = Drops(spool, settings, clock)
         self._advance = Advance(self._hands, outbox, self._boot_id)
         self._round = SlurmRound(slurm, self._hands)

@@ -9,6 +9,7 @@ from pathlib import Path
 from lab import cluster, daemons, standin_control
 from lab.errors import LabError
 from lab.layout import Lab, LabOptions, read_lab
+from lab.packages import ensure_programs
 
 DEFAULT_DIR = Path(".lab")
 
@@ -29,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--dir", type=Path, default=DEFAULT_DIR, help="the lab's folder (default: .lab)")
         if name == "up":
             _add_up_options(command)
+    commands.add_parser("install", help="install the Debian packages of a lab with accounting, where they are missing")
     return parser
 
 
@@ -95,7 +97,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     arguments = build_parser().parse_args(argv)
     try:
-        if arguments.command == "up":
+        if arguments.command == "install":
+            ensure_programs(accounting=True)
+        elif arguments.command == "up":
             run_up(arguments)
         elif arguments.command == "status":
             return print_status(find_lab(arguments.dir))

@@ -23,9 +23,9 @@ def print_line(text: str = "") -> None:
     sys.stdout.flush()
 
 
-def print_note(text: str) -> None:
+def print_note(text: str, *, indent: str = "") -> None:
     """Print a line for the person beside the answer."""
-    sys.stderr.write(safe_line(text) + "\n")
+    sys.stderr.write(indent + safe_line(text) + "\n")
     sys.stderr.flush()
 
 
@@ -42,9 +42,9 @@ def print_error(problem: Problem, *, as_json: bool) -> None:
         return
     print_note(f"mltm: {problem.detail or problem.title}")
     for field in problem.fields:
-        print_note(f"  {field}")
+        print_note(str(field), indent="  ")
     if problem.next_step:
-        print_note(f"  {problem.next_step}")
+        print_note(problem.next_step, indent="  ")
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -1,6 +1,7 @@
 """What an exception of the HTTP library means to a person: which host, what is wrong, what to do."""
 
 import hashlib
+import os
 import socket
 import ssl
 from urllib.parse import urlsplit
@@ -39,7 +40,9 @@ def explain_failure(error: Exception, url: str, fingerprint: str = "") -> MltmEr
         case aiohttp.ClientConnectorDNSError():
             return build_error("unknown_host", f"The host name in {where} cannot be resolved.", away)
         case aiohttp.ClientConnectorError():
-            words = error.os_error.strerror or str(error.os_error)
+            # asyncio puts "Connect call failed ('127.0.0.1', 8008)" where the system's words would be.
+            number = error.os_error.errno
+            words = os.strerror(number) if number else str(error.os_error)
             return build_error("gateway_away", f"No connection to the gateway at {where} ({words}).", away)
         case TimeoutError():
             return build_error("gateway_slow", f"The gateway at {where} did not answer in time.", away)

@@ -53,7 +53,7 @@ class Mltm:
         result = CliRunner().invoke(app, [str(one) for one in arguments], input=stdin, env=given, prog_name="mltm")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        return Ran(result.exit_code, result.stdout, result.stderr)
+        return Ran(result.exit_code, result.stdout_bytes.decode(), result.stderr_bytes.decode())
 
     def as_program(self, *arguments: object, **env: str) -> Ran:
         """Run it as a program with piped stdout and stderr."""

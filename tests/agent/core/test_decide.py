@@ -105,6 +105,13 @@ def test_a_permanent_refusal_is_fenced_and_then_rejected_with_slurms_words() -> 
     assert (end.number, end.verdict.state, end.verdict.reason) == (2, State.REJECTED, "words")
 
 
+def test_a_refusal_goes_before_the_job_that_slurm_lists_of_it() -> None:
+    log = build.task_log(attempt(submitted=submitted("permanent")))
+    step = decide(log, seen(ended="FAILED"), WAITS)
+
+    assert step == PutFence(1, "refused_by_slurm", "words")
+
+
 @pytest.mark.parametrize(
     ("ended", "reason"),
     [

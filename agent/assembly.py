@@ -1,0 +1,75 @@
+"""Puts the running agent together from its settings: the only place that knows all its parts."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from agent.clock import Clock
+from agent.credential import read_credential
+from agent.gateway_address import build_tls
+from agent.gateway_client import GatewayClient, open_session
+from agent.generation import GenerationWatch
+from agent.heartbeat import Pulse
+from agent.notify import Notifier
+from agent.outbox import Outbox
+from agent.poller import Poller
+from agent.problems import ProblemBoard
+from agent.reporter import Reporter
+from agent.reports_again import reports_again
+from agent.service import Service
+from agent.settings import AgentSettings
+from agent.slurm.client import Slurm
+from agent.spool_setup import check_gateway, prepare_spool
+from agent.tick import Tick
+from agent.tick_thread import TickThread
+
+__all__ = ["Parts", "assemble"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the command line drives."""
+
+    service: Service
+    poller: Poller
+    reporter: Reporter
+    outbox: Outbox
+
+
+@contextlib.asynccontextmanager
+async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> AsyncIterator[Parts]:
+    """Build the agent. Raises SettingsError, SpoolError where it cannot start."""
+    clock, board = Clock(), ProblemBoard()
+    credential = read_credential(settings.credential_file)
+    identity = prepare_spool(settings, clock)
+    check_gateway(identity.spool, credential.gateway_name, clock)
+    outbox = Outbox(identity.spool.outbox, identity.spool_id, identity.epoch, clock)
+    async with AsyncExitStack() as stack:
+        slurm = Slurm(settings.slurm, environment, clock)
+        stack.callback(slurm.close)
+        thread = TickThread()
+        stack.callback(thread.close)
+        session = await stack.enter_async_context(open_session())
+        client = GatewayClient(session, settings, tls=build_tls(settings.ca_file))
+        reporter = Reporter(outbox, client, board, clock)
+        loop = asyncio.get_running_loop()
+
+        def tell_reporter() -> None:
+            loop.call_soon_threadsafe(reporter.wake)
+
+        outbox.on_put = tell_reporter
+
+        def repeat() -> None:
+            for draft in reports_again(identity.spool):
+                outbox.put(draft)
+
+        watch = GenerationWatch(identity.spool.agent / "generation", lambda: thread.call(repeat), board, clock)
+        client.heed_generation = watch.heed
+        pulse = Pulse(client, outbox, board, clock, identity.epoch, lambda: slurm.calls)
+        tick = Tick(settings, identity.spool, slurm, outbox, clock, identity)
+        notifier = Notifier(environment)
+        stack.callback(notifier.close)
+        service = Service(settings, tick, thread, reporter, pulse, board, notifier, clock)
+        yield Parts(service, Poller(identity.spool, client, clock, service.wake), reporter, outbox)

@@ -1,0 +1,119 @@
+"""`mltm-agent check`: what the agent needs from its surroundings, each looked at and said in words."""
+
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from agent import files
+from agent.clock import Clock
+from agent.credential import read_credential
+from agent.errors import AgentError
+from agent.gateway_address import build_tls
+from agent.gateway_client import GatewayClient, open_session
+from agent.settings import AgentSettings
+from agent.slurm.client import Slurm
+from agent.slurm.values import PollFailed
+from agent.spool_setup import check_gateway, prepare_spool
+
+__all__ = ["Finding", "run_checks"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the answer."""
+
+    grade: Literal["ok", "warn", "FAIL"]
+    what: str
+    words: str = ""
+
+
+async def run_checks(settings: AgentSettings, environment: Mapping[str, str]) -> list[Finding]:
+    """Check everything; nothing that is wrong stops the rest."""
+    findings = [_try("spool", lambda: _check_spool(settings)), _try("link(2)", lambda: _check_link(settings))]
+    findings += _check_programs(settings, environment)
+    findings.append(_try("slurm", lambda: _check_slurm(settings, environment)))
+    findings += _check_catalogue(settings)
+    findings.append(await _try_async("gateway", lambda: _check_gateway(settings)))
+    return findings
+
+
+def _try(what: str, step: Callable[[], Finding]) -> Finding:
+    try:
+        return step()
+    except (AgentError, OSError) as error:
+        return Finding("FAIL", what, str(error))
+
+
+async def _try_async(what: str, step: Callable[[], Awaitable[Finding]]) -> Finding:
+    try:
+        return await step()
+    except (AgentError, OSError) as error:
+        return Finding("FAIL", what, str(error))
+
+
+def _check_spool(settings: AgentSettings) -> Finding:
+    identity = prepare_spool(settings, Clock())
+    check_gateway(identity.spool, read_credential(settings.credential_file).gateway_name, Clock())
+    free = shutil.disk_usage(settings.spool).free
+    if free < 1024**3:
+        return Finding("warn", "spool", f"only {free // 1024**2} MiB are free in {settings.spool}")
+    return Finding("ok", "spool", str(settings.spool))
+
+
+def _check_link(settings: AgentSettings) -> Finding:
+    """Two records under one name: the second must find the first."""
+    clock, place = Clock(), settings.spool / "agent" / f"check.{os.getpid()}"
+    try:
+        first = files.link_once(place, b"first", clock.nonce())
+        second = files.link_once(place, b"second", clock.nonce())
+    finally:
+        files.remove(place)
+    if (first, second) != (b"first", b"first"):
+        return Finding("FAIL", "link(2)", f"{settings.spool} lets a record be replaced: it cannot be used as a spool.")
+    return Finding("ok", "link(2)", "who is first decides")
+
+
+def _check_programs(settings: AgentSettings, environment: Mapping[str, str]) -> list[Finding]:
+    path = ":".join(part for part in (settings.slurm.path, environment.get("PATH")) if part)
+    names = ["sbatch", "squeue", "scancel", "scontrol"]
+    names += [] if settings.runtime == "none" else [settings.runtime]
+    missing = [name for name in names if shutil.which(name, path=path) is None]
+    if missing:
+        words = f"{', '.join(missing)} not found in PATH. Load the site's module, or set slurm.path in the config."
+        return [Finding("FAIL", "programs", words)]
+    return [Finding("ok", "programs", ", ".join(names))]
+
+
+def _check_slurm(settings: AgentSettings, environment: Mapping[str, str]) -> Finding:
+    slurm = Slurm(settings.slurm, environment, Clock())
+    try:
+        facts, jobs = slurm.describe(), slurm.list_jobs()
+    finally:
+        slurm.close()
+    for answer in (facts, jobs):
+        if isinstance(answer, PollFailed):
+            return Finding("FAIL", "slurm", f"{answer.words} Ask the site whether slurmctld is up.")
+    return Finding("ok", "slurm", "" if isinstance(facts, PollFailed) else f"Slurm {facts.version}")
+
+
+def _check_catalogue(settings: AgentSettings) -> list[Finding]:
+    findings = []
+    for what, folder in (("images", settings.images_dir), ("datasets", settings.datasets_dir)):
+        if folder is None:
+            continue
+        is_there = folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
+        words = str(folder) if is_there else f"{folder} cannot be read; correct {what}_dir in the config."
+        findings.append(Finding("ok" if is_there else "FAIL", what, words))
+    for key, place in settings.images.items():
+        if not place.exists():
+            findings.append(Finding("FAIL", f"image {key}", f"{place} is not there; correct [images] in the config."))
+    return findings
+
+
+async def _check_gateway(settings: AgentSettings) -> Finding:
+    async with open_session() as session:
+        client = GatewayClient(session, settings, tls=build_tls(settings.ca_file))
+        await client.poll_commands(0)
+    return Finding("ok", "gateway", "it answers, and knows this agent")

@@ -1,0 +1,102 @@
+"""The command `mltm-agent`: enroll, run, once, check."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.assembly import assemble
+from agent.check import run_checks
+from agent.enrol import enrol_agent
+from agent.errors import AgentError, SettingsError
+from agent.logging_setup import set_up_logging
+from agent.settings import read_settings
+
+__all__ = ["main"]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The agent of the ML Task Manager, on the cluster.")
+Config = Annotated[Path | None, typer.Option("--config", help="config file (TOML); ~/.config/mltm/agent.toml")]
+
+
+def _find_config(config: Path | None) -> Path:
+    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return config or base / "mltm" / "agent.toml"
+
+
+@app.command("enroll")
+def enroll(
+    config: Config = None,
+    gateway: Annotated[str | None, typer.Option(help="the gateway's address; default: the config's")] = None,
+    code: Annotated[str | None, typer.Option(help="the one-time code")] = None,
+    code_stdin: Annotated[bool, typer.Option("--code-stdin", help="read the code from standard input")] = False,
+) -> None:
+    """Enrol this agent with a one-time code (`mltm-gateway agent code`)."""
+    settings = read_settings(_find_config(config))
+    url = gateway or settings.gateway_url
+    if not url:
+        raise SettingsError("No gateway is named.", next_step="Give --gateway URL, or set gateway_url in the config.")
+    secret = sys.stdin.readline().strip() if code_stdin else code or typer.prompt("Code", hide_input=True)
+    enrolled = asyncio.run(enrol_agent(settings, url, secret))
+    whose = f"tasks of {enrolled.owner}" if enrolled.owner else "everybody's tasks"
+    print(f"enrolled at {url} for cluster {enrolled.cluster}: this agent runs {whose}")
+    print("next: mltm-agent check, then mltm-agent run")
+
+
+@app.command("run")
+def run(
+    config: Config = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="say more in the log")] = False,
+) -> None:
+    """Run until SIGTERM."""
+    set_up_logging(is_verbose=verbose)
+    asyncio.run(_run(_find_config(config)))
+
+
+async def _run(config: Path) -> None:
+    async with assemble(read_settings(config), os.environ) as parts:
+        await parts.service.run(parts.poller)
+
+
+@app.command("once")
+def once(config: Config = None) -> None:
+    """Do one round, send what there is to report, and say what happened."""
+    set_up_logging()
+    if not asyncio.run(_once(_find_config(config))):
+        raise typer.Exit(1)
+
+
+async def _once(config: Path) -> bool:
+    async with assemble(read_settings(config), os.environ) as parts:
+        result = await parts.service.tick_once()
+        try:
+            await parts.reporter.flush()
+        except AgentError as error:
+            print(f"reports wait in the outbox: {error}")
+        if result is None:
+            return False
+        print(f"{result.active} active tasks, {parts.outbox.count()} reports waiting")
+        for words in result.problems:
+            print(f"problem: {words}")
+        return True
+
+
+@app.command("check")
+def check(config: Config = None) -> None:
+    """Look at everything that the agent needs; exit 1 where something is wrong."""
+    findings = asyncio.run(run_checks(read_settings(_find_config(config)), os.environ))
+    for finding in findings:
+        print(f"{finding.grade:<5} {finding.what}{': ' + finding.words if finding.words else ''}")
+    if any(finding.grade == "FAIL" for finding in findings):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command; errors are sentences on stderr."""
+    try:
+        app()
+    except AgentError as error:
+        print(f"mltm-agent: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

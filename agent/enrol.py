@@ -1,0 +1,40 @@
+"""Enrols this agent at a gateway with a one-time code, and binds the spool to that gateway."""
+
+import getpass
+import socket
+
+from agent.clock import Clock
+from agent.credential import Credential, write_credential
+from agent.errors import SettingsError
+from agent.gateway_address import build_tls, check_gateway_url
+from agent.gateway_client import enrol, open_session
+from agent.heartbeat import read_version
+from agent.settings import AgentSettings
+from agent.spool_setup import check_gateway, prepare_spool
+from mltm.contract.agent_api import Enrolled, Enrolment
+
+__all__ = ["enrol_agent"]
+
+
+async def enrol_agent(settings: AgentSettings, url: str, code: str) -> Enrolled:
+    """Use the code, and keep the credential. Raises SettingsError, SpoolError, GatewayAwayError, RevokedError."""
+    clock = Clock()
+    identity = prepare_spool(settings, clock)
+    request = Enrolment(
+        code=code,
+        host=socket.gethostname(),
+        unix_user=getpass.getuser(),
+        spool_id=identity.spool_id,
+        version=read_version(),
+    )
+    async with open_session() as session:
+        enrolled = await enrol(session, check_gateway_url(url), request, build_tls(settings.ca_file))
+    if enrolled.cluster != settings.cluster:
+        raise SettingsError(
+            f"The code is for cluster {enrolled.cluster!r}, and the config file says {settings.cluster!r}.",
+            next_step="Correct `cluster` in the config file, or get a code for this cluster; then enrol again.",
+        )
+    check_gateway(identity.spool, enrolled.gateway_name, clock)
+    kept = Credential.model_validate(enrolled.model_dump(exclude={"generation"}))
+    write_credential(settings.credential_file, kept, clock)
+    return enrolled

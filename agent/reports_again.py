@@ -1,0 +1,35 @@
+"""Everything that this spool knows, as new reports: for a gateway whose database is another than before."""
+
+import contextlib
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
+from agent import files
+from agent.observe import Observation
+from agent.outbox import ReportDraft
+from agent.tombstones import list_tasks, read_manifest, read_tombstone
+from mltm.contract.ids import TaskId
+from mltm.contract.names import Spool
+
+__all__ = ["reports_again"]
+
+
+def reports_again(spool: Spool) -> Iterator[ReportDraft]:
+    """The last report of each task in tasks/ and done/, its config included. Raises OSError.
+
+    They are new reports: an old one with a manifest added would be the same number with another content.
+    """
+    for task_id in list_tasks(spool):
+        draft = read_tombstone(spool, task_id) or _read_last(spool, task_id)
+        if draft is not None:
+            yield draft.model_copy(update={"manifest": read_manifest(spool, task_id), "at": None})
+
+
+def _read_last(spool: Spool, task_id: TaskId) -> ReportDraft | None:
+    for boot in files.list_names(spool.observations):
+        raw = files.read_bytes(spool.observations / boot / task_id)
+        with contextlib.suppress(ValidationError):
+            if raw is not None and (last := Observation.model_validate_json(raw).last_report):
+                return ReportDraft.model_validate_json(last)
+    return None

@@ -1,0 +1,104 @@
+"""`python -m lab.demo [run|up|down]`; DEMO_SLURM=lab|site|standin chooses the Slurm (never a site's unasked)."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lab.demo.parts import URL, build_image, command, run_product, start_agent, start_gateway, start_slurm, write_env
+from lab.demo.place import Place, end_process
+from lab.errors import LabError
+
+_KINDS = ("lab", "site", "standin")
+
+
+def bring_up(place: Place) -> dict[str, str]:
+    """Start whatever does not run; return the environment for the product's commands."""
+    kind = os.environ.get("DEMO_SLURM", "lab")
+    if kind not in _KINDS:
+        raise LabError(f"DEMO_SLURM is {kind!r}; it can be {', '.join(_KINDS)}.")
+    place.root.mkdir(mode=0o700, exist_ok=True)
+    slurm = start_slurm(place, kind)
+    build_image(place)
+    known = start_gateway(place)
+    start_agent(place, slurm)
+    return write_env(place, known, slurm)
+
+
+def run_task(place: Place, env: dict[str, str]) -> int:
+    """Submit the wine classification, follow it, and say what came of it; return the command's exit code."""
+    wine = place.checkout / "examples" / "wine"
+    print(f"demo: submitting {wine / 'config.json'} to {URL}", flush=True)
+    mltm = command("mltm")
+    environment = {**os.environ, **env}
+    done = subprocess.run(
+        [mltm, "submit", str(wine / "config.json"), str(wine / "script.py"), "--wait"], env=environment, check=False
+    )
+    newest = json.loads(_ask([mltm, "list", "--json"], environment))["tasks"][0]
+    task = json.loads(_ask([mltm, "status", newest["task_id"], "--json"], environment))
+    _print_result(place, task)
+    return done.returncode
+
+
+def _ask(argv: list[str], environment: dict[str, str]) -> str:
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabError(done.stderr.strip())
+    return done.stdout
+
+
+def _print_result(place: Place, task: dict[str, object]) -> None:
+    task_id = str(task["task_id"])
+    folder = place.spool / "tasks" / task_id
+    print(f"\nTask {task_id}: {task['state']} {task.get('reason') or ''}".rstrip())
+    history = task.get("history")
+    for event in history if isinstance(history, list) else []:
+        print(f"  {event['at']}  {event['state']:<11} {event.get('words') or ''}".rstrip())
+    metrics = folder / "outputs" / "metrics.json"
+    if metrics.exists():
+        print(f"\nThe model's accuracy: {json.loads(metrics.read_text())['accuracy']:.3f}")
+    print(f"""
+Log:      {folder / "logs"}
+Outputs:  {folder / "outputs"}
+
+The service goes on running at {URL}/docs. To try next:
+  source .demo/env                 # MLTM_URL, MLTM_TOKEN, PATH, … of this demo
+  mltm list                        # your tasks
+  mltm log -f {task_id}
+  mltm get {task_id} -o results
+  mltm submit examples/wine/config.json examples/wine/script.py --wait
+  make demo-down                   # stops everything""")
+
+
+def take_down(place: Place) -> None:
+    """Stop the agent, the gateway and the lab's Slurm; data stays."""
+    for part in ("agent", "gateway"):
+        if end_process(place.pid(part), f"mltm-{part}"):
+            print(f"demo: the {part} is stopped")
+    if place.lab.exists():
+        print(
+            run_product([sys.executable, "-m", "lab", "down", "--dir", str(place.lab)]).strip() or "demo: Slurm is down"
+        )
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; return its exit code."""
+    place = Place(Path(__file__).resolve().parents[2])
+    word = argv[0] if argv else "run"
+    try:
+        if word == "down":
+            take_down(place)
+            return 0
+        env = bring_up(place)
+        if word == "up":
+            print(f"demo: up at {URL}/docs; `source .demo/env` to use it")
+            return 0
+        return run_task(place, env)
+    except LabError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

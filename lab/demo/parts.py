@@ -1,0 +1,193 @@
+"""The parts of the demo: Slurm, the image, gateway, agent. Each can be started again, and does nothing if it runs."""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.demo.place import Place, is_running
+from lab.errors import LabError
+
+__all__ = ["build_image", "command", "run_product", "start_agent", "start_gateway", "start_slurm", "write_env"]
+
+URL = "http://127.0.0.1:8008"
+_USER = "admin"
+_CLUSTER = "atena02"
+
+
+def command(name: str) -> str:
+    """The path of one of the project's commands, beside the running Python."""
+    return str(Path(sys.executable).parent / name)
+
+
+def run_product(argv: Sequence[str], *, stdin: str = "") -> str:
+    """Run one of the project's commands; return what it printed. Raises LabError with its own words."""
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()
+        raise LabError(f"`{' '.join([Path(argv[0]).name, *argv[1:]])}` failed with {done.returncode}: {said}")
+    return done.stdout
+
+
+def start_slurm(place: Place, kind: str) -> dict[str, str]:
+    """Start the Slurm that was chosen; return what its users' environment needs."""
+    if kind == "site":
+        if shutil.which("sbatch") is None:
+            raise LabError(
+                "DEMO_SLURM=site, but there is no sbatch in PATH. Leave DEMO_SLURM out to use a lab of its own."
+            )
+        return {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
+    words = ["standin-up"] if kind == "standin" else ["up"]
+    lab = subprocess.run(
+        [sys.executable, "-m", "lab", *words, "--dir", str(place.lab)],
+        cwd=place.checkout, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if lab.returncode != 0:
+        hint = "Where no Slurm can be installed, DEMO_SLURM=standin uses a stand-in for it."
+        raise LabError(f"{lab.stderr.strip()}\n{hint}")
+    print(lab.stderr.strip())
+    exported = {}
+    for line in lab.stdout.splitlines():
+        name, _, value = line.removeprefix("export ").partition("=")
+        exported[name] = value.strip("'\"").replace(":$PATH", "")
+    return exported
+
+
+def build_image(place: Place) -> None:
+    """Make the environment that the site's catalogue maps `sklearn_sample_latest` to, and the dataset."""
+    python = place.image / "bin" / "python"
+    ready = place.image / ".ready"
+    wine = place.checkout / "examples" / "wine"
+    if not ready.exists():
+        print("demo: installing scikit-learn for the task's image …", flush=True)
+        uv = command("uv")
+        run_product([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(place.image)])
+        lock = str(wine / "requirements.lock")
+        run_product([uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", lock])
+        ready.touch()
+    dataset = place.datasets / "wine_classification.csv"
+    if not dataset.exists():
+        place.datasets.mkdir(parents=True, exist_ok=True)
+        run_product([str(python), str(wine / "make_dataset.py"), str(dataset)])
+
+
+def start_gateway(place: Place) -> dict[str, str]:
+    """Start the gateway where it does not run; return the admin's name, password and token."""
+    data = place.root / "gateway"
+    data.mkdir(parents=True, exist_ok=True)
+    config = f'host = "127.0.0.1"\nport = 8008\ndata_dir = "{data}"\nname = "demo"\n'
+    place.gateway_config.write_text(config)
+    options = ["--config", str(place.gateway_config)]
+    gateway = command("mltm-gateway")
+    run_product([gateway, "migrate", *options])
+    known = _read_or_make_admin(place, gateway, options)
+    if not is_running(place.pid("gateway"), "mltm-gateway"):
+        _check_port_is_free()
+        started = _start(place, "gateway", [gateway, "serve", *options])
+        _wait_for_gateway(place, started)
+    return known
+
+
+def _read_or_make_admin(place: Place, gateway: str, options: list[str]) -> dict[str, str]:
+    if place.secrets.exists():
+        kept: dict[str, str] = json.loads(place.secrets.read_text())
+        return kept
+    password = secrets.token_urlsafe(12)
+    run_product([gateway, "user", "add", _USER, "--role", "admin", "--password-stdin", *options], stdin=password + "\n")
+    made = json.loads(run_product([gateway, "token", "create", _USER, "--name", "demo", "--json", *options]))
+    known = {"user": _USER, "password": password, "token": made["token"]}
+    place.secrets.touch(mode=0o600)
+    place.secrets.write_text(json.dumps(known))
+    return known
+
+
+def start_agent(place: Place, slurm: dict[str, str]) -> None:
+    """Enrol the agent where that was not done, and start it where it does not run."""
+    place.agent_config.write_text(_render_agent_config(place, slurm))
+    options = ["--config", str(place.agent_config)]
+    agent = command("mltm-agent")
+    if not place.credential.exists():
+        gateway = [command("mltm-gateway"), "agent", "code", "--config", str(place.gateway_config), "--json"]
+        asked = [*gateway, "--cluster", _CLUSTER, "--shared", "--spool", str(place.spool)]
+        code = json.loads(run_product(asked))["code"]
+        run_product([agent, "enroll", *options, "--gateway", URL, "--code-stdin"], stdin=code + "\n")
+    if not is_running(place.pid("agent"), "mltm-agent"):
+        _start(place, "agent", [agent, "run", *options])
+
+
+def _render_agent_config(place: Place, slurm: dict[str, str]) -> str:
+    lines = [
+        f'spool = "{place.spool}"',
+        f'cluster = "{_CLUSTER}"',
+        f'gateway_url = "{URL}"',
+        f'credential_file = "{place.credential}"',
+        'runtime = "none"',
+        f'datasets_dir = "{place.datasets}"',
+        "",
+        "[images]",
+        f'sklearn_sample_latest = "{place.image / "bin" / "python"}"',
+        "",
+        "[slurm]",
+        "poll_interval_s = 10",
+    ]
+    if "SLURM_CONF" in slurm:
+        lines.append(f'conf = "{slurm["SLURM_CONF"]}"')
+    if "PATH" in slurm:
+        lines.append(f'path = "{slurm["PATH"]}"')
+    return "\n".join(lines) + "\n"
+
+
+def _start(place: Place, part: str, argv: list[str]) -> subprocess.Popen[bytes]:
+    with place.log(part).open("ab") as log:
+        started = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    place.pid(part).write_text(f"{started.pid}\n")
+    return started
+
+
+def _check_port_is_free() -> None:
+    try:
+        urllib.request.urlopen(f"{URL}/healthz", timeout=2).close()  # noqa: S310 - our own loopback address
+    except urllib.error.HTTPError:
+        pass
+    except OSError:
+        return
+    raise LabError(
+        f"Something else listens on {URL}. End it, or run `make demo-down` where the other demo was started."
+    )
+
+
+def _wait_for_gateway(place: Place, started: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and started.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{URL}/healthz", timeout=2):  # noqa: S310 - our own loopback address
+                return
+        except OSError:
+            time.sleep(0.1)
+    tail = "\n".join(place.log("gateway").read_text(errors="replace").splitlines()[-5:])
+    raise LabError(f"The gateway did not come up. The end of {place.log('gateway')}:\n{tail}")
+
+
+def write_env(place: Place, known: dict[str, str], slurm: dict[str, str]) -> dict[str, str]:
+    """Write the shell file that lets a person (and a program) use the running demo; return its values."""
+    path = str(Path(sys.executable).parent)
+    values = {
+        "MLTM_URL": URL,
+        "MLTM_TOKEN": known["token"],
+        "MLTM_USER": known["user"],
+        "MLTM_PASSWORD": known["password"],
+        "MLTM_SPOOL": str(place.spool),
+        "SLURM_CONF": slurm.get("SLURM_CONF", ""),
+    }
+    lines = [f"export {name}='{value}'" for name, value in values.items()]
+    before = ":".join(part for part in (path, slurm.get("PATH", "")) if part)
+    place.env.touch(mode=0o600)
+    place.env.write_text("\n".join([*lines, f"export PATH='{before}':\"$PATH\""]) + "\n")
+    return values

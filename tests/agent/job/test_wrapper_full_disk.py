@@ -1,0 +1,77 @@
+"""A full disk, on a small one of its own: nothing is claimed on it, and no exit record is lost on it."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from lab.processes import wait_until
+from tests.agent.job.running import finish, prepare, read_exit, read_session, run, started, wait_log
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=300", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(argv, check=False, capture_output=True).returncode != 0:
+        pytest.skip("a small disk of its own can be mounted by root only")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+FILL = "import errno\ntry:\n  with open('../outputs/big', 'wb', 0) as f:\n    while True: f.write(bytes(1024))\n"
+FILL += "except OSError as error:\n  assert error.errno == errno.ENOSPC\n"
+
+
+def test_a_disk_that_the_code_filled_does_not_cost_the_exit_record(small_disk: Path) -> None:
+    task = prepare(small_disk, FILL + "print('x' * 9000)\nraise SystemExit(3)")
+
+    assert run(task) == 3
+    assert read_exit(task).code == 3
+
+
+def _fill(path: Path) -> None:
+    with suppress(OSError), path.open("wb", 0) as stream:
+        while stream.write(bytes(1024)):
+            pass
+
+
+def test_on_a_full_disk_nothing_is_claimed(small_disk: Path) -> None:
+    task = prepare(small_disk, "open('mark', 'w')")
+    _fill(small_disk / "big")
+
+    assert run(task) == 75
+    assert not task.records.claim.exists()
+    (small_disk / "big").unlink()
+    assert run(task) == 0
+
+
+def test_an_exit_record_that_cannot_be_linked_is_tried_again(small_disk: Path) -> None:
+    fill = (
+        "n = 0\ntry:\n  while True: open(f'{n}', 'w').close(); n += 1\nexcept OSError: pass\nprint('full', flush=True)"
+    )
+    task = prepare(small_disk, fill, try_s=60)
+
+    with started(task) as process:
+        wait_log(task, "full")
+        assert wait_until(lambda: len(read_session(process)) == 2, timeout_s=10), "the wrapper and its pause"
+        assert not task.records.exit.exists()
+        (task.folder.work / "0").unlink()
+        assert finish(process) == 0
+    assert read_exit(task).code == 0
+
+
+def test_after_its_time_an_exit_record_is_given_up_in_words(small_disk: Path) -> None:
+    fill = "n = 0\ntry:\n  while True: open(f'{n}', 'w').close(); n += 1\nexcept OSError: pass"
+    task = prepare(small_disk, fill, try_s=1)
+
+    with started(task) as process:
+        words = process.communicate(timeout=25)[1]
+    assert process.returncode == 0
+    assert 'the exit record could not be written: {"kind":"exit"' in words

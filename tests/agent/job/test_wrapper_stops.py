@@ -1,0 +1,115 @@
+"""Signals and the lost beat: the exit record is written in time, and it says what happened."""
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.agent.job.running import (
+    Prepared,
+    finish,
+    prepare,
+    read_exit,
+    read_log,
+    read_session,
+    run,
+    signal_job,
+    started,
+    wait_log,
+)
+
+SAVE = (
+    "import signal, sys, time\n"
+    "signal.signal(signal.SIGTERM, lambda *_: (print('saved', flush=True), sys.exit(0)))\n"
+    "print('up', flush=True)\ntime.sleep(60)"
+)
+IGNORE = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(60)"
+PLAIN = "import time\nprint('up', flush=True)\ntime.sleep(60)"
+UNTIL_GO = "import os, time\nprint('up', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.02)"
+WARNED = "import signal, sys, time\nsignal.signal(10, lambda *_: sys.exit(5))\n" + PLAIN
+
+
+def _stop(task: Prepared, send: Callable[[subprocess.Popen[str]], None]) -> int:
+    with started(task) as process:
+        wait_log(task, "up")
+        send(process)
+        code = finish(process)
+        assert read_session(process) == []
+        return code
+
+
+def test_saving_on_term_and_exit_0_is_recorded_as_stopped(tmp_path: Path) -> None:
+    task = prepare(tmp_path, SAVE)
+
+    assert _stop(task, lambda process: signal_job(process, signal.SIGTERM)) == 0
+    ended = read_exit(task)
+    assert ended.code == 0
+    assert [each.name for each in ended.stop_signals] == ["TERM"]
+    assert read_log(task) == b"up\nsaved\n"
+
+
+def test_what_ignores_term_is_killed_in_time_for_the_exit_record(tmp_path: Path) -> None:
+    task = prepare(tmp_path, IGNORE, kill_wait_s=3)
+
+    assert _stop(task, lambda process: signal_job(process, signal.SIGTERM)) == 137
+    ended = read_exit(task)
+    uptime_s = float(Path("/proc/uptime").read_text().split()[0])
+    assert [each.name for each in ended.stop_signals] == ["TERM"]
+    assert uptime_s - ended.stop_signals[0].uptime_s < 20
+    assert ended.elapsed_s >= 2
+
+
+def test_term_that_ends_the_code_is_143(tmp_path: Path) -> None:
+    task = prepare(tmp_path, PLAIN)
+
+    assert _stop(task, lambda process: signal_job(process, signal.SIGTERM)) == 143
+    assert [each.name for each in read_exit(task).stop_signals] == ["TERM"]
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "QUIT"])
+def test_a_stop_signal_to_the_wrapper_alone_is_recorded_too(tmp_path: Path, name: str) -> None:
+    task = prepare(tmp_path, UNTIL_GO)
+
+    def send(process: subprocess.Popen[str]) -> None:
+        process.send_signal(signal.Signals[f"SIG{name}"])
+        (task.folder.work / "go").touch()
+
+    assert _stop(task, send) == 0
+    assert [each.name for each in read_exit(task).stop_signals] == [name]
+
+
+def test_the_wrapper_sends_term_on_to_nobody(tmp_path: Path) -> None:
+    task = prepare(tmp_path, SAVE)
+
+    assert _stop(task, lambda process: process.terminate()) == 137
+    assert read_log(task) == b"up\n"
+
+
+def test_usr1_reaches_code_that_asked_for_a_warning_and_is_no_stop(tmp_path: Path) -> None:
+    task = prepare(tmp_path, WARNED, warns=True)
+
+    assert _stop(task, lambda process: process.send_signal(signal.SIGUSR1)) == 5
+    assert read_exit(task).stop_signals == []
+
+
+def test_usr1_does_not_reach_code_that_did_not_ask(tmp_path: Path) -> None:
+    task = prepare(tmp_path, UNTIL_GO)
+
+    def send(process: subprocess.Popen[str]) -> None:
+        process.send_signal(signal.SIGUSR1)
+        (task.folder.work / "go").touch()
+
+    assert _stop(task, send) == 0
+
+
+def test_a_beat_that_cannot_be_touched_stops_the_code(tmp_path: Path) -> None:
+    task = prepare(tmp_path, SAVE, beat_stop_s=1)
+    task.records.beat.symlink_to("nowhere/beat")
+
+    assert run(task) == 0
+    ended = read_exit(task)
+    assert ended.stopped_for_beat
+    assert [each.name for each in ended.stop_signals] == ["BEAT"]
+    assert read_log(task) == b"up\nsaved\n"
