@@ -46,7 +46,7 @@ def render_look_again(task_id: str) -> str:
 @contextmanager
 def _progress() -> Iterator[Callable[[TaskAnswer], None]]:
     console = Console(stderr=True, markup=False, highlight=False)
-    if not console.is_terminal:
+    if not (sys.stderr.isatty() and console.is_terminal):  # rich alone would obey FORCE_COLOR, and fill CI's logs
         yield lambda task: print_note(render_change(task, datetime.now(UTC)))
         return
     begun = time.monotonic()
