@@ -93,7 +93,7 @@ leave() {
 
 note_stop() {
   read_uptime
-  signals=$((signals + 1)) stopping=1
+  signals=$((signals + 1))
   ((signals > 20)) || stops+="${stops:+,}{\"name\":\"$1\",\"uptime_s\":$uptime}"
   [[ ! $code_pid ]] || start_timer
 }
@@ -109,7 +109,7 @@ note_warning() {
 
 # The watcher of the beat: nobody but us knows of this stop, so it is also ours to tell the code.
 note_lost_beat() {
-  stopped_for_beat=true
+  stopping=1 stopped_for_beat=true
   [[ ! $code_pid ]] || kill -TERM -- "-$code_pid" 2>/dev/null
   note_stop BEAT
 }
@@ -124,11 +124,13 @@ start_timer() {
   set +m
 }
 
+# bash may leave a handler when the next signal comes at once (5.2: four in a row, one of them lost), so that a stop is
+# on record with the handler's first command.
 catch_signals() {
-  trap 'note_stop TERM' TERM
-  trap 'note_stop INT' INT
-  trap 'note_stop HUP' HUP
-  trap 'note_stop QUIT' QUIT
+  trap 'stopping=1; note_stop TERM' TERM
+  trap 'stopping=1; note_stop INT' INT
+  trap 'stopping=1; note_stop HUP' HUP
+  trap 'stopping=1; note_stop QUIT' QUIT
   trap note_warning USR1
   trap note_lost_beat USR2
 }
@@ -358,6 +360,7 @@ wait_for_code() {
   shielded sleep 0.1
   # shellcheck disable=SC2086
   trap '' $SIGNALS
+  ((stopping == 0)) || [[ $stops ]] || stops="{\"name\":\"TERM\",\"uptime_s\":$uptime}"
   [[ ! $timer_pid ]] || kill -KILL -- "-$timer_pid" 2>/dev/null
   [[ ! $code_pid ]] || kill -KILL -- "-$code_pid" 2>/dev/null
 }

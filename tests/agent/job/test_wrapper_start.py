@@ -50,7 +50,7 @@ def test_of_eight_copies_at_once_one_starts(tmp_path: Path) -> None:
 
 def test_without_the_claim_all_copies_would_start(tmp_path: Path) -> None:
     task = _mutate(
-        prepare(tmp_path, MARK), tmp_path, """[[ $decided == "$2" ]] || step_aside 'the claim is taken'""", ":"
+        prepare(tmp_path, MARK, try_s=1), tmp_path, """[[ $decided == "$2" ]] || step_aside 'the claim is taken'""", ":"
     )
 
     _run_at_once(task, 2)
@@ -127,6 +127,11 @@ def _missing_path(task: Prepared) -> None:
     write_list(task.records.checks, ["/etc/passwd", '/nowhere/a "b"\n\\c'])
 
 
+def _replace_logs(task: Prepared) -> None:
+    task.folder.logs.rmdir()
+    task.folder.logs.write_text("")
+
+
 REFUSALS: list[tuple[str, Callable[[Prepared], object]]] = [
     ("intent", lambda task: task.records.intent.unlink()),
     ("intent", _close_intent),
@@ -140,7 +145,7 @@ REFUSALS: list[tuple[str, Callable[[Prepared], object]]] = [
     ("path", _missing_path),
     ("notes", lambda task: task.spool.notes.rmdir()),
     ("work", lambda task: task.folder.work.rmdir()),
-    ("logs", lambda task: (task.folder.logs.rmdir(), task.folder.logs.write_text(""))),
+    ("logs", _replace_logs),
 ]
 
 
