@@ -29,13 +29,17 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout: one document, or one a line while waiting.")]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the task's end; the exit code follows it.")]
 Task = Annotated[str, typer.Argument(metavar="TASK", help="A task id, or its first or last 6 or more digits.")]
-Attempt = Annotated[int | None, typer.Option("--attempt", min=1, help="Of which attempt; the newest without it.")]
+Attempt = Annotated[
+    int | None, typer.Option("--attempt", metavar="N", min=1, help="Of which attempt; the newest without it.")
+]
 
 
 @app.callback()
 def set_options(
     ctx: typer.Context,
-    url: Annotated[str | None, typer.Option(help="Address of the gateway; else MLTM_URL, else the login's.")] = None,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Address of the gateway; else MLTM_URL, else the login's.")
+    ] = None,
     ca: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="PEM file of the authority behind the gateway's certificate."),
@@ -56,13 +60,17 @@ def _options(ctx: typer.Context, as_json: bool) -> Options:  # noqa: FBT001
 @app.command()
 def login(
     ctx: typer.Context,
-    address: Annotated[str | None, typer.Argument(help="As in https://host:8008; else MLTM_URL.")] = None,
-    user: Annotated[str | None, typer.Option("--user", "-u", help="User name; asked for without it.")] = None,
+    address: Annotated[
+        str | None, typer.Argument(metavar="ADDRESS", help="As in https://host:8008; else MLTM_URL.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", "-u", metavar="NAME", help="User name; asked for without it.")
+    ] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
     ca: Annotated[str | None, typer.Option(metavar="FILE", help="Kept with the login.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Log in with a password; the token is kept in a file that only you can read."""
+    """Log in; the token is kept in a file that only you can read."""
     username = user or typer.prompt("User name", err=True)
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else getpass.getpass("Password: ")
     options = _options(ctx, as_json)
@@ -85,9 +93,11 @@ def whoami(ctx: typer.Context, as_json: Json = False) -> None:
 @app.command()
 def submit(
     ctx: typer.Context,
-    config: Annotated[Path, typer.Argument(help="The task's JSON config.")],
-    script: Annotated[Path, typer.Argument(help="The entrypoint that the config names.")],
-    file: Annotated[list[Path] | None, typer.Option("--file", help="One more file to send; can be repeated.")] = None,
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The task's JSON config.")],
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="The entrypoint that the config names.")],
+    file: Annotated[
+        list[Path] | None, typer.Option("--file", metavar="FILE", help="One more file to send; can be repeated.")
+    ] = None,
     key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Idempotency key: the same key again is the same task.")
     ] = None,
@@ -115,8 +125,8 @@ def submit(
 @app.command("list")
 def list_tasks(
     ctx: typer.Context,
-    state: Annotated[State | None, typer.Option(help="Only tasks in this state.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 20,
+    state: Annotated[State | None, typer.Option(metavar="STATE", help="Only tasks in this state, as running.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=10_000, help="At most so many.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List your tasks, newest first."""
@@ -172,7 +182,7 @@ def outputs(ctx: typer.Context, task: Task, as_json: Json = False) -> None:
 def get(
     ctx: typer.Context,
     task: Task,
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help="Which outputs; all without.")] = None,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Which outputs; all without.")] = None,
     folder: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to put them.")] = Path(),
     as_json: Json = False,
 ) -> None:
