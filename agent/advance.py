@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
-from pydantic import ValidationError
 
 from agent import files
 from agent.decide import Seen, decide
@@ -23,7 +22,8 @@ from agent.steps import Amend, CallSbatch, CancelJobs, OpenAttempt, PutFence, St
 from agent.tasklog import TaskLog
 from agent.tombstones import has_tombstone, retire, write_tombstone
 from mltm.contract.ids import JobId, TaskId, render_job_name
-from mltm.contract.task_config import TaskConfig
+from mltm.contract.parse_config import ConfigError, parse_config
+from mltm.contract.shape import render_canonical
 
 __all__ = ["Advance"]
 
@@ -104,9 +104,9 @@ class Advance:
     def _read_config(self, log: TaskLog, memory: Memory) -> None:
         manifest = log.manifest
         try:
-            memory.config = TaskConfig.model_validate(manifest.config) if manifest else None
-        except ValidationError as error:
-            memory.refusal = f"The agent cannot read this task's config: {error.errors()[0]['msg']}"
+            memory.config = parse_config(render_canonical(manifest.config)) if manifest else None
+        except ConfigError as error:
+            memory.refusal = f"The config cannot be used: {error}"
 
     def _look(self, log: TaskLog, memory: Memory, polls: Polls, *, is_fresh: bool, now_s: float) -> None:
         last, before = log.last, memory.observation

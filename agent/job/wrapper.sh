@@ -345,12 +345,14 @@ start_code() {
   ((stopping == 0)) || start_timer
 }
 
-# A wait that a signal interrupted says nothing; the last one, undisturbed, has the true code.
+# A wait that a signal interrupted says nothing; the last one, undisturbed, has the true code. A handler that bash left
+# half-way has counted nothing: then it is the living process that tells.
 wait_for_code() {
   local seen=-1
   code=143
-  while [[ $code_pid ]] && ((signals != seen)); do
+  while [[ $code_pid ]] && { ((signals != seen)) || { ((code > 128)) && kill -0 "$code_pid" 2>/dev/null; }; }; do
     seen=$signals
+    ((stopping == 0)) || start_timer
     wait "$code_pid"
     code=$?
   done
