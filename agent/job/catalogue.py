@@ -80,6 +80,8 @@ def _absent(words: str, field: str, path: Path) -> Refusal:
 
 
 def _list_known(folder: Path, suffix: str = "") -> str:
+    if not folder.is_dir():
+        return "nothing, the folder itself is away"
     try:
         names = [name for name in files.list_names(folder) if name.endswith(suffix)]
     except OSError as error:

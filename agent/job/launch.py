@@ -33,13 +33,11 @@ class Launch:
     request: SubmitRequest
 
 
-def plan_launch(
-    config: TaskConfig, folder: TaskFolder, attempt: int, settings: AgentSettings, *, kill_wait_s: float = 30
-) -> Launch | Refusal:
-    """Plan one attempt, or say why it cannot be. `kill_wait_s` is Slurm's KillWait."""
+def plan_launch(config: TaskConfig, folder: TaskFolder, attempt: int, settings: AgentSettings) -> Launch | Refusal:
+    """Plan one attempt, or say why it cannot be."""
     wanted = plan_wanted(config, settings)
     refusal = check_policy(config, wanted, settings.policy)
-    return refusal or _plan(config, folder, attempt, settings, wanted, read_catalogue(config, settings), kill_wait_s)
+    return refusal or _plan(config, folder, attempt, settings, wanted, read_catalogue(config, settings))
 
 
 def _plan(
@@ -49,7 +47,6 @@ def _plan(
     settings: AgentSettings,
     wanted: Wanted,
     catalogue: Catalogue,
-    kill_wait_s: float,
 ) -> Launch | Refusal:
     image, dataset = catalogue.image, catalogue.dataset
     if isinstance(image, Refusal):
@@ -76,12 +73,12 @@ def _plan(
         env=tuple(f"{name}={value}" for name, value in variables.items()),
         checks=tuple(checks),
         params=render_params(config.model_params),
-        request=_build_request(config, folder, attempt, settings, wanted, kill_wait_s),
+        request=_build_request(config, folder, attempt, settings, wanted),
     )
 
 
 def _build_request(
-    config: TaskConfig, folder: TaskFolder, attempt: int, settings: AgentSettings, wanted: Wanted, kill_wait_s: float
+    config: TaskConfig, folder: TaskFolder, attempt: int, settings: AgentSettings, wanted: Wanted
 ) -> SubmitRequest:
     args = build_wrapper_args(
         settings.spool,
@@ -93,7 +90,7 @@ def _build_request(
         log_tail_bytes=settings.log_tail_bytes,
         beat_every_s=settings.waits.beat_every_s,
         beat_stop_s=settings.waits.beat_stop_s,
-        kill_wait_s=kill_wait_s,
+        kill_wait_s=settings.slurm.kill_wait_s,
     )
     return SubmitRequest(
         job_name=render_job_name(folder.task_id, attempt),

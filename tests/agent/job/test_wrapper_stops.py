@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.processes import wait_until
 from tests.agent.job.running import (
     Prepared,
     finish,
@@ -113,3 +114,17 @@ def test_a_beat_that_cannot_be_touched_stops_the_code(tmp_path: Path) -> None:
     assert ended.stopped_for_beat
     assert [each.name for each in ended.stop_signals] == ["BEAT"]
     assert read_log(task) == b"up\nsaved\n"
+
+
+def test_signals_in_a_row_lose_neither_the_stop_nor_the_wait(tmp_path: Path) -> None:
+    task = prepare(tmp_path, UNTIL_GO, kill_wait_s=60)
+
+    def send(process: subprocess.Popen[str]) -> None:
+        for name in ("USR1", "TERM", "USR1", "HUP", "USR1"):
+            process.send_signal(signal.Signals[f"SIG{name}"])
+        assert not wait_until(lambda: process.poll() is not None, timeout_s=0.5)
+        (task.folder.work / "go").touch()
+
+    assert _stop(task, send) == 0
+    assert read_exit(task).code == 0
+    assert read_exit(task).stop_signals
