@@ -25,6 +25,7 @@ __all__ = [
     "Intent",
     "JobClaim",
     "Note",
+    "Record",
     "Refused",
     "StopSignal",
     "Submit",
@@ -124,7 +125,7 @@ class Submitted(Message):
     """Advice: Slurm's answer to one sbatch. `outcome` is the class of reliability 6.3."""
 
     kind: Literal["submitted"] = "submitted"
-    job_id: str | None
+    job_id: str | None = None
     outcome: str
     words: str = ""
     at: Moment
