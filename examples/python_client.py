@@ -7,6 +7,7 @@ Who and where: `mltm login` before, or MLTM_URL and MLTM_TOKEN.
 import sys
 from pathlib import Path
 
+from mltm.contract.parse_config import ConfigError
 from mltm.contract.states import State
 from mltm.contract.user_api import TaskAnswer
 from mltm.notebook import connect
@@ -37,5 +38,5 @@ if __name__ == "__main__":
         sys.exit(f"Usage: {sys.argv[0]} CONFIG SCRIPT FOLDER")
     try:
         sys.exit(0 if run_task(sys.argv[1], sys.argv[2], Path(sys.argv[3])) else 1)
-    except MltmError as error:  # it says what is wrong and what to do
+    except (MltmError, ConfigError, OSError) as error:  # it says what is wrong and what to do
         sys.exit(str(error))
