@@ -10,6 +10,7 @@ from gateway.passwords import hash_secret, is_password
 from gateway.store import people as rows
 from gateway.store.database import Database
 from gateway.values import User
+from mltm.contract.problems import FieldProblem
 from mltm.contract.user_api import LoginAnswer, TokenAnswer
 
 __all__ = ["People"]
@@ -72,6 +73,7 @@ class People:
                 key="bad_token",
                 title="Not logged in",
                 next_step="Log in again (`mltm login`, POST /auth/login), or make a new token.",
+                fields=[FieldProblem(field="Authorization", allowed="`Bearer <token>` with a living token")],
             )
         return user
 

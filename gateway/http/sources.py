@@ -12,11 +12,13 @@ from gateway.http.route import Call, Parameter, Route
 from gateway.http.upload import check_total_size, receive_upload
 from gateway.values import AgentIdentity, User
 from mltm.contract.ids import TaskId
+from mltm.contract.problems import FieldProblem
 
 __all__ = ["check_before_body", "read_argument"]
 
 _CALLER = web.RequestKey("caller", object)
 _PARSE_IN_THREAD_BYTES = 256 * 1024
+_BEARER = FieldProblem(field="Authorization", allowed="`Bearer <token>` is needed")
 
 
 async def read_argument(call: Call, route: Route, parameter: Parameter, stack: AsyncExitStack) -> object:
@@ -75,10 +77,11 @@ async def _identify(call: Call, parameter: Parameter) -> User | AgentIdentity:
 def _read_bearer(request: web.Request) -> str:
     values = request.headers.getall(hdrs.AUTHORIZATION, [])
     if not values:
-        raise UnauthorizedError("The header Authorization is missing.", key="no_token")
+        raise UnauthorizedError("The header Authorization is missing.", key="no_token", fields=[_BEARER])
     scheme, _, token = values[0].partition(" ")
     if len(values) > 1 or scheme.lower() != "bearer" or not token.strip():
-        raise UnauthorizedError("The header Authorization is not `Bearer <token>`.", key="bad_authorization")
+        words = "The header Authorization is not `Bearer <token>`."
+        raise UnauthorizedError(words, key="bad_authorization", fields=[_BEARER])
     return token.strip()
 
 

@@ -10,6 +10,7 @@ from gateway.store.moments import parse_moment, render_moment
 from gateway.values import AgentIdentity, User
 from mltm.contract.agent_api import Enrolment, Heartbeat
 from mltm.contract.ids import AgentId
+from mltm.contract.problems import FieldProblem
 
 __all__ = [
     "NewCode", "add_code", "enrol", "find_agent", "keep_beat", "list_agents", "list_clusters", "list_live",
@@ -176,10 +177,12 @@ def route(user: User, cluster: str, configured: list[str]) -> AgentIdentity:
             key="no_agent",
             title="No agent runs your tasks there",
             next_step="Get a code (`mltm-gateway agent code`, by an administrator) and run `mltm-agent enroll` there.",
+            fields=[FieldProblem(field="runner_location", given=cluster, allowed="a cluster with an agent for you")],
         )
     raise InvalidError(
         f"runner_location: {cluster!r} is not a known cluster; known: {', '.join(known) or 'none'}.",
         key="unknown_cluster",
         title="Unknown cluster",
         next_step="Use one of the known clusters, or ask an administrator to enrol an agent there.",
+        fields=[FieldProblem(field="runner_location", given=cluster, allowed=f"one of {', '.join(known) or 'none'}")],
     )

@@ -8,6 +8,7 @@ from gateway.store.moments import render_moment
 from gateway.store.tasks import add_event, find_task
 from gateway.values import AgentIdentity, User
 from mltm.contract.agent_api import Ack, CommandMessage
+from mltm.contract.problems import FieldProblem
 from mltm.contract.states import State, is_final
 from mltm.contract.user_api import CancelAnswer
 
@@ -58,6 +59,7 @@ def request_cancel(user: User, task_id: str, command_id: str, now: datetime) -> 
             key="already_final",
             title="The task has ended",
             next_step="There is nothing to cancel; read its outputs, or submit it again.",
+            fields=[FieldProblem(field="state", given=str(state), allowed="a task that has not ended")],
         )
     if not row.cancel_requested:
         Task.update(cancel_requested=True, updated_at=render_moment(now)).where(Task.task_id == task_id).execute()

@@ -10,6 +10,7 @@ from gateway.store.models import Attempt, Event, IdempotencyKey, Outbox, StoredR
 from gateway.store.moments import render_moment
 from gateway.values import AgentIdentity, User
 from mltm.contract.manifest import Manifest
+from mltm.contract.problems import FieldProblem
 from mltm.contract.shape import render_canonical
 from mltm.contract.states import State
 from mltm.contract.user_api import TaskAnswer, TaskList
@@ -93,7 +94,8 @@ def find_task(user: User, task_id: str) -> Task:
     """The row, where this user may see it. Raises NotFoundError (task_not_found)."""
     row: Task | None = Task.get_or_none(Task.task_id == task_id)
     if row is None or not (user.is_admin or row.owner == user.username):
-        raise NotFoundError(f"There is no task {task_id[:80]!r} of yours.")
+        allowed = FieldProblem(field="task_id", given=task_id[:80], allowed="the id of a task of yours")
+        raise NotFoundError(f"There is no task {task_id[:80]!r} of yours.", fields=[allowed])
     return row
 
 
@@ -129,7 +131,8 @@ def find_by_job_id(user: User, job_id: str, now: datetime) -> TaskAnswer:
         query = query.where(Task.owner == user.username)
     row: Task | None = query.order_by(Task.task_id.desc()).first()
     if row is None:
-        raise NotFoundError(f"There is no task of yours with the Slurm job id {job_id[:80]!r}.")
+        allowed = FieldProblem(field="job_id", given=job_id[:80], allowed="the job id or the id of a task of yours")
+        raise NotFoundError(f"There is no task of yours with the Slurm job id {job_id[:80]!r}.", fields=[allowed])
     return read_task(user, row.task_id, now)
 
 

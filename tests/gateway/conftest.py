@@ -1,0 +1,3 @@
+from tests.gateway.fixtures import house
+
+__all__ = ["house"]

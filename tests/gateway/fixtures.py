@@ -1,0 +1,152 @@
+"""A whole gateway on a real socket of 127.0.0.1: SQLite and files in tmp_path, people with tokens, one agent."""
+
+import asyncio
+import contextlib
+import functools
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from gateway.app import build_app
+from gateway.clock import Clock
+from gateway.passwords import hash_password, hash_secret
+from gateway.serve import open_database, open_services
+from gateway.services import Services
+from gateway.settings import GatewaySettings
+from gateway.store import agents, people
+from mltm.contract import routes
+from tests.gateway.agent import Client, FakeAgent
+from tests.gateway.build import CLUSTER, Part, build_form, good_parts
+
+PASSWORD = "correct horse"
+PEOPLE = {"alice": "user", "bob": "user", "root": "admin"}
+
+
+@dataclass(frozen=True)
+class House:
+    """A running gateway, and the keys to it."""
+
+    client: Client
+    services: Services
+    settings: GatewaySettings
+    tokens: dict[str, str]
+    agent: FakeAgent
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a slash at the end."""
+        return str(self.client.make_url("/")).rstrip("/")
+
+    def headers(self, who: str | None) -> dict[str, str]:
+        """The caller's header; None: nobody."""
+        return {"Authorization": f"Bearer {self.tokens[who]}"} if who else {}
+
+    async def call(self, method: str, path: str, who: str | None = "alice", **options: Any) -> tuple[int, Any]:
+        """Status and JSON (else text) of a request."""
+        headers = {**self.headers(who), **options.pop("headers", {})}
+        async with self.client.request(method, path, headers=headers, **options) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if "json" in answer.content_type else text
+
+    async def submit(
+        self, who: str = "alice", parts: list[Part] | None = None, path: str = routes.TASKS, **headers: str
+    ) -> tuple[int, Any]:
+        """Hand in a task; status and answer."""
+        body = build_form(good_parts() if parts is None else parts)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.call("POST", path, who, data=body, headers=named)
+
+    async def make_task(self, who: str = "alice", **changes: Any) -> str:
+        """Hand in a good task; its id."""
+        status, task = await self.submit(who, good_parts(**changes))
+        assert status == 201, task
+        return str(task["task_id"])
+
+    def left_behind(self) -> list[str]:
+        """Everything that lies in staging and in the store of files."""
+        folders = (self.settings.staging, self.settings.data_dir / "files")
+        return [str(path) for folder in folders if folder.is_dir() for path in folder.iterdir()]
+
+
+@functools.cache
+def _hash() -> str:
+    return hash_password(PASSWORD)  # slow on purpose: once is enough
+
+
+def prepare(settings: GatewaySettings, spool: Path) -> tuple[dict[str, str], str]:
+    """Make the database, the people with a token each, and a code for the agent of all users."""
+    clock = Clock()
+    tokens = {name: clock.new_secret("mltm_") for name in PEOPLE}
+    code, now = clock.new_secret("enrol_"), clock.now()
+
+    def fill() -> None:
+        for name, role in PEOPLE.items():
+            people.add_user(name, "admin" if role == "admin" else "user", _hash(), now)
+            people.add_token(people.NewToken(clock.new_id(), name, "test", hash_secret(tokens[name]), now, None))
+        ends_at = now + timedelta(minutes=10)
+        agents.add_code(agents.NewCode(hash_secret(code), CLUSTER, None, spool, now, ends_at))
+
+    database = open_database(settings)
+    try:
+        database.call_now(fill)
+    finally:
+        database.close()
+    return tokens, code
+
+
+@contextlib.asynccontextmanager
+async def serve(settings: GatewaySettings) -> AsyncIterator[tuple[Client, Services]]:
+    """The gateway over what lies in its data folder; entering again is a restart."""
+    async with (
+        open_services(settings) as services,
+        TestClient(TestServer(build_app(services, settings), host="127.0.0.1")) as client,
+    ):
+        yield client, services
+
+
+async def enrol(client: Client, code: str, spool: Path) -> FakeAgent:
+    """Trade the code for a credential at the real route."""
+    spool_id = secrets.token_hex(16)
+    asked = {"code": code, "host": "login1", "unix_user": "svc", "spool_id": spool_id}
+    answer = await client.post(routes.AGENT_ENROL, json=asked)
+    assert answer.status == 200, await answer.text()
+    return FakeAgent(client, (await answer.json())["credential"], spool, spool_id)
+
+
+def build_settings(folder: Path, **changes: Any) -> GatewaySettings:
+    """Small limits, no waiting."""
+    known = {
+        "data_dir": folder / "data", "max_script_bytes": 100_000, "max_file_bytes": 2_000_000, "max_files": 6,
+        "legacy_wait_s": 0.0, "publish_interval_s": 0.05, "min_free_bytes": 0, "clusters": ["elsewhere"],
+    }  # fmt: skip
+    return GatewaySettings.model_validate({**known, **changes})
+
+
+@contextlib.asynccontextmanager
+async def open_house(folder: Path, **changes: Any) -> AsyncIterator[House]:
+    """A new gateway in a folder."""
+    settings, spool = build_settings(folder, **changes), folder / "spool"
+    spool.mkdir()
+    tokens, code = await asyncio.to_thread(prepare, settings, spool)
+    async with serve(settings) as (client, services):
+        yield House(client, services, settings, tokens, await enrol(client, code, spool))
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with open_house(tmp_path) as opened:
+        yield opened
+
+
+async def eventually(is_true: Callable[[], bool], deadline_s: float = 10.0) -> None:
+    """Wait until it is so; fail after the deadline."""
+    async with asyncio.timeout(deadline_s):
+        while not is_true():  # noqa: ASYNC110 - files of another thread: there is no event to wait for
+            await asyncio.sleep(0.005)
