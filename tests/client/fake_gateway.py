@@ -1,6 +1,7 @@
 """A gateway of a few lines on a loopback socket, in a thread: it plays what a test hands it and keeps what it saw."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -166,7 +167,7 @@ class FakeGateway:
         logs = self.logs.get(int(request.query.get("attempt", max(self.logs, default=1))), [Log()])
         log = logs.pop(0) if len(logs) > 1 else logs[0]
         offset, data = log.read(int(request.query["offset"]), int(request.query["length"]))
-        headers = {"X-Mltm-Offset": str(offset), "X-Mltm-Size": str(log.size), "X-Mltm-Final": str(int(log.final))}
+        headers = {"X-Mltm-Offset": str(offset), "X-Mltm-Size": str(log.size), "X-Mltm-Final": str(log.final).lower()}
         return web.Response(body=data, headers=headers)
 
     async def _outputs(self, request: web.Request) -> web.Response:
@@ -179,11 +180,11 @@ class FakeGateway:
 
 
 @contextmanager
-def run_gateway() -> Iterator[FakeGateway]:
+def run_gateway(tls: ssl.SSLContext | None = None) -> Iterator[FakeGateway]:
     """Serve a fake gateway on a free port of the loopback for the length of the block."""
     gateway, ready, loop = FakeGateway(), threading.Event(), asyncio.new_event_loop()
     end = asyncio.Event()
-    thread = threading.Thread(target=loop.run_until_complete, args=(_serve(gateway, ready, end),))
+    thread = threading.Thread(target=loop.run_until_complete, args=(_serve(gateway, tls, ready, end),))
     thread.start()
     try:
         assert ready.wait(timeout=10)
@@ -195,12 +196,11 @@ def run_gateway() -> Iterator[FakeGateway]:
         loop.close()
 
 
-async def _serve(gateway: FakeGateway, ready: threading.Event, end: asyncio.Event) -> None:
+async def _serve(gateway: FakeGateway, tls: ssl.SSLContext | None, ready: threading.Event, end: asyncio.Event) -> None:
     runner = web.AppRunner(gateway.build_app(), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    gateway.url = site.name if not site.name.endswith(":0") else f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    gateway.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
     ready.set()
     await end.wait()
     await runner.cleanup()

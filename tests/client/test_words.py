@@ -1,5 +1,9 @@
+import hashlib
 import json
 import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,7 @@ from mltm.notebook import SyncClient
 from mltm.wire.errors import MltmError, UnreachableError
 from mltm.wire.patience import Patience
 from tests.client.build import CONFIG, INSTANT, open_client, write_submission
-from tests.client.fake_gateway import TASK_ID, TOKEN, FakeGateway, Fault, build_task
+from tests.client.fake_gateway import TASK_ID, TOKEN, FakeGateway, Fault, build_task, run_gateway
 
 ONE_TRY = Patience(request_s=0.0, sleep=INSTANT.sleep)
 
@@ -44,6 +48,34 @@ async def test_http_where_tls_was_expected_says_so(gateway: FakeGateway) -> None
     async with Client(gateway.url.replace("http:", "https:"), TOKEN, patience=ONE_TRY) as client:
         with pytest.raises(UnreachableError, match="does not speak TLS as expected"):
             await client.whoami()
+
+
+@pytest.fixture
+def tls_gateway(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A server whose certificate is its own authority: its address, and the certificate."""
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True, timeout=30,
+    )  # fmt: skip
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    with run_gateway(context) as gateway:
+        yield gateway.url, certificate
+
+
+async def test_a_certificate_of_an_unknown_authority_is_shown_with_the_way_out(tls_gateway: tuple[str, Path]) -> None:
+    url, certificate = tls_gateway
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text())).hexdigest()
+    async with Client(url, TOKEN) as client:  # no patience is needed: it will not mend itself
+        with pytest.raises(UnreachableError, match=r"is not trusted: self.signed certificate\. Its SHA-256") as caught:
+            await client.whoami()
+    assert caught.value.key == "tls_untrusted"
+    assert digest in str(caught.value).replace(":", "").lower()
+    assert "--ca FILE, MLTM_CA, or ca_file= in Python" in str(caught.value)
+    async with Client(url, TOKEN, certificate) as client:
+        assert (await client.whoami()).username == "ada"
 
 
 async def test_a_missing_or_wrong_ca_file_is_named(tmp_path: Path) -> None:
