@@ -107,6 +107,10 @@ _PERMANENT = (
     "This does not look like a batch script.",
     "contain a NULL character '\\0'",
     "Batch script contains DOS line breaks",
+    # sbatch's own words for a value it cannot read; it ends with 255 before it asks slurmctld (seen in 22.05).
+    "Invalid --",
+    "is not a valid node count",
+    "unrecognized option",
 )
 
 TEXTS: MappingProxyType[Refusal, tuple[str, ...]] = MappingProxyType(

@@ -1,0 +1,1 @@
+"""Tests of how the agent talks to Slurm: texts, states, programs, manners, and Slurm itself."""
