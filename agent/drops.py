@@ -4,14 +4,14 @@ Complete at once: a sentinel `<config>.ready`, a MANIFEST.sha256 whose hashes al
 Anything else waits until it was the same over three looks and some seconds.
 """
 
-from pathlib import Path
+import contextlib
 
 import structlog
 
 from agent import files
 from agent.clock import Clock
 from agent.drop_look import READY_SUFFIX, DropView, is_candidate, look_into, matches_checksums
-from agent.drop_watch import Watched, is_at_rest, look_at
+from agent.drop_watch import Print, Watched, is_at_rest, is_unfinished_name, look_at
 from agent.settings import AgentSettings
 from agent.take_drop import Taker
 from mltm.contract.ids import TaskId
@@ -29,11 +29,13 @@ class Drops:
         self._spool, self._waits, self._clock = spool, settings.waits, clock
         self._taker = Taker(spool, settings, clock)
         self._watched: dict[str, Watched] = {}
+        self._rewritten: dict[TaskId, tuple[str, Watched]] = {}
+        self._is_taking = False
 
     @property
     def is_watching(self) -> bool:
-        """True while something in drop/ is not settled, so that the next look must not wait long."""
-        return bool(self._watched)
+        """True while something in drop/ or taking/ is not settled, so that the next look must not wait long."""
+        return bool(self._watched) or self._is_taking
 
     def scan(self) -> list[str]:
         """Look once; returns what is wrong, as sentences. Raises OSError where drop/ cannot be listed."""
@@ -42,17 +44,46 @@ class Drops:
         for gone in set(self._watched) - set(found):
             del self._watched[gone]
         said += [self._look_at(name) for name in found]
+        self._is_taking = bool(files.list_names(self._spool.taking))
         return [words for words in said if words]
 
     def _is_folder(self, name: str) -> bool:
-        return (self._spool.drop / name).is_dir()
+        path = self._spool.drop / name
+        return path.is_dir() and not path.is_symlink()
 
     def _finish(self, task_id: TaskId) -> str:
         try:
-            return self._taker.finish(task_id)
+            if not self._is_quiet_again(task_id):
+                return ""
+            taken = self._taker.finish(task_id)
+            if taken.is_waiting:
+                seen = self._print(task_id, taken.script)
+                first = look_at(None, seen, self._clock.boot_s(), self._waits.drop_look_s)
+                self._rewritten[task_id] = (taken.script, first)
         except OSError as error:
             _log.warning("drop_waits", task_id=task_id, error=str(error))
             return f"The drop {task_id} in {self._spool.taking} has to wait: {error}"
+        return taken.words
+
+    def _is_quiet_again(self, task_id: TaskId) -> bool:
+        """False while a drop that changed under our copy has not come to rest again."""
+        if task_id not in self._rewritten:
+            return True
+        now_s, (script, before) = self._clock.boot_s(), self._rewritten[task_id]
+        watched = look_at(before, self._print(task_id, script), now_s, self._waits.drop_look_s)
+        self._rewritten[task_id] = (script, watched)
+        if not is_at_rest(watched, now_s, self._waits.drop_quiet_s):
+            return False
+        del self._rewritten[task_id]
+        return True
+
+    def _print(self, task_id: TaskId, script: str) -> Print:
+        """What lies in taking/ and, where it is fetched from there, the script in drop/."""
+        paths = sorted((self._spool.taking / task_id).rglob("*"))
+        if script and (self._spool.drop / script).exists():
+            paths.append(self._spool.drop / script)
+        stats = [(path.name, path.lstat()) for path in paths if not is_unfinished_name(path.name)]
+        return tuple((name, seen.st_size, seen.st_mtime_ns) for name, seen in stats)
 
     def _look_at(self, name: str) -> str:
         try:
@@ -75,7 +106,9 @@ class Drops:
     def _is_declared(self, name: str, view: DropView) -> bool:
         """True where whoever dropped it says that it is whole."""
         if self._is_folder(name):
-            return name.endswith(READY_SUFFIX) or matches_checksums(self._spool.drop / name, view.names)
+            return name.endswith(READY_SUFFIX) or matches_checksums(
+                self._spool.drop / name, (*view.names, view.config_name)
+            )
         return (self._spool.drop / f"{name}{READY_SUFFIX}").exists()
 
     def _take(self, name: str) -> str:
@@ -83,22 +116,17 @@ class Drops:
         task_id, source = self._clock.new_task_id(), self._spool.drop / name
         target = self._spool.taking / task_id
         try:
-            if self._is_folder(name):
-                is_ours = files.move(source, target)
-            else:
-                files.make_folder(target, 0o700)
-                is_ours = files.move(source, target / name)
+            files.make_folder(target, 0o700)
+            # First: a sentinel that outlived its drop would call the next one of this name whole. The script stays
+            # where it is, because another config may name it.
+            files.remove(self._spool.drop / f"{name}{READY_SUFFIX}")
+            is_ours = files.move(source, target / name)
         except OSError as error:
             return f"The drop {name!a} cannot be taken: {error.strerror}."
         self._watched.pop(name, None)
         if not is_ours:
+            with contextlib.suppress(OSError):
+                target.rmdir()
             return ""
-        _log.info("drop_taken", task_id=task_id, name=name)
-        said = self._finish(task_id)
-        self._clear(name)
-        return said
-
-    def _clear(self, name: str) -> None:
-        """Take the sentinel away. The script stays where it is: another config may name it."""
-        sentinel: Path = self._spool.drop / f"{name}{READY_SUFFIX}"
-        files.remove(sentinel)
+        _log.info("drop_taken", task_id=task_id, name=ascii(name))
+        return self._finish(task_id)

@@ -1,0 +1,182 @@
+"""Drops: nothing half-written is started, nothing whole is missed, and what is wrong is said and kept."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent import take_drop
+from agent.drops import Drops
+from tests.agent.spool.build import CONFIG, SCRIPT, Hands
+
+
+def drops_of(hands: Hands) -> Drops:
+    return Drops(hands.spool, hands.settings, hands.clock)
+
+
+def pass_s(hands: Hands, drops: Drops, seconds: int) -> list[str]:
+    said = drops.scan()
+    for _ in range(0, seconds, 10):
+        hands.now_s += 10
+        said += drops.scan()
+    return said
+
+
+def check_one_task(hands: Hands) -> None:
+    (task_id,) = hands.tasks()
+    manifest = hands.manifest(task_id)
+    assert (hands.spool.task(task_id).input / "entrypoint.py").read_bytes() == SCRIPT
+    assert (manifest.source, manifest.owner, manifest.script_name) == ("drop", "", "train.py")
+    assert (hands.spool.active / task_id).exists()
+    assert not list(hands.spool.taking.iterdir())
+    assert not hands.staged()
+
+
+def test_files_without_a_word_are_taken_when_they_were_quiet(hands: Hands) -> None:
+    hands.drop("run.json", CONFIG)
+    hands.drop("train.py", SCRIPT)
+    drops = drops_of(hands)
+    pass_s(hands, drops, 20)
+    assert not hands.tasks()
+    assert drops.is_watching
+    assert pass_s(hands, drops, 10) == []
+    check_one_task(hands)
+    assert not drops.is_watching
+
+
+def test_a_sentinel_says_whole_at_once_and_goes_with_its_drop(hands: Hands) -> None:
+    hands.drop("run.json", CONFIG)
+    hands.drop("train.py", SCRIPT)
+    hands.drop("run.json.ready", b"")
+    drops_of(hands).scan()
+    check_one_task(hands)
+    assert not (hands.spool.drop / "run.json.ready").exists()
+
+
+def test_a_folder_that_is_called_ready_is_taken_at_once(hands: Hands) -> None:
+    hands.drop("night.ready/config.json", CONFIG)
+    hands.drop("night.ready/train.py", SCRIPT)
+    hands.drop("night.ready/rows.csv", b"1,2\n")
+    drops_of(hands).scan()
+    check_one_task(hands)
+    assert (hands.spool.task(hands.tasks()[0]).input / "rows.csv").read_bytes() == b"1,2\n"
+    assert not (hands.spool.drop / "night.ready").exists()
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_checksums_say_whole_at_once_only_where_they_are_right(hands: Hands, is_right: bool) -> None:
+    parts = {"config.json": CONFIG, "train.py": SCRIPT}
+    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}" for name, data in parts.items()]
+    for name, data in parts.items():
+        hands.drop(f"night/{name}", data)
+    hands.drop("night/MANIFEST.sha256", "\n".join(lines if is_right else lines[:1]).encode())
+    drops_of(hands).scan()
+    assert bool(hands.tasks()) is is_right
+
+
+def test_what_is_still_written_is_never_started(hands: Hands) -> None:
+    hands.drop("run.json", CONFIG)
+    drops, script = drops_of(hands), hands.drop("train.py", b"")
+    for number in range(1, 40):
+        script.write_bytes(b"#" * number)
+        hands.now_s += 10
+        drops.scan()
+    assert not hands.tasks()
+    script.write_bytes(SCRIPT)
+    pass_s(hands, drops, 40)
+    check_one_task(hands)
+
+
+def test_names_of_editors_and_of_copies_on_the_way_are_left_alone(hands: Hands) -> None:
+    names = [".run.json.Xy12", "run.json~", "run.json.part", "run.json.tmp", "#run.json#", ".nfs0001"]
+    for name in names:
+        hands.drop(name, CONFIG)
+    assert pass_s(hands, drops_of(hands), 700) == []
+    assert sorted(path.name for path in hands.spool.drop.iterdir()) == sorted(names)
+
+
+@pytest.mark.parametrize("name", ["a b.json", "-n.json", "two\nlines.json", "\udcff.json"])
+def test_an_odd_name_of_a_config_is_no_trouble(hands: Hands, name: str) -> None:
+    hands.drop(name, CONFIG)
+    hands.drop("train.py", SCRIPT)
+    pass_s(hands, drops_of(hands), 30)
+    check_one_task(hands)
+
+
+def test_the_same_content_dropped_again_is_a_new_task(hands: Hands) -> None:
+    drops = drops_of(hands)
+    hands.drop("train.py", SCRIPT)
+    for _ in range(2):
+        hands.drop("run.json", CONFIG)
+        pass_s(hands, drops, 30)
+    assert len(hands.tasks()) == 2
+
+
+def test_a_config_error_is_said_beside_the_place_and_the_drop_is_kept(hands: Hands) -> None:
+    hands.drop("run.json", json.dumps({**json.loads(CONFIG), "model_parms": {}}).encode())
+    hands.drop("train.py", SCRIPT)
+    said = pass_s(hands, drops_of(hands), 30)
+    assert len(said) == 1
+    receipt = json.loads((hands.spool.drop / "run.json.receipt.json").read_text())
+    assert (receipt["state"], receipt["final"]) == ("bad", True)
+    assert "model_parms" in receipt["words"]
+    assert (hands.spool.bad / receipt["task_id"] / "run.json").exists()
+    assert "model_parms" in (hands.spool.bad / f"{receipt['task_id']}.reason.txt").read_text()
+    assert not hands.tasks()
+
+
+@pytest.mark.parametrize(("config", "words"), [(CONFIG[:50], "JSON"), (CONFIG, "train.py")])
+def test_a_drop_that_never_becomes_whole_is_given_up_after_ten_minutes(hands: Hands, config: bytes, words: str) -> None:
+    hands.drop("run.json", config)
+    drops = drops_of(hands)
+    assert pass_s(hands, drops, 590) == []
+    assert words in pass_s(hands, drops, 20)[0]
+    assert (hands.spool.drop / "run.json.receipt.json").exists()
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("/etc/hostname")
+
+
+def _second_name(path: Path) -> None:
+    other = path.parents[2] / "other"
+    other.write_bytes(SCRIPT)
+    os.link(other, path)
+
+
+@pytest.mark.parametrize("make", [_link, _second_name, os.mkfifo, Path.mkdir])
+def test_only_plain_files_of_ones_own_are_taken(hands: Hands, make: Callable[[Path], None]) -> None:
+    hands.drop("night.ready/config.json", CONFIG)
+    make(hands.spool.drop / "night.ready" / "train.py")
+    hands.drop("good.ready/config.json", CONFIG)
+    hands.drop("good.ready/train.py", SCRIPT)
+    said = pass_s(hands, drops_of(hands), 30)
+    assert "train.py" in said[0]
+    check_one_task(hands)
+
+
+def test_a_script_that_changes_during_the_copy_waits_for_quiet_again(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hands.drop("night.ready/config.json", CONFIG)
+    hands.drop("night.ready/train.py", b"print(")
+    copy = take_drop._copy_all
+
+    def write_meanwhile(*arguments: object) -> object:
+        monkeypatch.undo()
+        listed = copy(*arguments)  # type: ignore[arg-type]  # handed through
+        next(hands.spool.taking.rglob("train.py")).write_bytes(SCRIPT)
+        return listed
+
+    monkeypatch.setattr(take_drop, "_copy_all", write_meanwhile)
+    drops = drops_of(hands)
+    drops.scan()
+    assert not hands.tasks()
+    assert drops.is_watching
+    pass_s(hands, drops, 20)
+    assert not hands.tasks()
+    pass_s(hands, drops, 20)
+    check_one_task(hands)
