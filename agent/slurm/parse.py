@@ -30,11 +30,12 @@ __all__ = [
 
 _SUBMITTED = re.compile(r"(\d+)(;[\w.-]+)?\s*", re.ASCII)
 _JOB_ID = re.compile(r"\d+(_\d+)?", re.ASCII)
-_DURATION = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(?:(\d+):)?(\d+)(?:\.\d+)?", re.ASCII)
+# Nine digits at most: Python refuses to make a number of 4,300 and more.
+_DURATION = re.compile(r"(?:(\d{1,9})-)?(?:(\d{1,9}):)?(?:(\d{1,9}):)?(\d{1,9})(?:\.\d+)?", re.ASCII)
 _STATE = re.compile(r"[A-Za-z_+]+( by \d+)?", re.ASCII)
-_EXIT = re.compile(r"(\d+):(\d+)", re.ASCII)
+_EXIT = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
 _SETTING = re.compile(r"^(\w+)\s*= ?(.*)$", re.MULTILINE)
-_LEADING_NUMBER = re.compile(r"\d+", re.ASCII)
+_LEADING_NUMBER = re.compile(r"\d{1,9}(?!\d)", re.ASCII)
 _LIST_HEADER = "JOBID|STATE|"
 _NOTHING = frozenset({"", "N/A", "Unknown", "None", "(null)", "None assigned"})
 
