@@ -1,5 +1,7 @@
 """What is decided, case by case; the whole world is in test_decide_world.py."""
 
+from typing import Any
+
 import pytest
 
 from agent.decide import Seen, decide
@@ -17,14 +19,14 @@ NOW_S = 10_000.0
 NAME = render_job_name(build.TASK, 1)
 
 
-def seen(**fields: object) -> Seen:
+def seen(**fields: Any) -> Seen:
     observed = {key: fields.pop(key) for key in list(fields) if key in type(build.observation()).model_fields}
     known = {"observation": build.observation(**observed), "now_s": NOW_S, "config": build.config(), **fields}
-    return Seen(**known)  # type: ignore[arg-type] # tests name the fields
+    return Seen(**known)
 
 
-def attempt(number: int = 1, **fields: object) -> AttemptLog:
-    return AttemptLog(number, build.submit(number), **fields)  # type: ignore[arg-type] # tests name the fields
+def attempt(number: int = 1, **fields: Any) -> AttemptLog:
+    return AttemptLog(number, build.submit(number), **fields)
 
 
 def submitted(outcome: str, job_id: str | None = None) -> Submitted:
@@ -35,9 +37,9 @@ def line(state: str, reason: str = "") -> JobLine:
     return JobLine(JobId("7"), state, NAME, reason=reason)
 
 
-GONE = {"absent_polls": 2, "absent_since_s": NOW_S - 61}
-OVER = {"over_since_s": NOW_S - 121}
-OWNED = {"claim": build.claim(), "noted": build.claim()}
+GONE: dict[str, Any] = {"absent_polls": 2, "absent_since_s": NOW_S - 61}
+OVER: dict[str, Any] = {"over_since_s": NOW_S - 121}
+OWNED: dict[str, Any] = {"claim": build.claim(), "noted": build.claim()}
 
 
 def test_an_untouched_task_gets_its_first_attempt() -> None:

@@ -1,5 +1,7 @@
 """The verdict's order (protocol), as a table."""
 
+from typing import Any
+
 import pytest
 
 from agent.verdict import judge_exit, judge_without_exit, needs_slurms_word
@@ -34,7 +36,7 @@ TERM = [{"name": "TERM", "uptime_s": 5.0}]
     ],
 )
 def test_the_first_rule_that_fits_decides(
-    fields: dict[str, object], slurm: str | None, cancelled: bool, limit_s: float | None, expected: State
+    fields: dict[str, Any], slurm: str | None, cancelled: bool, limit_s: float | None, expected: State
 ) -> None:
     verdict = judge_exit(exit_record(**fields), slurm=slurm, cancelled=cancelled, limit_s=limit_s)
 
@@ -75,7 +77,7 @@ def test_without_an_exit_record_success_never_comes_from_slurm(slurm: str | None
         ({"code": 0, "stop_signals": TERM}, True),
     ],
 )
-def test_only_stopped_or_killed_code_needs_slurms_word(fields: dict[str, object], expected: bool) -> None:
+def test_only_stopped_or_killed_code_needs_slurms_word(fields: dict[str, Any], expected: bool) -> None:
     assert needs_slurms_word(exit_record(**fields)) is expected
 
 

@@ -49,11 +49,13 @@ def explore(case: Case, decide_with: object = decide) -> tuple[int, dict[str, St
         "asked" if case.cancel else "-",
         0,
     )
-    seen, queue, following, bad = {start}, deque([start]), {}, {}
+    seen, queue = {start}, deque([start])
+    following: dict[State, list[State]] = {}
+    bad: dict[str, State] = {}
     decided: dict[object, frozenset[tuple[object, ...]]] = {}
     while queue:
         state = queue.popleft()
-        model.check(state, case.rerun, bad)
+        model.check(state, case.rerun, bad)  # type: ignore[no-untyped-call] # kept as it was checked
         following[state] = [after for _, after in steps(state, case, decide_with, decided)]
         for after in following[state]:
             if after not in seen:
@@ -85,7 +87,7 @@ def steps(
                 yield "decides", (_with(agents, i, action), log, cancel, runs)
         yield from _act(state, i, doing, case)
     for k, row in enumerate(log):
-        for label, changes, started in model.slurm(row, None):
+        for label, changes, started in model.slurm(row, None):  # type: ignore[no-untyped-call] # kept as it was checked
             yield label, (agents, _row(log, k, **changes), cancel, min(runs + started, 3))
 
 
