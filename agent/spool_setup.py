@@ -14,6 +14,7 @@ from agent import files
 from agent.clock import Clock
 from agent.errors import SpoolError
 from agent.settings import AgentSettings
+from agent.sweep import sweep_staging
 from mltm.contract.ids import SpoolId
 from mltm.contract.names import Spool
 
@@ -60,6 +61,7 @@ def prepare_spool(settings: AgentSettings, clock: Clock) -> SpoolIdentity:
     for folder in (root, spool.incoming_tmp, spool.incoming, *spool.agent_folders):
         _prepare_folder(folder, root, is_gateways=folder in {spool.incoming_tmp, spool.incoming})
     try:
+        sweep_staging(spool, clock)
         return SpoolIdentity(spool, _read_spool_id(spool, clock), _take_epoch(spool, clock))
     except OSError as error:
         raise explain_trouble(error, spool.agent) from error
