@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -27,9 +28,18 @@ def reports_again(spool: Spool) -> Iterator[ReportDraft]:
 
 
 def _read_last(spool: Spool, task_id: TaskId) -> ReportDraft | None:
-    for boot in files.list_names(spool.observations):
-        raw = files.read_bytes(spool.observations / boot / task_id)
+    places = [spool.observations / boot / task_id for boot in files.list_names(spool.observations)]
+    # Of several boots (or hosts) the one that saw the task last knows best.
+    for place in sorted((place for place in places if place.exists()), key=_read_mtime, reverse=True):
+        raw = files.read_bytes(place)
         with contextlib.suppress(ValidationError):
             if raw is not None and (last := Observation.model_validate_json(raw).last_report):
                 return ReportDraft.model_validate_json(last)
     return None
+
+
+def _read_mtime(place: Path) -> int:
+    try:
+        return place.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
