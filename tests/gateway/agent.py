@@ -1,5 +1,6 @@
 """An agent that the test moves by hand: it speaks to the real routes, and does nothing of its own accord."""
 
+import io
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,7 +75,7 @@ class FakeAgent:
         headers = {"X-Mltm-Offset": str(offset), "X-Mltm-Size": str(size), "X-Mltm-Final": str(final).lower()}
         answer = await self.client.put(
             routes.AGENT_BYTES.format(command_id=command["command_id"]),
-            data=whole[offset : offset + command["length"]],
+            data=io.BytesIO(whole[offset : offset + command["length"]]),
             headers={**self.headers, **headers},
         )
         return answer.status

@@ -111,7 +111,8 @@ async def test_a_bad_key_is_refused(house: House, key: str) -> None:
 async def test_pages_hold_every_task_once_newest_first(house: House) -> None:
     made = [await house.make_task() for _ in range(5)]
     await house.make_task("bob")
-    seen, before = [], {}
+    seen: list[str] = []
+    before: dict[str, str] = {}
     for _ in range(3):
         _, page = await house.call("GET", routes.TASKS, params={"limit": "2", **before})
         seen += [task["task_id"] for task in page["tasks"]]
