@@ -19,7 +19,7 @@ PIECE_BYTES=1048576 RECORD_BYTES=4096
 cgroup_list=/proc/self/cgroup cgroup_mount=/sys/fs/cgroup
 
 signals=0 stops='' warnings='' stopping=0 stopped_for_beat=false
-code_pid='' timer_pid='' nonce='' job_id=unknown node=unknown record='' log='' life='' log_pid='' beat_pid=''
+code_pid='' keeper_pid='' timer_pid='' nonce='' job_id=unknown node=unknown record='' log='' life='' log_pid='' beat_pid=''
 
 # --- small things -----------------------------------------------------------------------------------------------
 
@@ -119,7 +119,7 @@ start_timer() {
   [[ ! $timer_pid ]] || return 0
   set -m
   # shellcheck disable=SC2086
-  (trap '' $SIGNALS && sleep "$grace_s" && kill -KILL -- "-$code_pid") </dev/null >/dev/null 2>&1 {life}>&- {log}>&- &
+  (trap '' $SIGNALS && sleep "$grace_s" && kill -KILL -- "-$code_pid") </dev/null >/dev/null 2>&1 {life}>&- {log}>&- {result_in}<&- &
   timer_pid=$!
   set +m
 }
@@ -187,6 +187,8 @@ read_lists() {
   mapfile -d '' -t argv 2>/dev/null <"$control/argv.$attempt" || refuse argv 'the command file is not readable'
   mapfile -d '' -t env_pairs 2>/dev/null <"$control/env.$attempt" || refuse env 'the environment file is not readable'
   mapfile -d '' -t checks 2>/dev/null <"$control/checks.$attempt" || refuse checks 'the file of checks is not readable'
+  open_pipe || refuse pipe 'no pipe can be opened on this node'
+  result_in=$reader result_out=$writer
   ((${#argv[@]})) && [[ ${argv[0]} ]] || refuse argv 'the command file is empty'
   for pair in "${env_pairs[@]}"; do
     [[ $pair =~ ^[A-Za-z_][A-Za-z0-9_]*= ]] || refuse env 'an entry of the environment file is not NAME=VALUE'
@@ -270,7 +272,7 @@ start_log() {
     log=$writer
     set -m
     # shellcheck disable=SC2086
-    (trap '' $SIGNALS && keep_log) <&"$reader" >/dev/null 2>&1 {reader}<&- {writer}>&- &
+    (trap '' $SIGNALS && keep_log) <&"$reader" >/dev/null 2>&1 {reader}<&- {writer}>&- {result_in}<&- {result_out}>&- &
     log_pid=$!
     set +m
     exec {reader}<&-
@@ -309,7 +311,7 @@ start_beat() {
   life=$writer
   set -m
   # shellcheck disable=SC2086
-  (trap '' $SIGNALS && watch_beat) <&"$reader" >/dev/null 2>&1 {reader}<&- {writer}>&- {log}>&- &
+  (trap '' $SIGNALS && watch_beat) <&"$reader" >/dev/null 2>&1 {reader}<&- {writer}>&- {log}>&- {result_in}<&- {result_out}>&- &
   beat_pid=$!
   set +m
   exec {reader}<&-
@@ -320,6 +322,8 @@ start_beat() {
 # Becomes the user's process: its own umask, folder, variables; no record is open in it. Arguments are used because
 # an exported name may be that of any variable here.
 run_code() {
+  # shellcheck disable=SC2086
+  trap - $SIGNALS
   umask "$user_umask"
   cd -- "$folder/work" || exit 126
   if [[ $user_locale == unset ]]; then unset -v LC_ALL; else LC_ALL=$user_locale; fi
@@ -332,30 +336,49 @@ run_code() {
   exec -- "$@"
 }
 
+# Between us and the code: it ignores signals, so that its `wait` is never left half-way. Ours would be: bash 5.2 jumps
+# out of it when a trapped signal comes, and when the code died of the same signal its status was lost with that jump,
+# and the next `wait` had no end (one cancelled job in three). Writes the code's pid, and later its exit code.
+keep_code() {
+  # shellcheck disable=SC2086
+  trap '' $SIGNALS
+  set -m # a process group of its own, and SIGINT not ignored
+  run_code </dev/null 1>&"$log" 2>&1 {log}>&- {life}>&- {result_in}<&- {result_out}>&- &
+  code_pid=$!
+  set +m
+  printf '%d\n' "$code_pid" >&"$result_out"
+  exec {log}>&- {life}>&- {result_in}<&-
+  wait "$code_pid"
+  printf '%d\n' "$?" >&"$result_out"
+}
+
 start_code() {
   oom_before=$(read_oom_kills)
   started_at=$(shielded date -u +%Y-%m-%dT%H:%M:%SZ)
   read_uptime
   started_cs=$uptime_cs
   ((stopping == 0)) || return 0
-  set -m # a process group of its own, and SIGINT not ignored
-  run_code </dev/null 1>&"$log" 2>&1 {log}>&- {life}>&- &
-  code_pid=$!
+  set -m
+  (keep_code) &
+  keeper_pid=$!
   set +m
+  exec {result_out}>&-
+  read_result && code_pid=$result
   ((stopping == 0)) || start_timer
 }
 
-# A wait that a signal interrupted says nothing; the last one, undisturbed, has the true code. A handler that bash left
-# half-way has counted nothing: then it is the living process that tells.
-wait_for_code() {
-  local seen=-1
-  code=143
-  while [[ $code_pid ]] && { ((signals != seen)) || { ((code > 128)) && kill -0 "$code_pid" 2>/dev/null; }; }; do
-    seen=$signals
-    ((stopping == 0)) || start_timer
-    wait "$code_pid"
-    code=$?
+# Sets `result` to the keeper's next line. A signal may interrupt the read; false: the keeper is gone.
+read_result() {
+  while :; do
+    read -r -u "$result_in" result && return 0
+    (($? > 128)) || return 1
   done
+}
+
+# 143: stopped before the start. 137: nobody can tell any more, because the keeper was killed.
+wait_for_code() {
+  code=143
+  [[ ! $keeper_pid ]] || { code=137 && read_result && code=$result; }
   read_uptime
   ended_cs=$uptime_cs
   # Slurm signals one process after the other: a stop that ended the code may reach us a moment later.

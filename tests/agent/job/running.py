@@ -18,6 +18,15 @@ from mltm.contract.log_records import Dup, Exit, JobClaim, Refused
 from mltm.contract.names import Attempt, Spool, TaskFolder
 
 INTENT = '{"kind":"submit","nonce":"0123"}\n'
+SAVE = (
+    "import signal, sys, time\n"
+    "signal.signal(signal.SIGTERM, lambda *_: (print('saved', flush=True), sys.exit(0)))\n"
+    "print('up', flush=True)\ntime.sleep(60)"
+)
+IGNORE = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(60)"
+PLAIN = "import time\nprint('up', flush=True)\ntime.sleep(60)"
+UNTIL_GO = "import os, time\nprint('up', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.02)"
+WARNED = "import signal, sys, time\nsignal.signal(10, lambda *_: sys.exit(5))\n" + PLAIN
 Written = JobClaim | Exit | Refused | Dup
 
 

@@ -1,0 +1,68 @@
+"""The wrapper as a job of the lab's Slurm: submitted like the agent does, watched until Slurm says that it ended."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent.slurm.commands import build_environment, build_submit_argv
+from agent.slurm.request import SubmitRequest
+from lab.layout import Lab
+from lab.processes import wait_until
+from mltm.contract.ids import render_job_name
+from tests.agent.job.running import Prepared
+from tests.lab.calls import call
+
+_SHOWN = re.compile(r"JobId=(\d+) .*?JobState=(\w+) .*?Restarts=(\d+) .*?ExitCode=(\d+):(\d+)")
+_ENDS = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
+
+
+@dataclass(frozen=True)
+class Job:
+    job_id: str
+    task: Prepared
+
+
+@dataclass(frozen=True)
+class End:
+    """What Slurm says of a job that ended."""
+
+    state: str
+    restarts: int
+    code: int
+
+
+def submit_task(lab: Lab, task: Prepared, *, may_requeue: bool = False, **request: object) -> Job:
+    asked = SubmitRequest(
+        job_name=render_job_name(task.folder.task_id, 1),
+        chdir=task.folder.path,
+        output=task.folder.control / "slurm.01.out",
+        script=task.script,
+        args=task.args,
+        **request,  # type: ignore[arg-type]  # fields of SubmitRequest
+    )
+    argv = build_submit_argv(asked)
+    if may_requeue:
+        argv = ["--requeue" if item == "--no-requeue" else item for item in argv]
+    scrubbed = build_environment(os.environ | lab.env, is_submission=True)
+    done = call(lab, "env", "--ignore-environment", *(f"{name}={value}" for name, value in scrubbed.items()), *argv)
+    assert done.returncode == 0, done.stderr
+    return Job(done.stdout.strip(), task)
+
+
+def wait_ends(lab: Lab, jobs: list[Job], *, timeout_s: float, each_time: Sequence[str] = ()) -> dict[str, End]:
+    """Wait until Slurm has shown an end for each of the jobs; it forgets them after MinJobAge."""
+    missing, ends = {job.job_id for job in jobs}, dict[str, End]()
+
+    def have_all_ended() -> bool:
+        if each_time:
+            call(lab, *each_time)
+        shown = call(lab, "scontrol", "--oneliner", "show", "job").stdout
+        for job_id, state, restarts, code, _ in _SHOWN.findall(shown):
+            if job_id in missing and state in _ENDS:
+                missing.discard(job_id)
+                ends[job_id] = End(state, int(restarts), int(code))
+        return not missing
+
+    assert wait_until(have_all_ended, timeout_s=timeout_s, pause_s=0.2), f"still there: {missing}"
+    return ends
