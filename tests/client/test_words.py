@@ -68,10 +68,11 @@ def tls_gateway(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 async def test_a_certificate_of_an_unknown_authority_is_shown_with_the_way_out(tls_gateway: tuple[str, Path]) -> None:
     url, certificate = tls_gateway
     digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text())).hexdigest()
-    async with Client(url, TOKEN) as client:  # no patience is needed: it will not mend itself
+    tries: list[MltmError] = []  # trying again would not mend it
+    async with Client(url, TOKEN, patience=INSTANT, on_retry=lambda error, _: tries.append(error)) as client:
         with pytest.raises(UnreachableError, match=r"is not trusted: self.signed certificate\. Its SHA-256") as caught:
             await client.whoami()
-    assert caught.value.key == "tls_untrusted"
+    assert (caught.value.key, tries) == ("tls_untrusted", [])
     assert digest in str(caught.value).replace(":", "").lower()
     assert "--ca FILE, MLTM_CA, or ca_file= in Python" in str(caught.value)
     async with Client(url, TOKEN, certificate) as client:
