@@ -1,0 +1,78 @@
+"""The migrations, run on an empty file, give the tables that the models describe; an old file is refused in words."""
+
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+
+from gateway.errors import UnavailableError
+from gateway.serve import open_database
+from gateway.settings import GatewaySettings
+from gateway.store import migrate, models
+from gateway.store.database import Database
+from gateway.store.models import DATABASE
+
+
+def read_schema(db: Any) -> dict[str, Any]:
+    """Everything that SQLite knows of our tables: columns, keys, indexes, and the text they were made from."""
+    tables = [name for name in db.get_tables() if name not in ("sqlite_sequence", "migration_history")]
+    return {
+        table: {
+            "columns": db.execute_sql(f'pragma table_info("{table}")').fetchall(),
+            "indexes": sorted(
+                (index.name, tuple(index.columns), index.unique, index.sql) for index in db.get_indexes(table)
+            ),
+            "sql": db.execute_sql("select sql from sqlite_master where name = ?", (table,)).fetchone(),
+        }
+        for table in sorted(tables)
+    }
+
+
+def create_all(db: peewee.SqliteDatabase) -> None:
+    DATABASE.initialize(db)
+    db.create_tables([model for model in vars(models).values() if is_table(model)])
+
+
+def is_table(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, models.Base) and value is not models.Base
+
+
+def test_the_migrations_give_what_the_models_describe(tmp_path: Path) -> None:
+    migrated, made = Database(tmp_path / "migrated.sqlite"), Database(tmp_path / "made.sqlite")
+    migrate.migrate(migrated)
+    made.run_now(create_all)
+    schemas = [migrated.run_now(read_schema), made.run_now(read_schema)]
+    known = [name for name in schemas[0] if name in schemas[1]]
+    migrated.close()
+    made.close()
+
+    assert known == sorted(schemas[1])
+    assert len(known) >= 14
+    assert {name: schemas[0][name] for name in known} == schemas[1]
+
+
+def test_migrating_twice_changes_nothing_and_keeps_the_generation(tmp_path: Path) -> None:
+    database = Database(tmp_path / "g.sqlite")
+    first = migrate.migrate(database)
+    generation = database.call_now(migrate.read_generation)
+
+    assert (len(first) >= 1, migrate.migrate(database)) == (True, [])
+    assert database.call_now(migrate.read_generation) == generation
+    assert migrate.renew_generation(database) != generation
+    database.close()
+
+
+def test_a_file_that_lacks_a_migration_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = GatewaySettings(data_dir=tmp_path)
+    open_database(settings).close()
+    later = tmp_path / "migrations"
+    later.mkdir()
+    for file in migrate.FOLDER.glob("*.py"):
+        (later / file.name).write_bytes(file.read_bytes())
+    (later / "0002_later.py").write_text("def up(_migrator, _db):\n    pass\n")
+    monkeypatch.setattr(migrate, "FOLDER", later)
+
+    with pytest.raises(UnavailableError, match="0002_later has not been run") as raised:
+        open_database(settings)
+    assert "mltm-gateway migrate" in raised.value.next_step
