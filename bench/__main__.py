@@ -1,0 +1,70 @@
+"""`make bench`: POST to sbatch, and job end to visible state, with raw sbatch beside it in the same run.
+
+Everything runs on this machine: gateway and agent as processes, Slurm in a lab. Compare within a run, not between.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from lab.cluster import running_lab
+from lab.layout import Lab
+from tests.e2e.house import House, open_house
+
+TASKS = 40
+
+
+def measure_raw(lab: Lab) -> float:
+    """Seconds of one raw sbatch."""
+    began_s = time.monotonic()
+    argv = ["sbatch", "--parsable", "--output=/dev/null", "--wrap=true"]
+    subprocess.run(argv, env={**lab.env, "PATH": "/usr/bin:/bin"}, check=True, capture_output=True)
+    return time.monotonic() - began_s
+
+
+def measure_task(house: House) -> tuple[float, float]:
+    """Seconds from the POST to Slurm's answer, and from the exit record to the state that a user sees."""
+    began_s = time.time()
+    task_id = house.submit("pass\n")
+    control = house.spool / "tasks" / task_id / "control"
+    while not house.read(task_id)["final"]:
+        time.sleep(0.01)
+    seen_s = time.time()
+    submitted_s = (control / "submitted.01").stat().st_mtime
+    ended_s = (control / "exit.01").stat().st_mtime
+    return submitted_s - began_s, seen_s - ended_s
+
+
+def show(name: str, seconds: list[float]) -> dict[str, float]:
+    """Print a line of the table; return its figures in milliseconds."""
+    ordered = sorted(seconds)
+    p50, p99 = statistics.median(ordered), ordered[min(len(ordered) - 1, round(0.99 * len(ordered)))]
+    print(f"| {name} | {p50 * 1000:.0f} ms | {p99 * 1000:.0f} ms |", flush=True)
+    return {"p50_ms": p50 * 1000, "p99_ms": p99 * 1000}
+
+
+def main() -> int:
+    """Run it and print the table."""
+    with running_lab(min_job_age_s=60) as lab, tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        with open_house(Path(folder), lab.env) as house:
+            measure_task(house)
+            pairs, raw = [], []
+            for _ in range(TASKS):
+                pairs.append(measure_task(house))
+                raw.append(measure_raw(lab))
+        print(f"{TASKS} tasks, one after another\n\n| what | p50 | p99 |\n|---|---|---|")
+        figures = {
+            "raw sbatch": show("raw `sbatch`", raw),
+            "post_to_sbatch": show("POST to sbatch's answer on disk", [post for post, _ in pairs]),
+            "end_to_visible": show("exit record to final state at the gateway", [end for _, end in pairs]),
+        }
+    print(json.dumps(figures), file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
