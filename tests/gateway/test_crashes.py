@@ -1,0 +1,217 @@
+"""The gateway dies between any two steps: no task is lost, none is there twice, nothing is left lying about."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import intake, publisher
+from gateway.clock import Clock
+from gateway.passwords import hash_secret
+from gateway.publisher import Publisher
+from gateway.serve import open_services
+from gateway.settings import GatewaySettings
+from gateway.store import agents, outbox
+from gateway.store.database import Database
+from gateway.store.models import Outbox
+from gateway.values import AgentIdentity, Upload, UploadedFile, User
+from gateway.wake import Wake
+from mltm.contract.agent_api import Enrolment
+from mltm.contract.ids import AgentId, TaskId
+from mltm.contract.manifest import Manifest
+from mltm.contract.names import MANIFEST, Spool
+from mltm.contract.task_config import TaskConfig
+from tests.gateway.build import SCRIPT, config
+from tests.gateway.fixtures import build_settings, eventually, prepare
+
+ALICE = User("alice", "user")
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+class KilledError(BaseException):
+    """As kill -9: no `except` of ours catches it."""
+
+
+@dataclass
+class Trap:
+    """Counts the instants before and after each step, and dies at one of them."""
+
+    at: int = 0
+    passed: int = 0
+    names: list[str] = field(default_factory=list)
+
+    def _pass(self, name: str) -> None:
+        self.passed += 1
+        self.names.append(name)
+        if self.passed == self.at:
+            raise KilledError
+
+    def wrap(self, name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any, **options: Any) -> Any:
+            self._pass(f"before {name}")
+            done = fn(*arguments, **options)
+            self._pass(f"after {name}")
+            return done
+
+        return step
+
+
+@dataclass(frozen=True)
+class Place:
+    settings: GatewaySettings
+    database: Database
+    spool: Spool
+
+    def publisher(self) -> Publisher:
+        return Publisher(self.database, self.settings, Clock(), Wake())
+
+    def upload(self) -> Upload:
+        folder = self.settings.staging / Clock().new_id()
+        folder.mkdir(parents=True)
+        (folder / "000").write_bytes(SCRIPT)
+        script = UploadedFile("script.py", folder / "000", len(SCRIPT), hashlib.sha256(SCRIPT).hexdigest())
+        return Upload(TaskConfig.model_validate(config()), script, (), folder)
+
+    async def accept(self, key: str | None = None) -> str:
+        made = intake.Intake(self.database, self.settings, Clock(), Wake())
+        return (await made.accept(ALICE, self.upload(), key)).task.task_id
+
+    def steps(self) -> dict[str, str]:
+        rows: list[Any] = self.database.call_now(lambda: list(Outbox.select()))
+        return {row.task_id: row.step for row in rows}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    settings, spool = build_settings(tmp_path), tmp_path / "spool"
+    spool.mkdir()
+    _, code = prepare(settings, spool)
+    database = Database(settings.database_path)
+    asked = Enrolment(code=code, host="h", unix_user="u", spool_id="a" * 32)
+    agent: AgentIdentity = database.call_now(
+        agents.enrol, hash_secret(code), asked, AgentId("b" * 32), hash_secret("credential"), NOW
+    )
+    assert agent.cluster == "atena02"
+    yield Place(settings, database, Spool(spool))
+    database.close()
+
+
+def set_trap(monkeypatch: pytest.MonkeyPatch, trap: Trap) -> None:
+    monkeypatch.setattr(publisher, "_write", trap.wrap("write", publisher._write))
+    monkeypatch.setattr(publisher, "_sync", trap.wrap("sync", publisher._sync))
+    monkeypatch.setattr(Path, "rename", trap.wrap("rename", Path.rename))
+    monkeypatch.setattr(publisher.shutil, "rmtree", trap.wrap("rmtree", publisher.shutil.rmtree))
+    monkeypatch.setattr(outbox, "mark", trap.wrap("mark", outbox.mark))
+
+
+def check_bundle(bundle: Path) -> None:
+    """A bundle in in/new is whole, whenever it is seen."""
+    manifest = Manifest.model_validate_json((bundle / MANIFEST).read_bytes())
+    for file in manifest.files:
+        assert hashlib.sha256((bundle / "files" / file.name).read_bytes()).hexdigest() == file.sha256
+
+
+async def die_at(place: Place, at: int) -> Trap:
+    trap = Trap(at)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        set_trap(monkeypatch, trap)
+        if at:
+            with pytest.raises(KilledError):
+                await place.publisher().run_once()
+        else:
+            await place.publisher().run_once()
+    return trap
+
+
+async def test_a_publisher_that_dies_anywhere_leaves_one_whole_bundle(place: Place) -> None:
+    await place.accept()
+    instants = (await die_at(place, 0)).passed
+    assert instants >= 18
+
+    for at in range(1, instants + 1):
+        task_id = await place.accept()
+        trap = await die_at(place, at)
+        bundle = place.spool.bundle(TaskId(task_id))
+        if bundle.exists():
+            check_bundle(bundle)
+        while await place.publisher().run_once():
+            pass
+
+        check_bundle(bundle)
+        assert place.steps()[task_id] == "published", trap.names[-1]
+        assert [path.name for path in place.spool.incoming_tmp.iterdir()] == [], trap.names[-1]
+    assert len(list(place.spool.incoming.iterdir())) == instants + 1
+
+
+async def test_a_removal_that_dies_anywhere_leaves_nothing(place: Place) -> None:
+    async def take() -> str:
+        task_id = await place.accept()
+        await place.publisher().run_once()
+        place.database.call_now(outbox.mark, task_id, "published", "taken", NOW)
+        return task_id
+
+    await take()
+    instants = (await die_at(place, 0)).passed
+    assert instants >= 8
+
+    for at in range(1, instants + 1):
+        await take()
+        trap = await die_at(place, at)
+        while await place.publisher().run_once():
+            pass
+
+        left = [*place.spool.incoming.iterdir(), *place.spool.incoming_tmp.iterdir()]
+        assert (left, place.steps()) == ([], {}), trap.names[-1]
+        assert not list((place.settings.data_dir / "files").iterdir())
+
+
+async def test_a_spool_that_is_away_delays_and_loses_nothing(place: Place) -> None:
+    away = place.spool.root.rename(place.spool.root.with_name("away"))
+    place.spool.root.write_text("not a folder")
+    task_id, running = await place.accept(), place.publisher()
+    assert not await running.run_once()
+    assert str(place.spool.root) in running.problem
+
+    place.spool.root.unlink()
+    away.rename(place.spool.root)
+    assert await running.run_once()
+    check_bundle(place.spool.bundle(TaskId(task_id)))
+    assert not await running.run_once()
+    assert running.problem == ""
+
+
+async def test_dying_before_the_transaction_leaves_no_task_and_the_next_start_no_file(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        trap = Trap(at=2)
+        patched.setattr(intake, "_keep_files", trap.wrap("keep", intake._keep_files))
+        with pytest.raises(KilledError):
+            await place.accept("key")
+    files = place.settings.data_dir / "files"
+    assert (len(list(files.iterdir())), len(list(place.settings.staging.iterdir()))) == (1, 1)
+
+    async with open_services(place.settings) as services:
+        assert (list(files.iterdir()), list(place.settings.staging.iterdir())) == ([], [])
+        assert (await services.tasks.list(ALICE)).tasks == []
+        assert (await services.intake.accept(ALICE, place.upload(), "key")).created
+
+
+async def test_dying_after_the_transaction_keeps_the_task_for_the_repetition(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(intake.Intake, "_read", Trap(at=1).wrap("answer", intake.Intake._read))
+        with pytest.raises(KilledError):
+            await place.accept("key")
+
+    async with open_services(place.settings) as services:
+        (task,) = (await services.tasks.list(ALICE)).tasks
+        await eventually(place.spool.bundle(TaskId(task.task_id)).exists)
+        again = await services.intake.accept(ALICE, place.upload(), "key")
+        assert (again.created, again.task.task_id) == (False, task.task_id)
+        assert len((await services.tasks.list(ALICE)).tasks) == 1
