@@ -31,7 +31,7 @@ def submit_service(house: House, lab: Lab, name: str) -> str:
     }  # fmt: skip
     output = f"--output={house.folder}/service-%j.out"
     argv = ["sbatch", "--parsable", f"--job-name={name}", "--mem=200", output, str(SCRIPT)]
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(argv, env=env, cwd=house.folder, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
