@@ -1,6 +1,7 @@
 """The gateway dies between any two steps: no task is lost, none is there twice, nothing is left lying about."""
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -104,7 +105,7 @@ def set_trap(monkeypatch: pytest.MonkeyPatch, trap: Trap) -> None:
     monkeypatch.setattr(publisher, "_write", trap.wrap("write", publisher._write))
     monkeypatch.setattr(publisher, "_sync", trap.wrap("sync", publisher._sync))
     monkeypatch.setattr(Path, "rename", trap.wrap("rename", Path.rename))
-    monkeypatch.setattr(publisher.shutil, "rmtree", trap.wrap("rmtree", publisher.shutil.rmtree))
+    monkeypatch.setattr(shutil, "rmtree", trap.wrap("rmtree", shutil.rmtree))
     monkeypatch.setattr(outbox, "mark", trap.wrap("mark", outbox.mark))
 
 
