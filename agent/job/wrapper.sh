@@ -382,7 +382,7 @@ wait_for_code() {
   read_uptime
   ended_cs=$uptime_cs
   # Slurm signals one process after the other: a stop that ended the code may reach us a moment later.
-  shielded sleep 0.1
+  shielded sleep 0.3
   # shellcheck disable=SC2086
   trap '' $SIGNALS
   ((stopping == 0)) || [[ $stops ]] || stops="{\"name\":\"TERM\",\"uptime_s\":$uptime}"

@@ -50,8 +50,13 @@ def submit_task(lab: Lab, task: Prepared, *, may_requeue: bool = False, **reques
     return Job(done.stdout.strip(), task)
 
 
-def wait_ends(lab: Lab, jobs: list[Job], *, timeout_s: float, each_time: Sequence[str] = ()) -> dict[str, End]:
-    """Wait until Slurm has shown an end for each of the jobs; it forgets them after MinJobAge."""
+def wait_ends(
+    lab: Lab, jobs: list[Job], *, timeout_s: float, each_time: Sequence[str] = (), again: str = ""
+) -> dict[str, End]:
+    """Wait until Slurm has shown an end for each of the jobs; it forgets them after MinJobAge.
+
+    `each_time`: a command before each look. `again`: the job whose end counts only after a restart.
+    """
     missing, ends = {job.job_id for job in jobs}, dict[str, End]()
 
     def have_all_ended() -> bool:
@@ -59,7 +64,7 @@ def wait_ends(lab: Lab, jobs: list[Job], *, timeout_s: float, each_time: Sequenc
             call(lab, *each_time)
         shown = call(lab, "scontrol", "--oneliner", "show", "job").stdout
         for job_id, state, restarts, code, _ in _SHOWN.findall(shown):
-            if job_id in missing and state in _ENDS:
+            if job_id in missing and state in _ENDS and (job_id != again or restarts != "0"):
                 missing.discard(job_id)
                 ends[job_id] = End(state, int(restarts), int(code))
         return not missing

@@ -63,8 +63,9 @@ def ended(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         wait_log(tasks[name], "up")
     _stop_them(slurm_lab, {name: jobs[name].job_id for name in WAITING})
     # A requeued job is put off until its old credential has expired (two minutes); here it may start at once.
-    hurry = ["scontrol", "update", f"jobid={jobs['requeued'].job_id}", "starttime=now"]
-    ends = wait_ends(slurm_lab, list(jobs.values()), timeout_s=45, each_time=hurry)
+    again = jobs["requeued"].job_id
+    hurry = ["scontrol", "update", f"jobid={again}", "starttime=now"]
+    ends = wait_ends(slurm_lab, list(jobs.values()), timeout_s=45, each_time=hurry, again=again)
     yield {name: Ended(job, ends[job.job_id]) for name, job in jobs.items()}
     with suppress(ProcessLookupError, ValueError):
         os.kill(int(read_log(tasks["left"])), signal.SIGKILL)
