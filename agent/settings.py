@@ -42,7 +42,6 @@ class Policy(Strict):
     max_cpus: int | None = None
     max_gpus: int | None = None
     max_time_limit_min: int | None = None
-    max_active_tasks: int = 2000
 
 
 class Bucket(Strict):
@@ -92,7 +91,6 @@ class Waits(Strict):
     retry_first_s: Seconds = 30
     retry_most_s: Seconds = 600
     limit_retry_s: Seconds = 120
-    tombstone_after_s: Seconds = 86_400
     heartbeat_s: Seconds = 30
 
 
