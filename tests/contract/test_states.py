@@ -1,8 +1,10 @@
 import itertools
+from pathlib import Path
 
 import pytest
 
 from mltm.contract.states import ACTIVE, FINAL, State, is_allowed, is_final
+from tests.contract.render_states import render
 
 CORRECTABLE = {State.LOST, State.NODE_FAIL}
 
@@ -22,3 +24,9 @@ def test_every_pair_follows_the_rules(before: State, after: State) -> None:
 def test_every_state_is_active_or_final() -> None:
     assert {*ACTIVE, *FINAL} == set(State)
     assert len(FINAL) == 10
+
+
+def test_the_page_in_the_docs_is_the_table() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "states.md"
+
+    assert page.read_text() == render()
