@@ -5,8 +5,8 @@ from mltm.contract.states import ACTIVE, FINAL, State, is_allowed
 HEAD = """# A task's states
 
 Rendered from `mltm/contract/states.py` by `python -m tests.contract.render_states > docs/states.md`; a test compares.
-An active task may jump forward, because a poll misses states, and goes back to `submitting` with a new attempt. A final state stays, but for the
-two that a late exit record may correct, once and openly.
+An active task may jump forward, because a poll misses states, and goes back to `submitting` with a new attempt.
+A final state stays, but for the two that a late exit record may correct, once and openly.
 
 | from | to |
 |---|---|
