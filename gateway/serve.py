@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import fcntl
 import shutil
 import signal
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -41,15 +42,7 @@ _WATCHDOG_S = 15.0
 
 def open_database(settings: GatewaySettings) -> Database:
     """Open the database; a new file is migrated, an old one that lacks a migration is refused in words."""
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        settings.staging.mkdir(exist_ok=True)
-    except OSError as error:
-        raise UnavailableError(
-            f"The data folder {settings.data_dir} cannot be used: {error.strerror}.",
-            key="bad_data_dir",
-            next_step="Make it and give it to this user, or set data_dir.",
-        ) from error
+    _make_folders(settings)
     database = Database(settings.database_path)
     try:
         if migrate.is_new(database):
@@ -59,6 +52,18 @@ def open_database(settings: GatewaySettings) -> Database:
         database.close()
         raise
     return database
+
+
+def _make_folders(settings: GatewaySettings) -> None:
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.staging.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(
+            f"The data folder {settings.data_dir} cannot be used: {error.strerror}.",
+            key="bad_data_dir",
+            next_step="Make it and give it to this user, or set data_dir.",
+        ) from error
 
 
 @contextlib.asynccontextmanager
@@ -122,6 +127,7 @@ async def serve(settings: GatewaySettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
+        stack.enter_context(_lock(settings))
         services = await stack.enter_async_context(open_services(settings))
         runner = web.AppRunner(build_app(services, settings), access_log=None, shutdown_timeout=5.0)
         await runner.setup()
@@ -147,6 +153,22 @@ async def serve(settings: GatewaySettings) -> None:
                     await stop.wait()
         notifier.notify("STOPPING=1")
         _log.info("gateway_stopping")
+
+
+@contextlib.contextmanager
+def _lock(settings: GatewaySettings) -> Iterator[None]:
+    """One process serves a data folder; the kernel frees the lock of one that was killed."""
+    _make_folders(settings)
+    try:
+        with (settings.data_dir / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+    except BlockingIOError as error:
+        raise UnavailableError(
+            f"Another gateway serves the data folder {settings.data_dir}.",
+            key="already_running",
+            next_step="End that one first, or set another data_dir.",
+        ) from error
 
 
 def _load_tls(settings: GatewaySettings) -> ssl.SSLContext | None:
