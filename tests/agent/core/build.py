@@ -9,25 +9,12 @@ from mltm.contract.ids import TaskId
 from mltm.contract.log_records import Author, Closed, Command, Exit, Fence, FenceReason, JobClaim, Submit, Verdict
 from mltm.contract.states import State
 from mltm.contract.task_config import TaskConfig
+from tests.contract.test_task_config import SEED
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TASK = TaskId("0190a0b0c0d07e0f8a0b0c0d0e0f0a0b")
 AUTHOR = Author(epoch=1, host="login", pid=1)
 NONCE = "a" * 32
-SEED = {
-    "dataset_name": "wine_classification",
-    "model_params": {"n_estimators": 2, "random_state": 42},
-    "runner_location": "atena02",
-    "model_tracking": True,
-    "tracking_uri": "experiments",
-    "experiment_name": "atena_test",
-    "script_path": "path/to/script.py",
-    "clusters": {
-        "atena02": {
-            "infra_config": {"instance_type": "cpu", "image_name": "sklearn_sample_latest", "account": "twinscie"}
-        }
-    },
-}
 
 
 def config(**fields: object) -> TaskConfig:

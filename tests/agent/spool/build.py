@@ -12,7 +12,7 @@ from agent.spool_setup import prepare_spool
 from mltm.contract.ids import TaskId
 from mltm.contract.manifest import BundleFile, Manifest
 from mltm.contract.names import Spool
-from tests.agent.core.build import SEED
+from tests.contract.test_task_config import SEED
 
 TASK = TaskId("0190a0b0c0d07e0f8a0b0c0d0e0f0a0b")
 SCRIPT = b"print('hello')\n"
