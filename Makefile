@@ -1,6 +1,6 @@
 # Everything that a person or CI does with this project. `make demo` and `make test` set up a fresh machine by themselves.
 .DELETE_ON_ERROR:
-.PHONY: demo demo-up demo-down check format test test-fast bench lock clean
+.PHONY: demo demo-up demo-down check format test test-fast bench chaos lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -33,6 +33,10 @@ test-fast: $(READY)
 bench: $(READY)
 	$(BIN)/python -m lab install
 	$(BIN)/python -m bench
+
+# Fault injection: make chaos CHAOS='kills --seed 7 --faults 500'; --help tells more.
+chaos: $(READY)
+	$(BIN)/python -m chaos $(CHAOS)
 
 # The lock names packages and hashes, and no address.
 lock: $(READY)

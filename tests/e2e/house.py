@@ -58,6 +58,8 @@ def wait_until(holds: Callable[[], bool], what: str, deadline_s: float = 60.0) -
 class House:
     """One gateway, one agent, one spool."""
 
+    waits = WAITS
+
     def __init__(self, folder: Path, slurm_env: dict[str, str]) -> None:
         self.folder, self.spool = folder, folder / "spool"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -89,7 +91,7 @@ class House:
             'runtime = "none"',
             f'datasets_dir = "{self.folder}/datasets"',
             f'images = {{ image = "{sys.executable}" }}',
-            WAITS,
+            self.waits,
             "[slurm]",
             "poll_interval_s = 2",
             "sbatch_bucket = { burst = 50, per_second = 50 }",
@@ -144,6 +146,9 @@ class House:
                     raise
                 time.sleep(0.1)
                 continue
+            if answer.status_code >= 500 and key:
+                time.sleep(0.1)
+                continue
             assert answer.status_code in {200, 201}, answer.text
             return str(answer.json()["task_id"])
 
@@ -159,13 +164,16 @@ class House:
         wait_until(lambda: self.read(task_id)["state"] == state, f"task {task_id} is {state}", deadline_s)
 
     def list_states(self) -> dict[str, str]:
-        states: dict[str, str] = {}
+        return {task: str(row["state"]) for task, row in self.list_rows().items()}
+
+    def list_rows(self) -> dict[str, dict[str, str]]:
+        rows: dict[str, dict[str, str]] = {}
         before = ""
         while True:
             page = self.ask("GET", f"/v1/tasks?limit=100{before}").json()
-            states |= {task["task_id"]: task["state"] for task in page["tasks"]}
+            rows |= {task["task_id"]: task for task in page["tasks"]}
             if not page.get("next"):
-                return states
+                return rows
             before = f"&before={page['next']}"
 
 

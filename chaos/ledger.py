@@ -1,0 +1,102 @@
+"""What the tasks themselves left behind, and the verdict on it. Nothing here asks our own database what happened.
+
+Each start of a task's code appends a line to the ledger with one write, so that lines never mix and none is lost.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Expectation", "Judgement", "Shown", "judge", "read_starts", "render_script"]
+
+# What a state says of the code. `lost` says nothing: a job that dies around its first line is honestly lost.
+NEVER_RAN = frozenset({"rejected"})
+HAS_RUN = frozenset({"succeeded", "failed", "timeout", "out_of_memory"})
+UNENDED = frozenset({"accepted", "submitting", "pending", "running", "paused", "finishing"})
+BEFORE_START = "before it started"  # of a cancelled task: its code never ran
+
+_SCRIPT = """
+import os, sys, time
+ledger = os.open({ledger!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+os.write(ledger, (os.environ["MLTM_TASK_ID"] + " " + os.environ["MLTM_ATTEMPT"] + "\\n").encode())
+os.close(ledger)
+{rest}
+"""
+
+
+def render_script(ledger: Path, rest: str) -> str:
+    """Render a task's script: it says that it started, then does `rest`."""
+    return _SCRIPT.format(ledger=str(ledger), rest=rest)
+
+
+def read_starts(ledger: Path) -> Counter[str]:
+    """How often each task's code started."""
+    lines = ledger.read_text(encoding="ascii").splitlines() if ledger.exists() else []
+    return Counter(line.split()[0] for line in lines)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a user is shown of a task."""
+
+    state: str
+    reason: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """True once it has ended."""
+        return self.state not in UNENDED
+
+    @property
+    def has_run(self) -> bool | None:
+        """What this says of the code: it ran, it never ran; None: nothing."""
+        if self.state in NEVER_RAN or (self.state == "cancelled" and BEFORE_START in self.reason):
+            return False
+        return True if self.state in HAS_RUN else None
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """How a task may end, given what was done to it."""
+
+    ends: frozenset[str]
+    most_starts: int = 1
+
+
+@dataclass
+class Judgement:
+    """What is wrong, a line each: lost, started twice, wrong end. `honest`: tasks that a fault destroyed, said so."""
+
+    lost: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    honest: int = 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Nothing lost, nothing twice, no wrong end."""
+        return not (self.lost or self.twice or self.wrong)
+
+
+def judge(expected: Mapping[str, Expectation], shown: Mapping[str, Shown], starts: Mapping[str, int]) -> Judgement:
+    """Hold what users are shown against what the tasks did; all three by task id."""
+    found = Judgement()
+    for task_id, wanted in expected.items():
+        _judge_one(found, task_id, wanted, shown.get(task_id), starts.get(task_id, 0))
+    for task_id in sorted({*shown, *starts} - set(expected)):
+        found.wrong.append(f"{task_id}: nobody handed it in")
+    return found
+
+
+def _judge_one(found: Judgement, task_id: str, wanted: Expectation, shown: Shown | None, starts: int) -> None:
+    if shown is None or not shown.is_final:
+        found.lost.append(f"{task_id}: {shown.state if shown else 'the gateway does not know it'}")
+    elif shown.has_run is not None and shown.has_run != bool(starts):
+        found.lost.append(f"{task_id}: shown as {shown.state} ({shown.reason}), and its code started {starts} times")
+    elif shown.state not in wanted.ends:
+        right = " or ".join(sorted(wanted.ends))
+        found.wrong.append(f"{task_id}: {shown.state} ({shown.reason}), where {right} is right")
+    if starts > wanted.most_starts:
+        found.twice.append(f"{task_id}: its code started {starts} times")
+    found.honest += shown is not None and shown.state in {"lost", "node_fail"}

@@ -1,0 +1,150 @@
+"""The crash points: every step of a task's way, by name, and the function whose call is that step. Data only.
+
+A test holds this table against the code: a function with an effect that is neither here nor in UNNAMED is found.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["NEVER_RETURN", "POINTS", "UNNAMED", "WRAPPER_AFTER_CLAIM", "Point", "Role"]
+
+Role = Literal["agent", "gateway", "wrapper"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One step. target: `module:function`, in the wrapper the function's name. only: an argument's type, or a word."""
+
+    name: str
+    role: Role
+    target: str
+    only: str = ""
+    error: Literal["os", "database"] = "os"
+
+
+def _gateway(name: str, target: str, error: Literal["os", "database"] = "os") -> Point:
+    return Point(f"gateway.{name}", "gateway", f"gateway.{target}", error=error)
+
+
+def _agent(name: str, target: str, only: str = "") -> Point:
+    return Point(f"agent.{name}", "agent", f"agent.{target}", only)
+
+
+_GATEWAY = (
+    _gateway("upload", "http.parts:receive_parts"),
+    _gateway("upload-part", "http.parts:_append"),
+    _gateway("upload-sync", "http.upload:_sync_folder"),
+    _gateway("upload-file-sync", "http.parts:_sync"),
+    _gateway("keep-files", "intake:_keep_files"),
+    _gateway("accept", "store.tasks:add_task", "database"),
+    _gateway("accept-row", "store.tasks:insert_row", "database"),
+    _gateway("commit", "store.database:Database._write", "database"),
+    _gateway("publish", "publisher:publish_bundle"),
+    _gateway("publish-file", "publisher:_write"),
+    _gateway("publish-sync", "publisher:_sync"),
+    _gateway("published", "store.outbox:mark", "database"),
+    _gateway("clear-taken", "publisher:remove_taken"),
+    _gateway("report", "store.reports:store_report", "database"),
+    _gateway("merge", "store.reports:_merge", "database"),
+    _gateway("merge-row", "store.reports:_write_row", "database"),
+    _gateway("merge-attempt", "store.reports:_write_attempt", "database"),
+    _gateway("history", "store.tasks:add_event", "database"),
+    _gateway("cancel", "store.commands:request_cancel", "database"),
+    _gateway("command", "store.commands:add_command", "database"),
+    _gateway("acknowledged", "store.commands:close_command", "database"),
+)
+
+_AGENT = (
+    _agent("copy", "bundle:copy_listed"),
+    _agent("copy-file", "bundle:copy_file"),
+    _agent("staging", "bundle:build_staging"),
+    _agent("copy-control", "intake:Intake._copy"),
+    _agent("take", "bundle:publish"),
+    _agent("take-in", "intake:Intake._take"),
+    _agent("complete", "intake:Intake._complete"),
+    _agent("active", "intake:Intake._mark"),
+    _agent("reject", "intake:Intake._reject"),
+    _agent("discard", "bundle:discard"),
+    _agent("intent", "records:link_intent", "Submit"),
+    _agent("launch-files", "job.launch:write_launch"),
+    _agent("sbatch", "slurm.client:Slurm._submit_now"),
+    _agent("sbatch-runs", "shell:_start", "sbatch"),
+    _agent("submitted", "records:write_submitted"),
+    _agent("program", "slurm.client:Slurm._run"),
+    _agent("note", "records:link_note"),
+    _agent("fence", "records:link_claim"),
+    _agent("scancel", "slurm_round:SlurmRound.cancel"),
+    _agent("squeue", "slurm.client:Slurm.list_jobs"),
+    _agent("close", "records:link_intent", "Closed"),
+    _agent("report", "outbox:Outbox.put"),
+    _agent("report-file", "outbox:Outbox._write"),
+    _agent("report-set-aside", "outbox:Outbox._set_aside"),
+    _agent("report-sent", "outbox:Outbox.remove"),
+    _agent("receipt", "receipts:write_receipt"),
+    _agent("observation", "memory:save_observation"),
+    _agent("tombstone", "tombstones:write_tombstone"),
+    _agent("retire", "tombstones:retire"),
+    _agent("forget", "memory:forget_observation"),
+    _agent("amend", "perform:put_record", "Amend"),
+    _agent("bell", "tick:Tick._answer_bells"),
+    _agent("control", "commands:_make_control"),
+    _agent("cancel", "commands:record_command"),
+    _agent("drop-take", "drops:Drops._take"),
+    _agent("drop-script", "take_drop:Taker._fetch"),
+    _agent("drop-publish", "take_drop:Taker._publish"),
+    _agent("drop-control", "take_drop:Taker._write_control"),
+    _agent("drop-clean", "take_drop:Taker._clean"),
+    _agent("drop-finish", "take_drop:Taker.finish"),
+    _agent("drop-set-aside", "take_drop:Taker._set_aside"),
+    _agent("start", "spool_setup:prepare_spool"),
+    _agent("epoch", "spool_setup:_take_epoch"),
+    _agent("file-write", "files:_write_private"),
+    _agent("file-link", "files:link_once"),
+    _agent("file-replace", "files:replace"),
+    _agent("file-move", "files:move"),
+    _agent("file-remove", "files:remove"),
+    _agent("folder", "files:make_folder"),
+    _agent("folder-sync", "files:sync_folder"),
+)
+
+_BEFORE_CLAIM = (
+    "read_arguments", "read_identity", "check_log", "read_lists", "check_paths", "reserve_record", "check_note",
+)  # fmt: skip
+_AFTER_CLAIM = (
+    "take_claim", "link_record", "decide_claim", "start_log", "start_beat", "start_code", "wait_for_code", "end_log",
+    "render_exit", "put_exit", "ring_bell", "finish", "leave",
+)  # fmt: skip
+
+WRAPPER_AFTER_CLAIM = frozenset(f"wrapper.{name}" for name in _AFTER_CLAIM)
+_WRAPPER = tuple(Point(f"wrapper.{name}", "wrapper", name) for name in (*_BEFORE_CLAIM, *_AFTER_CLAIM))
+
+POINTS: tuple[Point, ...] = (*_GATEWAY, *_AGENT, *_WRAPPER)
+NEVER_RETURN = frozenset({"wrapper.finish", "wrapper.leave"})
+
+#: Functions, or whole modules, with an effect that is no step of a task's way, and why.
+UNNAMED: dict[str, str] = {
+    "agent.check": "What `mltm-agent check` tries on a spool; no task is touched.",
+    "agent.credential": "Enrolment, before there are tasks.",
+    "agent.gateway_client:_request": "A request's effect is at the gateway, whose points stand on the other side.",
+    "agent.spool_setup:_prepare_folder": "Part of agent.start, killed before and after.",
+    "agent.spool_setup:_read_spool_id": "Part of agent.start.",
+    "agent.spool_setup:check_gateway": "The spool's first start only, before there are tasks.",
+    "agent.sweep:sweep_staging": "Part of agent.start.",
+    "gateway.agents:Agents._store": "Its rows are written by gateway.report and gateway.merge.",
+    "gateway.cli": "Administration.",
+    "gateway.intake:_sync": "Part of gateway.keep-files.",
+    "gateway.intake:sweep": "At the gateway's start; it only removes what no row knows.",
+    "gateway.publisher:_run": "It calls gateway.publish and gateway.clear-taken.",
+    "gateway.relay": "Bytes of logs and outputs, fetched again when they are gone.",
+    "gateway.serve": "The gateway's start.",
+    "gateway.store.agents": "Enrolment and heartbeats.",
+    "gateway.store.cache": "Bytes of logs and outputs, fetched again when they are gone.",
+    "gateway.store.migrate": "Migrations.",
+    "gateway.store.people": "Administration.",
+    "wrapper:identity": "It only prints.",
+    "wrapper:keep_log": "The log decides nothing; the wrapper lives on without it.",
+    "wrapper:run_code": "From there on it is the user's process; killing that is a fault of its own.",
+    "wrapper:step_aside": "Advice, then wrapper.leave.",
+    "wrapper:touch_beat": "Advice; without it the agent waits until it stands still.",
+    "wrapper:write_advice": "Advice, put in place by wrapper.link_record.",
+}

@@ -1,0 +1,65 @@
+"""kill -9 at random times: agent, gateway, and in the jobs the wrapper, the user's code, or both at once."""
+
+import contextlib
+import os
+import random
+import signal
+import time
+
+from chaos.trial import Result, Setup, Trial, open_trial
+from lab import processes
+
+__all__ = ["run"]
+
+_VICTIMS = ("agent", "gateway", "wrapper", "code", "job")
+_WEIGHTS = (4, 4, 1, 1, 1)
+
+
+def run(setup: Setup, faults: int | None) -> Result:
+    """Kill so often (50 times by default), each after a pause that the seed decides."""
+    rng = random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
+    with open_trial(setup) as trial:
+        while trial.result.faults < (faults or 50):
+            time.sleep(rng.uniform(0, 0.6))
+            victim = rng.choices(_VICTIMS, _WEIGHTS)[0]
+            trial.result.faults += (
+                _kill_part(victim, trial) if victim in trial.house.parts else _kill_job(victim, rng, trial)
+            )
+    return trial.result
+
+
+def _kill_part(part: str, trial: Trial) -> int:
+    trial.house.kill(part)
+    trial.house.start(part)
+    return 1
+
+
+def _kill_job(victim: str, rng: random.Random, trial: Trial) -> int:
+    """Kill in a job that runs now, if there is one; its task may then end by that."""
+    folder = os.fsencode(trial.house.spool)
+    wrappers = processes.find_processes(lambda pid: _is_wrapper(pid, folder))
+    if not wrappers:
+        return 0
+    wrapper = rng.choice(wrappers)
+    words = processes.read_proc_file(wrapper.pid, "cmdline").split(b"\0")
+    task_id = words[words.index(folder) + 1].decode() if folder in words else ""
+    codes = [each for each in processes.with_descendants([wrapper]) if _is_code(each.pid)]
+    targets = {"wrapper": [wrapper], "code": codes, "job": [*codes, wrapper]}[victim]
+    if not task_id or not targets:
+        return 0
+    trial.stream.allow(task_id, "lost", "node_fail", "failed")
+    for target in targets:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(target.pid, signal.SIGKILL)
+    return 1
+
+
+def _is_wrapper(pid: int, folder: bytes) -> bool:
+    """The job's main shell: a session of its own, with the spool among its arguments."""
+    with contextlib.suppress(OSError):
+        return folder in processes.read_proc_file(pid, "cmdline").split(b"\0") and os.getsid(pid) == pid
+    return False
+
+
+def _is_code(pid: int) -> bool:
+    return b"entrypoint.py" in processes.read_proc_file(pid, "cmdline")

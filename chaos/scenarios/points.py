@@ -1,0 +1,26 @@
+"""Every named point, with every outcome: killed before and after it, failed before and after its effect."""
+
+from chaos.plan import build_plans
+from chaos.strike import strike
+from chaos.trial import Result, Setup, open_trial
+from lab.standin_control import Standin, set_faults
+
+__all__ = ["run"]
+
+# So that attempts are fenced and tried again too, and not only when something dies.
+_DOUBT = (
+    {"command": "sbatch", "mode": "accept_and_time_out", "probability": 0.05},
+    {"command": "sbatch", "mode": "forget", "probability": 0.05},
+)
+
+
+def run(setup: Setup, faults: int | None) -> Result:
+    """Strike at every point in the seed's order, again from the start where more faults are asked for."""
+    if isinstance(setup.slurm, Standin):
+        set_faults(setup.slurm, *_DOUBT, seed=setup.seed)
+    once = len(build_plans(setup.seed, 1))
+    wanted = once if faults is None else faults
+    with open_trial(setup) as trial:
+        for plan in build_plans(setup.seed, -(-wanted // once))[:wanted]:
+            strike(plan, trial)
+    return trial.result

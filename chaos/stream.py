@@ -1,0 +1,140 @@
+"""A stream of tasks of every kind, handed in by several clients at once; each knows how its task must end."""
+
+import contextlib
+import json
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import requests
+
+from chaos.house import ChaosHouse
+from chaos.ledger import Expectation, Shown, render_script
+from tests.e2e.house import SEED
+
+__all__ = ["KINDS", "Kind", "Stream", "read_shown"]
+
+_LOOK_S = 0.15
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of task: what its code does after it said that it started, and how it must end."""
+
+    name: str
+    ends: frozenset[str]
+    code: str = ""
+    weight: int = 1
+    partition: str = "cpu"
+    cancel_when: str = ""  #: the state in which its user cancels it; `accepted`: at once
+    way: str = "https"
+
+
+KINDS = (
+    Kind("good", frozenset({"succeeded"}), weight=5),
+    Kind("bad", frozenset({"failed"}), "sys.exit(3)"),
+    Kind("longer", frozenset({"succeeded"}), "time.sleep(1)"),
+    Kind("refused", frozenset({"rejected"}), partition="nowhere"),
+    Kind("stopped", frozenset({"cancelled"}), "time.sleep(600)", cancel_when="running"),
+    Kind("regretted", frozenset({"cancelled", "succeeded"}), cancel_when="accepted"),
+    Kind("dropped", frozenset({"succeeded"}), weight=2, way="drop"),
+)
+
+
+class Stream:
+    """Clients that hand in tasks until they are stopped. `expected` grows with every task that was accepted."""
+
+    def __init__(
+        self, house: ChaosHouse, seed: int, *, kinds: tuple[Kind, ...], clients: int, patience_s: float
+    ) -> None:
+        self.house, self.seed, self.kinds, self._patience_s = house, seed, kinds, patience_s
+        self.ledger = house.folder / "ledger"
+        self.expected: dict[str, Expectation] = {}
+        self.failures: list[str] = []
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(clients)]
+
+    def start(self) -> None:
+        """Let the clients begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let each client see its task's end, and go."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def allow(self, task_id: str, *ends: str) -> None:
+        """A fault befell this task: it may end like this, too."""
+        self._expect(task_id, self.expected.get(task_id, Expectation(frozenset())).ends | set(ends))
+
+    def _expect(self, task_id: str, ends: frozenset[str]) -> None:
+        known = self.expected.get(task_id)
+        self.expected[task_id] = Expectation(ends | (known.ends if known else frozenset()))
+
+    def _run(self, number: int) -> None:
+        rng = random.Random(f"{self.seed}:{number}")  # noqa: S311 - a stream that can be replayed
+        count = 0
+        while not self._stopping.is_set():
+            count += 1
+            kind = rng.choices(self.kinds, [kind.weight for kind in self.kinds])[0]
+            hand_in = self._drop if kind.way == "drop" else self._submit
+            try:
+                hand_in(kind, f"{number}-{count}")
+            except (AssertionError, OSError, ValueError) as error:
+                self.failures.append(f"{kind.name} {number}-{count}: {type(error).__name__}: {error}")
+
+    def _submit(self, kind: Kind, name: str) -> None:
+        script = render_script(self.ledger, kind.code)
+        task_id = self.house.submit(script, key=f"{self.seed}-{name}", config=_config(kind.partition))
+        self._expect(task_id, kind.ends)
+        if kind.cancel_when:
+            self._wait(task_id, lambda shown: shown["final"] or kind.cancel_when in (shown["state"], "accepted"))
+            self._cancel(task_id)
+        self._wait(task_id, lambda shown: bool(shown["final"]))
+
+    def _cancel(self, task_id: str) -> None:
+        """Ask until the gateway says that it has the wish, or that the task has ended."""
+        until_s = time.monotonic() + self._patience_s
+        while time.monotonic() < until_s:
+            with contextlib.suppress(requests.RequestException):
+                if self.house.ask("POST", f"/v1/tasks/{task_id}/cancel").status_code in {200, 202, 409}:
+                    return
+            time.sleep(_LOOK_S)
+
+    def _drop(self, kind: Kind, name: str) -> None:
+        """Copy a script and a config into drop/, say that they are whole, and follow the receipt."""
+        drop = self.house.spool / "drop"
+        script, config = drop / f"script-{name}.py", drop / f"task-{name}.json"
+        script.write_text(render_script(self.ledger, kind.code), encoding="utf-8")
+        config.write_text(json.dumps(_config(kind.partition) | {"script_path": script.name}), encoding="utf-8")
+        (drop / f"{config.name}.ready").touch()
+        receipt = drop / f"{config.name}.receipt.json"
+        until_s = time.monotonic() + self._patience_s
+        while not receipt.exists() and time.monotonic() < until_s:
+            time.sleep(_LOOK_S)
+        task_id = json.loads(receipt.read_text(encoding="utf-8"))["task_id"]
+        self._expect(task_id, kind.ends)
+        self._wait(task_id, lambda shown: bool(shown["final"]))
+
+    def _wait(self, task_id: str, holds: Callable[[dict[str, object]], object]) -> None:
+        """Look at a task until something holds, or for so long that the judge will find it unended."""
+        until_s = time.monotonic() + self._patience_s
+        while time.monotonic() < until_s:
+            with contextlib.suppress(requests.RequestException, ValueError):
+                answer = self.house.ask("GET", f"/v1/tasks/{task_id}")
+                if answer.ok and holds(answer.json()):
+                    return
+            time.sleep(_LOOK_S)
+
+
+def _config(partition: str) -> dict[str, object]:
+    return {**SEED, "clusters": {"atena02": {"infra_config": {"instance_type": partition, "image_name": "image"}}}}
+
+
+def read_shown(house: ChaosHouse) -> dict[str, Shown]:
+    """What users are shown of every task."""
+    return {task: Shown(row["state"], row["reason"]) for task, row in house.list_rows().items()}

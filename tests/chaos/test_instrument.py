@@ -1,0 +1,100 @@
+"""A plan strikes once, where it is meant, before or after the effect."""
+
+import dataclasses
+import signal
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from agent import files
+from agent.job.wrapper import WRAPPER
+from chaos.instrument import arm, render_wrapper
+from chaos.plan import Plan, build_plans, plan_path, read_victim, set_plan
+from chaos.points import NEVER_RETURN, POINTS
+from tests.agent.job import running
+
+REPLACE = next(point for point in POINTS if point.name == "agent.file-replace")
+CLAIM = next(point for point in POINTS if point.name == "wrapper.take_claim")
+FORKS = get_context("fork")
+
+
+def write_armed(folder: Path) -> None:
+    arm("agent", folder)
+    for name in ("one", "two"):
+        try:
+            files.replace(folder / name, b"whole", "0" * 32)
+        except OSError:
+            (folder / f"{name}.failed").touch()
+
+
+def run_armed(folder: Path, plan: Plan) -> int | None:
+    set_plan(folder, plan)
+    process = FORKS.Process(target=write_armed, args=(folder,))
+    process.start()
+    process.join(30)
+    return process.exitcode
+
+
+@pytest.mark.parametrize(
+    ("when", "act", "exit_code", "left"),
+    [
+        ("before", "kill", -signal.SIGKILL, []),
+        ("after", "kill", -signal.SIGKILL, ["one"]),
+        ("before", "fail", 0, ["one.failed", "two"]),
+        ("after", "fail", 0, ["one", "one.failed", "two"]),
+    ],
+)
+def test_a_plan_strikes_once_at_its_point(tmp_path: Path, when: str, act: str, exit_code: int, left: list[str]) -> None:
+    plan = Plan(REPLACE, when, act)  # type: ignore[arg-type] # a table's words
+
+    assert run_armed(tmp_path, plan) == exit_code
+    assert sorted(path.name for path in tmp_path.iterdir() if "agent." not in path.name) == left
+    assert read_victim(tmp_path, "agent") == ""
+
+
+def test_the_wrapper_dies_at_its_point_and_says_whose_it_was(tmp_path: Path) -> None:
+    script = tmp_path / "wrapper.sh"
+    script.write_text(render_wrapper(WRAPPER.read_text(encoding="utf-8"), tmp_path), encoding="utf-8")
+    script.chmod(0o755)
+    task = dataclasses.replace(running.prepare(tmp_path / "spool", "print('hello')"), script=script)
+    set_plan(tmp_path, Plan(CLAIM, "after", "kill"))
+
+    assert running.run(task) == -signal.SIGKILL
+    assert read_victim(tmp_path, "wrapper") == task.folder.task_id
+    assert task.records.claim.exists()
+    assert not task.records.exit.exists()
+
+
+def test_the_wrapper_with_points_and_no_plan_is_the_wrapper(tmp_path: Path) -> None:
+    script = tmp_path / "wrapper.sh"
+    script.write_text(render_wrapper(WRAPPER.read_text(encoding="utf-8"), tmp_path), encoding="utf-8")
+    script.chmod(0o755)
+    task = dataclasses.replace(running.prepare(tmp_path / "spool", "print('hello')"), script=script)
+
+    assert running.run(task) == 0
+    assert running.read_exit(task).code == 0
+    assert running.read_log(task) == b"hello\n"
+
+
+def test_a_seed_decides_the_order_and_every_outcome_is_planned() -> None:
+    plans = build_plans(7, 1)
+
+    assert plans == build_plans(7, 1)
+    assert plans != build_plans(8, 1)
+    for point in POINTS:
+        outcomes = {(plan.when, plan.act) for plan in plans if plan.point == point}
+        wanted = {("before", "kill"), ("after", "kill")}
+        if point.role != "wrapper":
+            wanted |= {("before", "fail"), ("after", "fail")}
+        if point.name in NEVER_RETURN:
+            wanted -= {("after", "kill")}
+        assert outcomes == wanted
+
+
+def test_setting_a_plan_forgets_the_one_before(tmp_path: Path) -> None:
+    set_plan(tmp_path, Plan(REPLACE, "before", "kill"))
+    plan_path(tmp_path, "agent").rename(tmp_path / "agent.fired")
+    set_plan(tmp_path, Plan(REPLACE, "after", "kill"))
+
+    assert read_victim(tmp_path, "agent") is None
