@@ -14,7 +14,7 @@ from agent.settings import AgentSettings
 from agent.spool_setup import check_gateway, prepare_spool
 from mltm.contract.agent_api import Enrolled, Enrolment
 
-__all__ = ["enrol_agent"]
+__all__ = ["enrol_agent", "read_unix_user"]
 
 
 async def enrol_agent(settings: AgentSettings, url: str, code: str) -> Enrolled:
@@ -24,7 +24,7 @@ async def enrol_agent(settings: AgentSettings, url: str, code: str) -> Enrolled:
     request = Enrolment(
         code=code,
         host=socket.gethostname(),
-        unix_user=_read_unix_user(),
+        unix_user=read_unix_user(),
         spool_id=identity.spool_id,
         version=read_version(),
     )
@@ -41,7 +41,7 @@ async def enrol_agent(settings: AgentSettings, url: str, code: str) -> Enrolled:
     return enrolled
 
 
-def _read_unix_user() -> str:
+def read_unix_user() -> str:
     """Who this process really is: getpass.getuser() would believe LOGNAME and USER."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
