@@ -1,14 +1,14 @@
 """Looks at one drop (a config and its files, or a folder of them) and says what it is. Reads only."""
 
-import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from agent.bundle import BadSourceError, open_folder, open_source, read_small
+from agent.drop_sums import CHECKSUMS
 from agent.drop_watch import Print, is_unfinished_name
 from mltm.contract.manifest import check_file_name
 from mltm.contract.names import ENTRYPOINT, RECEIPT_SUFFIX
@@ -16,15 +16,10 @@ from mltm.contract.parse_config import MAX_CONFIG_BYTES, ConfigError, parse_conf
 from mltm.contract.shape import JsonObject
 from mltm.contract.task_config import TaskConfig, check_json
 
-__all__ = [
-    "CHECKSUMS", "READY_SUFFIX", "DropView", "Fault", "Source", "find_source", "is_candidate", "look_into",
-    "matches_checksums",
-]  # fmt: skip
+__all__ = ["READY_SUFFIX", "DropView", "Fault", "Source", "find_source", "is_candidate", "look_into"]
 
-CHECKSUMS = "MANIFEST.sha256"
 READY_SUFFIX = ".ready"
 _MOST_FILES = 1000
-_MAX_CHECKSUM_BYTES = 1024 * 1024
 FaultKind = Literal["unfinished", "wrong"]
 
 
@@ -189,28 +184,3 @@ def _stat(descriptor: int, name: str) -> tuple[str, int, int, int]:
         return (name, -1, 0, 0)
     size = seen.st_size if stat.S_ISREG(seen.st_mode) else -1
     return (name, size, seen.st_mtime_ns, seen.st_ctime_ns)
-
-
-def matches_checksums(folder: Path, names: Sequence[str]) -> bool:
-    """True where the folder's MANIFEST.sha256 (as sha256sum writes it) lists every one of `names`, and all match."""
-    uid = os.geteuid()
-    try:
-        with open_folder(folder) as descriptor:
-            text = read_small(descriptor, CHECKSUMS, _MAX_CHECKSUM_BYTES, own_uid=uid).decode(errors="replace")
-            listed = dict(_split_line(line) for line in text.splitlines() if len(line) > 66)
-            return bool(names) and all(listed.get(n) == _hash(descriptor, n, uid) for n in names)
-    except (OSError, BadSourceError):
-        return False
-
-
-def _split_line(line: str) -> tuple[str, str]:
-    return line[66:].removeprefix("./"), line[:64].lower()
-
-
-def _hash(descriptor: int, name: str, uid: int) -> str:
-    with open_source(descriptor, name, own_uid=uid) as source:
-        digest = hashlib.sha256()
-        read: Callable[[], bytes] = lambda: os.read(source, 1024 * 1024)  # noqa: E731
-        for block in iter(read, b""):
-            digest.update(block)
-        return digest.hexdigest()

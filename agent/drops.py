@@ -13,7 +13,8 @@ import structlog
 
 from agent import files
 from agent.clock import Clock
-from agent.drop_look import READY_SUFFIX, DropView, Source, find_source, is_candidate, look_into, matches_checksums
+from agent.drop_look import READY_SUFFIX, DropView, Source, find_source, is_candidate, look_into
+from agent.drop_sums import matches_checksums
 from agent.drop_watch import Watched, is_at_rest, look_at
 from agent.settings import AgentSettings
 from agent.take_drop import Taker

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from agent import files
 from agent.bundle import BadSourceError, Place, build_staging, copy_file, discard, open_folder, publish
 from agent.clock import Clock
-from agent.drop_look import CHECKSUMS, DropView, Source, find_source, look_into
+from agent.drop_look import DropView, Source, find_source, look_into
+from agent.drop_sums import CHECKSUMS, find_wrong_sum
 from agent.receipts import PLACE_FILE, render_place
 from agent.settings import AgentSettings
 from agent.tombstones import has_tombstone, read_manifest
@@ -87,6 +88,8 @@ class Taker:
         if view.config is not None and view.config.runner_location != self.settings.cluster:
             given, here = view.config.runner_location, self.settings.cluster
             words = f"runner_location: {given!r} is another cluster; what is dropped here runs on {here!r}."
+        if not words and source.is_folder and (wrong := find_wrong_sum(source.folder)) is not None:
+            words = f"{wrong!a} is not there as {CHECKSUMS} lists it."
         return (
             f"The drop {source.name!a} can be no task: {words} It lies in {self.spool.bad / task_id}." if words else ""
         )

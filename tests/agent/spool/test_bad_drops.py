@@ -1,5 +1,6 @@
 """A drop that can be no task is a rejected task: told to the gateway, written beside the place, and kept."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -130,6 +131,15 @@ def test_what_the_agent_may_not_read_is_given_up_in_words(world: World, monkeypa
     world.hands.drop("train.py", SCRIPT)
     run_for_s(world, 640)
     check_rejected(world, "run.json", "may not read 'train.py'")
+
+
+@pytest.mark.parametrize("name", ["train.py", "config.json", "rows.csv", "../outside"])
+def test_what_is_not_as_its_checksums_say_is_not_run(world: World, name: str) -> None:
+    world.hands.drop("night/config.json", CONFIG)
+    world.hands.drop("night/train.py", SCRIPT)
+    world.hands.drop("night/MANIFEST.sha256", f"{hashlib.sha256(b'more').hexdigest()}  {name}\n".encode())
+    run_for_s(world, 40)
+    check_rejected(world, "night", f"{name!r} is not there as MANIFEST.sha256 lists it")
 
 
 def test_a_faulty_drop_stops_no_other(world: World) -> None:

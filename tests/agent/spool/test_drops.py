@@ -69,8 +69,11 @@ def test_checksums_say_whole_at_once_only_where_they_are_right(hands: Hands, is_
     for name, data in parts.items():
         hands.drop(f"night/{name}", data)
     hands.drop("night/MANIFEST.sha256", "\n".join(lines if is_right else lines[:1]).encode())
-    drops_of(hands).scan()
+    drops = drops_of(hands)
+    drops.scan()
     assert bool(hands.tasks()) is is_right
+    pass_s(hands, drops, 30)
+    check_one_task(hands)
 
 
 def test_what_is_still_written_is_never_started(hands: Hands) -> None:
