@@ -103,6 +103,9 @@ class Advance:
 
     def _read_config(self, log: TaskLog, memory: Memory) -> None:
         manifest = log.manifest
+        if manifest is not None and manifest.fault:
+            memory.refusal = manifest.fault
+            return
         try:
             memory.config = parse_config(render_canonical(manifest.config)) if manifest else None
         except ConfigError as error:
@@ -194,13 +197,20 @@ class Advance:
         digest = hashlib.sha256(draft.model_dump_json(exclude={"at"}).encode()).hexdigest()
         if digest != seen.reported:
             self._outbox.put(draft)
-            update_receipt(self._hands.spool, log.task_id, draft, self._hands.clock)
+            self._update_receipt(draft, log.task_id)
             self._update(memory, reported=digest, last_report=draft.model_dump_json(exclude_defaults=True))
             _log.info("task_reported", task_id=log.task_id, state=draft.state, attempt=draft.attempt)
         if log.closed is not None:
             self._bury(log, draft)
         elif memory.observation is not None and memory.observation != before:
             save_observation(self._hands.spool, log.task_id, memory.observation, self._hands.clock)
+
+    def _update_receipt(self, draft: ReportDraft, task_id: TaskId) -> None:
+        """A receipt decides nothing: where none can be written (a folder of that name), the task goes on."""
+        try:
+            update_receipt(self._hands.spool, task_id, draft, self._hands.clock)
+        except OSError as error:
+            _log.warning("receipt_not_written", task_id=task_id, error=str(error))
 
     def _bury(self, log: TaskLog, draft: ReportDraft) -> None:
         spool, clock = self._hands.spool, self._hands.clock

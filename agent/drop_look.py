@@ -1,26 +1,25 @@
 """Looks at one drop (a config and its files, or a folder of them) and says what it is. Reads only."""
 
-import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from agent.bundle import BadSourceError, open_folder, open_source, read_small
+from agent.drop_sums import CHECKSUMS
 from agent.drop_watch import Print, is_unfinished_name
 from mltm.contract.manifest import check_file_name
 from mltm.contract.names import ENTRYPOINT, RECEIPT_SUFFIX
 from mltm.contract.parse_config import MAX_CONFIG_BYTES, ConfigError, parse_config, read_json_object
-from mltm.contract.task_config import TaskConfig
+from mltm.contract.shape import JsonObject
+from mltm.contract.task_config import TaskConfig, check_json
 
-__all__ = ["CHECKSUMS", "READY_SUFFIX", "DropView", "Fault", "is_candidate", "look_into", "matches_checksums"]
+__all__ = ["READY_SUFFIX", "DropView", "Fault", "Source", "find_source", "is_candidate", "look_into"]
 
-CHECKSUMS = "MANIFEST.sha256"
 READY_SUFFIX = ".ready"
 _MOST_FILES = 1000
-_MAX_CHECKSUM_BYTES = 1024 * 1024
 FaultKind = Literal["unfinished", "wrong"]
 
 
@@ -34,14 +33,35 @@ class Fault:
 
 @dataclass(frozen=True)
 class DropView:
-    """One look. `names`: the files that become the task's, by their names in the source."""
+    """One look. `names`: the files that become the task's, by their names in the source.
+
+    shown: the config's JSON, as far as it can be carried; {} where it is none.
+    """
 
     seen: Print
     config_name: str = ""
     config: TaskConfig | None = None
+    shown: JsonObject = field(default_factory=dict)
     script: str = ""
     names: tuple[str, ...] = ()
     fault: Fault | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a drop lies: a folder of its own, or a config in `folder` whose script lies in `files`."""
+
+    name: str
+    folder: Path
+    files: Path
+    is_folder: bool
+
+
+def find_source(place: Path, name: str, drop: Path) -> Source:
+    """What `name` in `place` is. The script of a single config stays in `drop`: another config may name it too."""
+    path = place / name
+    is_folder = path.is_dir() and not path.is_symlink()
+    return Source(name, path, path, is_folder) if is_folder else Source(name, place, drop, is_folder)
 
 
 def is_candidate(name: str, *, is_folder: bool) -> bool:
@@ -51,30 +71,37 @@ def is_candidate(name: str, *, is_folder: bool) -> bool:
     return is_folder or name.lower().endswith(".json")
 
 
-def look_into(folder: Path, names: Sequence[str] | None, config_name: str | None) -> DropView:
-    """Look at a drop in `folder`: its one config `config_name`, or the folder's own. Raises OSError.
+def look_into(source: Source) -> DropView:
+    """Look at a drop. Names, sizes and times are read before contents, so that a later change shows. Raises OSError."""
+    try:
+        return _look_into(source)
+    except PermissionError as error:
+        where = ascii(Path(error.filename or source.name).name)
+        return DropView((), source.name, fault=Fault("unfinished", f"The agent's user may not read {where}."))
 
-    `names`: where given, only these count (a drop of single files lies among others).
-    """
-    uid = os.geteuid()
-    with open_folder(folder) as descriptor:
-        listed = sorted(os.listdir(descriptor))  # noqa: PTH208 - a descriptor, not a path
-        whole = names is None
-        chosen = listed if whole else [name for name in listed if name in (names or ())]
-        try:
-            name = config_name if config_name is not None else _find_config(chosen)
-            raw = read_small(descriptor, name, MAX_CONFIG_BYTES, own_uid=uid)
-        except BadSourceError as error:
-            return DropView(_print(descriptor, chosen), fault=Fault("wrong", str(error)))
-        except FileNotFoundError:
-            return DropView(_print(descriptor, chosen), fault=Fault("unfinished", "Its config is not there."))
-        config, fault = _parse(raw)
-        if config is None:
-            return DropView(_print(descriptor, chosen), config_name=name, fault=fault)
-        if not whole and config.script in listed:
-            chosen = sorted({*chosen, config.script})
-        view = DropView(_print(descriptor, chosen), config_name=name, config=config, script=config.script)
-        return _check_files(descriptor, view, [n for n in chosen if n != name], uid)
+
+def _look_into(source: Source) -> DropView:
+    with open_folder(source.folder) as folder, open_folder(source.files) as others:
+        if source.is_folder:
+            return _look_into_folder(folder)
+        view = _read_config(folder, source.name, _print(folder, [source.name]))
+        script = view.script
+        if view.config is None or script == source.name:
+            return _check_files(others, view, [])
+        seen = _stat(others, script)
+        return _check_files(others, replace(view, seen=(*view.seen, seen)), [script] if seen[3] else [])
+
+
+def _look_into_folder(folder: int) -> DropView:
+    listed = sorted(os.listdir(folder))
+    seen = _print(folder, listed)
+    try:
+        name = _find_config(listed)
+    except BadSourceError as error:
+        return DropView(seen, fault=Fault("wrong", str(error)))
+    except FileNotFoundError:
+        return DropView(seen, fault=Fault("unfinished", "Its config is not there."))
+    return _check_files(folder, _read_config(folder, name, seen), [n for n in listed if n != name])
 
 
 def _find_config(listed: Sequence[str]) -> str:
@@ -90,18 +117,36 @@ def _find_config(listed: Sequence[str]) -> str:
     return named[0]
 
 
-def _parse(raw: bytes) -> tuple[TaskConfig | None, Fault | None]:
+def _read_config(folder: int, name: str, seen: Print) -> DropView:
     try:
-        read_json_object(raw)
-    except ConfigError as error:
-        return None, Fault("unfinished", str(error))
+        raw = read_small(folder, name, MAX_CONFIG_BYTES, own_uid=os.geteuid())
+    except BadSourceError as error:
+        return DropView(seen, name, fault=Fault("wrong", str(error)))
+    except FileNotFoundError:
+        return DropView(seen, name, fault=Fault("unfinished", "Its config is not there."))
     try:
-        return parse_config(raw), None
+        shown = read_json_object(raw)
     except ConfigError as error:
-        return None, Fault("wrong", str(error))
+        kind: FaultKind = "wrong" if len(raw) > MAX_CONFIG_BYTES else "unfinished"
+        return DropView(seen, name, fault=Fault(kind, str(error)))
+    try:
+        config = parse_config(raw)
+    except ConfigError as error:
+        return DropView(seen, name, shown=shown if _can_be_carried(shown) else {}, fault=Fault("wrong", str(error)))
+    return DropView(seen, name, config, shown, config.script)
 
 
-def _check_files(descriptor: int, view: DropView, others: Sequence[str], uid: int) -> DropView:
+def _can_be_carried(value: JsonObject) -> bool:
+    try:
+        check_json(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_files(folder: int, view: DropView, others: Sequence[str]) -> DropView:
+    if view.config is None:
+        return view
     wanted = [n for n in others if not is_unfinished_name(n) and n != CHECKSUMS and not n.endswith(READY_SUFFIX)]
     fault = None
     if len(wanted) > _MOST_FILES:
@@ -109,16 +154,16 @@ def _check_files(descriptor: int, view: DropView, others: Sequence[str], uid: in
     elif view.script not in wanted:
         fault = Fault("unfinished", f"Its script {view.script!a} is not there.")
     else:
-        fault = next((f for n in wanted if (f := _check_file(descriptor, n, view.script, uid)) is not None), None)
-    return DropView(view.seen, view.config_name, view.config, view.script, tuple(wanted), fault)
+        fault = next((f for n in wanted if (f := _check_file(folder, n, view.script)) is not None), None)
+    return replace(view, names=tuple(wanted), fault=fault)
 
 
-def _check_file(descriptor: int, name: str, script: str, uid: int) -> Fault | None:
+def _check_file(folder: int, name: str, script: str) -> Fault | None:
     try:
         check_file_name(name)
         if name == ENTRYPOINT and script != ENTRYPOINT:
             return Fault("wrong", f"{ENTRYPOINT} is the name that the script gets; call this file otherwise.")
-        with open_source(descriptor, name, own_uid=uid) as source:
+        with open_source(folder, name, own_uid=os.geteuid()) as source:
             if name == script and os.fstat(source).st_size == 0:
                 return Fault("unfinished", f"Its script {name!a} is empty.")
     except (BadSourceError, ValueError) as error:
@@ -139,28 +184,3 @@ def _stat(descriptor: int, name: str) -> tuple[str, int, int, int]:
         return (name, -1, 0, 0)
     size = seen.st_size if stat.S_ISREG(seen.st_mode) else -1
     return (name, size, seen.st_mtime_ns, seen.st_ctime_ns)
-
-
-def matches_checksums(folder: Path, names: Sequence[str]) -> bool:
-    """True where the folder's MANIFEST.sha256 (as sha256sum writes it) lists every one of `names`, and all match."""
-    uid = os.geteuid()
-    try:
-        with open_folder(folder) as descriptor:
-            text = read_small(descriptor, CHECKSUMS, _MAX_CHECKSUM_BYTES, own_uid=uid).decode(errors="replace")
-            listed = dict(_split_line(line) for line in text.splitlines() if len(line) > 66)
-            return bool(names) and all(listed.get(n) == _hash(descriptor, n, uid) for n in names)
-    except (OSError, BadSourceError):
-        return False
-
-
-def _split_line(line: str) -> tuple[str, str]:
-    return line[66:].removeprefix("./"), line[:64].lower()
-
-
-def _hash(descriptor: int, name: str, uid: int) -> str:
-    with open_source(descriptor, name, own_uid=uid) as source:
-        digest = hashlib.sha256()
-        read: Callable[[], bytes] = lambda: os.read(source, 1024 * 1024)  # noqa: E731
-        for block in iter(read, b""):
-            digest.update(block)
-        return digest.hexdigest()

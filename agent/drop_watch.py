@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 __all__ = ["LOOKS", "Print", "Watched", "is_at_rest", "is_unfinished_name", "look_at"]
 
 LOOKS = 3
-Print = tuple[object, ...]
-"""What is compared between two looks: (name, size, mtime, ctime) of each file."""
+Print = tuple[tuple[str, int, int, int], ...]
+"""What is compared between two looks: (name, size, mtime, ctime) of each file, times in ns; size -1: no plain file."""
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,17 @@ Anything else waits until it was the same over three looks and some seconds.
 """
 
 import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
 
 import structlog
 
 from agent import files
 from agent.clock import Clock
-from agent.drop_look import READY_SUFFIX, DropView, is_candidate, look_into, matches_checksums
-from agent.drop_watch import Print, Watched, is_at_rest, is_unfinished_name, look_at
+from agent.drop_look import READY_SUFFIX, DropView, Source, find_source, is_candidate, look_into
+from agent.drop_sums import matches_checksums
+from agent.drop_watch import Watched, is_at_rest, look_at
 from agent.settings import AgentSettings
 from agent.take_drop import Taker
 from mltm.contract.ids import TaskId
@@ -29,89 +33,54 @@ class Drops:
         self._spool, self._waits, self._clock = spool, settings.waits, clock
         self._taker = Taker(spool, settings, clock)
         self._watched: dict[str, Watched] = {}
-        self._rewritten: dict[TaskId, tuple[str, Watched]] = {}
-        self._is_taking = False
+        self._taken: dict[str, Watched] = {}
 
     @property
     def is_watching(self) -> bool:
         """True while something in drop/ or taking/ is not settled, so that the next look must not wait long."""
-        return bool(self._watched) or self._is_taking
+        return bool(self._watched or self._taken)
 
     def scan(self) -> list[str]:
         """Look once; returns what is wrong, as sentences. Raises OSError where drop/ cannot be listed."""
-        said = [self._finish(TaskId(name)) for name in files.list_names(self._spool.taking)]
+        said = [self._go_on(TaskId(name)) for name in files.list_names(self._spool.taking)]
         found = [n for n in files.list_names(self._spool.drop) if is_candidate(n, is_folder=self._is_folder(n))]
-        for gone in set(self._watched) - set(found):
-            del self._watched[gone]
         said += [self._look_at(name) for name in found]
-        self._is_taking = bool(files.list_names(self._spool.taking))
+        _forget(self._watched, found)
+        _forget(self._taken, files.list_names(self._spool.taking))
         return [words for words in said if words]
 
     def _is_folder(self, name: str) -> bool:
-        path = self._spool.drop / name
-        return path.is_dir() and not path.is_symlink()
-
-    def _finish(self, task_id: TaskId) -> str:
-        try:
-            if not self._is_quiet_again(task_id):
-                return ""
-            taken = self._taker.finish(task_id)
-            if taken.is_waiting:
-                seen = self._print(task_id, taken.script)
-                first = look_at(None, seen, self._clock.boot_s(), self._waits.drop_look_s)
-                self._rewritten[task_id] = (taken.script, first)
-        except OSError as error:
-            _log.warning("drop_waits", task_id=task_id, error=str(error))
-            return f"The drop {task_id} in {self._spool.taking} has to wait: {error}"
-        return taken.words
-
-    def _is_quiet_again(self, task_id: TaskId) -> bool:
-        """False while a drop that changed under our copy has not come to rest again."""
-        if task_id not in self._rewritten:
-            return True
-        now_s, (script, before) = self._clock.boot_s(), self._rewritten[task_id]
-        watched = look_at(before, self._print(task_id, script), now_s, self._waits.drop_look_s)
-        self._rewritten[task_id] = (script, watched)
-        if not is_at_rest(watched, now_s, self._waits.drop_quiet_s):
-            return False
-        del self._rewritten[task_id]
-        return True
-
-    def _print(self, task_id: TaskId, script: str) -> Print:
-        """What lies in taking/ and, where it is fetched from there, the script in drop/."""
-        paths = sorted((self._spool.taking / task_id).rglob("*"))
-        if script and (self._spool.drop / script).exists():
-            paths.append(self._spool.drop / script)
-        stats = [(path.name, path.lstat()) for path in paths if not is_unfinished_name(path.name)]
-        return tuple((name, seen.st_size, seen.st_mtime_ns) for name, seen in stats)
+        return find_source(self._spool.drop, name, self._spool.drop).is_folder
 
     def _look_at(self, name: str) -> str:
+        source = find_source(self._spool.drop, name, self._spool.drop)
         try:
-            view, now_s = self._view(name), self._clock.boot_s()
+            view = look_into(source)
         except OSError as error:
             return f"The drop {name!a} cannot be read: {error.strerror}."
-        watched = look_at(self._watched.get(name), view.seen, now_s, self._waits.drop_look_s)
-        self._watched[name] = watched
-        if view.fault is not None and view.fault.kind == "unfinished":
-            return self._take(name) if is_at_rest(watched, now_s, self._waits.drop_give_up_s) else ""
-        if self._is_declared(name, view) or is_at_rest(watched, now_s, self._waits.drop_quiet_s):
-            return self._take(name)
+        if self._watch(self._watched, name, view) or self._is_declared(source, view):
+            return self._take(name, view)
         return ""
 
-    def _view(self, name: str) -> DropView:
-        if self._is_folder(name):
-            return look_into(self._spool.drop / name, None, None)
-        return look_into(self._spool.drop, [name], name)
+    def _watch(self, kept: dict[str, Watched], name: str, view: DropView) -> bool:
+        """Count a look; True where it is at rest: longer, where more may still arrive."""
+        now_s, waits = self._clock.boot_s(), self._waits
+        kept[name] = look_at(kept.get(name), view.seen, now_s, waits.drop_look_s)
+        return is_at_rest(kept[name], now_s, waits.drop_give_up_s if _is_unfinished(view) else waits.drop_quiet_s)
 
-    def _is_declared(self, name: str, view: DropView) -> bool:
-        """True where whoever dropped it says that it is whole."""
-        if self._is_folder(name):
-            return name.endswith(READY_SUFFIX) or matches_checksums(
-                self._spool.drop / name, (*view.names, view.config_name)
-            )
-        return (self._spool.drop / f"{name}{READY_SUFFIX}").exists()
+    def _is_declared(self, source: Source, view: DropView) -> bool:
+        """True where whoever dropped it says that it is whole, and nothing speaks against it."""
+        if _is_unfinished(view):
+            return False
+        if source.is_folder:
+            is_ready = source.name.endswith(READY_SUFFIX)
+            return is_ready or matches_checksums(source.folder, (*view.names, view.config_name))
+        return os.path.lexists(self._sentinel(source.name))
 
-    def _take(self, name: str) -> str:
+    def _sentinel(self, name: str) -> Path:
+        return self._spool.drop / f"{name}{READY_SUFFIX}"
+
+    def _take(self, name: str, view: DropView) -> str:
         """Take it: one rename has one winner, and from then on the id is the task's."""
         task_id, source = self._clock.new_task_id(), self._spool.drop / name
         target = self._spool.taking / task_id
@@ -119,7 +88,8 @@ class Drops:
             files.make_folder(target, 0o700)
             # First: a sentinel that outlived its drop would call the next one of this name whole. The script stays
             # where it is, because another config may name it.
-            files.remove(self._spool.drop / f"{name}{READY_SUFFIX}")
+            if os.path.lexists(self._sentinel(name)):  # False where its name would be too long
+                files.remove(self._sentinel(name))
             is_ours = files.move(source, target / name)
         except OSError as error:
             return f"The drop {name!a} cannot be taken: {error.strerror}."
@@ -129,4 +99,40 @@ class Drops:
                 target.rmdir()
             return ""
         _log.info("drop_taken", task_id=task_id, name=ascii(name))
-        return self._finish(task_id)
+        return self._go_on(task_id, view)
+
+    def _go_on(self, task_id: TaskId, at_rest: DropView | None = None) -> str:
+        """Bring a taken drop to its end, where it is still what was at rest, or has come to rest again.
+
+        One that somebody else took (before a crash, or another agent right now) is left alone until then.
+        """
+        try:
+            if self._taker.is_settled(task_id):
+                return self._taker.clean(task_id)
+            source = self._taker.find(task_id)
+            view = look_into(source) if source is not None else DropView(())
+            is_quiet = self._watch(self._taken, task_id, view)
+            if not is_quiet and not (at_rest is not None and _is_same(at_rest, view)):
+                return ""
+            if source is not None:
+                return self._taker.finish(task_id, source, view)
+            (self._spool.taking / task_id).rmdir()  # of a process that was killed before its rename into it
+        except OSError as error:
+            _log.warning("drop_waits", task_id=task_id, error=str(error))
+            return f"The drop {task_id} in {self._spool.taking} has to wait: {error}"
+        return ""
+
+
+def _is_unfinished(view: DropView) -> bool:
+    return view.fault is not None and view.fault.kind == "unfinished"
+
+
+def _is_same(before: DropView, after: DropView) -> bool:
+    """True where nothing changed but what the rename itself changes: the ctime of a single config."""
+    kept = [tuple(e if e[0] != v.config_name else e[:3] for e in v.seen) for v in (before, after)]
+    return kept[0] == kept[1]
+
+
+def _forget(kept: dict[str, Watched], names: Iterable[str]) -> None:
+    for gone in set(kept) - set(names):
+        del kept[gone]

@@ -1,6 +1,7 @@
 """Enrols this agent at a gateway with a one-time code, and binds the spool to that gateway."""
 
-import getpass
+import os
+import pwd
 import socket
 
 from agent.clock import Clock
@@ -13,7 +14,7 @@ from agent.settings import AgentSettings
 from agent.spool_setup import check_gateway, prepare_spool
 from mltm.contract.agent_api import Enrolled, Enrolment
 
-__all__ = ["enrol_agent"]
+__all__ = ["enrol_agent", "read_unix_user"]
 
 
 async def enrol_agent(settings: AgentSettings, url: str, code: str) -> Enrolled:
@@ -23,7 +24,7 @@ async def enrol_agent(settings: AgentSettings, url: str, code: str) -> Enrolled:
     request = Enrolment(
         code=code,
         host=socket.gethostname(),
-        unix_user=getpass.getuser(),
+        unix_user=read_unix_user(),
         spool_id=identity.spool_id,
         version=read_version(),
     )
@@ -38,3 +39,11 @@ async def enrol_agent(settings: AgentSettings, url: str, code: str) -> Enrolled:
     kept = Credential.model_validate(enrolled.model_dump(exclude={"generation"}))
     write_credential(settings.credential_file, kept, clock)
     return enrolled
+
+
+def read_unix_user() -> str:
+    """Who this process really is: getpass.getuser() would believe LOGNAME and USER."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -16,7 +16,7 @@ from mltm.contract.names import RECEIPT_SUFFIX, Spool
 from mltm.contract.shape import Message, Moment
 from mltm.contract.states import State, is_final
 
-__all__ = ["PLACE_FILE", "Receipt", "ReceiptPlace", "render_place", "update_receipt", "write_receipt"]
+__all__ = ["PLACE_FILE", "Receipt", "ReceiptPlace", "render_place", "update_receipt"]
 
 PLACE_FILE = "receipt"  #: in control/
 # The receipt is first made as `.<name>.<nonce>`; a name has at most 255 bytes.
@@ -31,7 +31,7 @@ class ReceiptPlace(Message):
 
 
 class Receipt(Message):
-    """The file `<name>.receipt.json` in drop/. `state` is the task's, or `bad` for a drop that became no task."""
+    """The file `<name>.receipt.json` in drop/, with the state and the words that the gateway is told."""
 
     task_id: str
     state: str
@@ -80,11 +80,11 @@ def update_receipt(spool: Spool, task_id: TaskId, draft: Standing, clock: Clock)
         taken_at=place.taken_at,
         updated_at=clock.now(),
     )
-    write_receipt(spool, place.name, receipt, clock)
+    _write_receipt(spool, place.name, receipt, clock)
     return True
 
 
-def write_receipt(spool: Spool, name: str, receipt: Receipt, clock: Clock) -> None:
+def _write_receipt(spool: Spool, name: str, receipt: Receipt, clock: Clock) -> None:
     """Write a receipt, unless a later drop of the same name has its own there. Raises OSError."""
     is_short = len(os.fsencode(name)) <= _MAX_NAME_BYTES
     path = spool.drop / f"{name if is_short else receipt.task_id}{RECEIPT_SUFFIX}"

@@ -24,7 +24,8 @@ def reports_again(spool: Spool) -> Iterator[ReportDraft]:
     for task_id in list_tasks(spool):
         draft = read_tombstone(spool, task_id) or _read_last(spool, task_id)
         if draft is not None:
-            yield draft.model_copy(update={"manifest": read_manifest(spool, task_id), "at": None})
+            manifest = read_manifest(spool, task_id) or draft.manifest
+            yield draft.model_copy(update={"manifest": manifest, "at": None})
 
 
 def _read_last(spool: Spool, task_id: TaskId) -> ReportDraft | None:

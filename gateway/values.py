@@ -28,13 +28,17 @@ class User:
 
 @dataclass(frozen=True)
 class AgentIdentity:
-    """An agent that has shown its credential. `owner` None: shared by all users; `spool` None: no shared folder."""
+    """An agent that has shown its credential. `owner` None: shared by all users; `spool` None: no shared folder.
+
+    unix_user: who it runs as, and so whose everything in its spool's drop/ is.
+    """
 
     agent_id: AgentId
     cluster: str
     owner: str | None
     spool: Path | None
     spool_id: str
+    unix_user: str = ""
 
 
 @dataclass(frozen=True)

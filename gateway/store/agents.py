@@ -45,7 +45,7 @@ def add_code(new: NewCode) -> None:
 def identity(row: Agent) -> AgentIdentity:
     """An agent's row as a plain value."""
     spool = Path(row.spool) if row.spool else None
-    return AgentIdentity(AgentId(row.agent_id), row.cluster, row.owner, spool, row.spool_id)
+    return AgentIdentity(AgentId(row.agent_id), row.cluster, row.owner, spool, row.spool_id, row.unix_user)
 
 
 def enrol(

@@ -10,6 +10,7 @@ from mltm.contract import user_api
 from mltm.contract.reports import Note, Report
 from mltm.contract.shape import JsonObject
 from mltm.contract.states import State, is_final
+from mltm.contract.task_config import check_text
 
 __all__ = ["CARD_KEYS", "build_answers", "build_card", "build_history"]
 
@@ -27,7 +28,15 @@ def build_card(config: JsonObject, cluster: str) -> dict[str, str]:
         "script_path": config.get("script_path") or config.get("script_name"),
     }
     named |= {k: infra.get(k) for k in _INFRA_KEYS} if isinstance(infra, dict) else {}
-    return {k: v for k, v in named.items() if isinstance(v, str)}
+    return {k: v for k, v in named.items() if isinstance(v, str) and _is_text(v)}
+
+
+def _is_text(value: str) -> bool:
+    try:
+        check_text(value)
+    except ValueError:
+        return False
+    return True
 
 
 def build_answers(rows: Sequence[Task], now: datetime) -> list[user_api.TaskAnswer]:

@@ -55,7 +55,7 @@ def _refuse(agent: AgentIdentity, report: Report, now: datetime) -> str:
         return "The task is not known here, and the report does not say what it consists of."
     if report.manifest.task_id != report.task_id or report.manifest.cluster != agent.cluster:
         return "The report's manifest is of another task or cluster."
-    owner = agent.owner or report.manifest.owner or "unknown"
+    owner = agent.owner or report.manifest.owner or agent.unix_user or "unknown"
     try:
         insert_row(report.manifest.model_copy(update={"owner": owner}), agent, now)
     except (ValidationError, ValueError) as error:

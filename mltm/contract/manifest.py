@@ -35,7 +35,10 @@ class BundleFile(Message):
 
 
 class Manifest(Message):
-    """`manifest.json` of a bundle. `config` is the user's JSON, as it came."""
+    """`manifest.json` of a bundle. `config` is the user's JSON, as it came.
+
+    Of a drop with a `fault`, it is what could be read of it: fields may be unknown or wrong, and {} stands for no JSON.
+    """
 
     kind: Literal["manifest"] = "manifest"
     task_id: str = Field(pattern=r"^[0-9a-f]{32}$")
@@ -47,3 +50,4 @@ class Manifest(Message):
     config: JsonObject
     files: list[BundleFile]
     source: Literal["gateway", "drop"] = "gateway"
+    fault: str = Field(default="", description="why a drop can be no task; it is closed as rejected with these words")

@@ -14,6 +14,7 @@ from mltm.contract.task_config import Backend, ExecutionConfig, InfraConfig, Res
 __all__ = ["MAX_CONFIG_BYTES", "ConfigError", "parse_config", "read_json_object"]
 
 MAX_CONFIG_BYTES = 1024 * 1024
+_MOST_PROBLEMS = 20
 
 
 class ConfigError(ValueError):
@@ -64,7 +65,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     names = [name for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
-        _refuse(twice[:80], "each name may stand once in an object", "it stands twice")
+        _refuse(_show_name(twice), "each name may stand once in an object", "it stands twice")
     return dict(pairs)
 
 
@@ -76,7 +77,7 @@ def _check(value: JsonObject) -> TaskConfig:
     where: tuple[str, ...] = ("clusters", config.runner_location)
     section = config.clusters.get(config.runner_location)
     if section is None:
-        known = ", ".join(sorted(config.clusters)) or "none"
+        known = ", ".join(_show_name(name) for name in sorted(config.clusters)[:_MOST_PROBLEMS]) or "none"
         _refuse("clusters", f"a section for runner_location {config.runner_location!r} is needed", f"sections: {known}")
     if "infra_config" not in section:
         near = _did_you_mean(next(iter(section), ""), ["infra_config"])
@@ -91,12 +92,14 @@ def _check(value: JsonObject) -> TaskConfig:
 
 
 def _explain(error: ValidationError, prefix: tuple[str, ...]) -> list[FieldProblem]:
-    return [_explain_one(dict(detail), prefix) for detail in error.errors(include_url=False, include_context=False)]
+    found = error.errors(include_url=False, include_context=False)[:_MOST_PROBLEMS]
+    return [_explain_one(dict(detail), prefix) for detail in found]
 
 
 def _explain_one(detail: dict[str, object], prefix: tuple[str, ...]) -> FieldProblem:
     loc = detail["loc"]
-    path = [*prefix, *(str(step) for step in loc if step != "[key]")] if isinstance(loc, tuple) else [*prefix]
+    steps = loc if isinstance(loc, tuple) else ()
+    path = [*prefix, *(_show_name(str(step)) for step in steps if step != "[key]")]
     words = str(detail["msg"]).removeprefix("Value error, ")
     match detail["type"]:
         case "extra_forbidden":
@@ -108,7 +111,7 @@ def _explain_one(detail: dict[str, object], prefix: tuple[str, ...]) -> FieldPro
             field, _, rest = words.partition(": ")
             return FieldProblem(field=field, allowed=rest)
         case _:
-            return FieldProblem(field=".".join(path), given=_shorten(detail.get("input")), allowed=words)
+            return FieldProblem(field=".".join(path) or "config", given=_shorten(detail.get("input")), allowed=words)
 
 
 def _known_names(path: list[str]) -> list[str]:
@@ -126,6 +129,11 @@ def _known_names(path: list[str]) -> list[str]:
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"Did you mean {near[0]}?" if near else ""
+
+
+def _show_name(name: str) -> str:
+    """A name that a user gave, as text for people: it may be of any length and hold control characters."""
+    return name if name.isprintable() and len(name) <= 80 else _shorten(name)
 
 
 def _shorten(value: object) -> str:

@@ -11,7 +11,8 @@ from mltm.contract.shape import JsonObject, Strict
 from mltm.contract.states import State
 
 __all__ = [
-    "Backend", "ExecutionConfig", "InfraConfig", "Resources", "TaskConfig", "check_key", "check_text",
+    "Backend", "ExecutionConfig", "InfraConfig", "Resources", "TaskConfig", "check_json", "check_key",
+    "check_text",
 ]  # fmt: skip
 
 MAX_INT: Final = 2**63 - 1
@@ -51,7 +52,8 @@ def _check_script_path(value: str) -> str:
     return value
 
 
-def _check_json(value: JsonValue, depth: int = 0) -> JsonValue:  # noqa: C901 - one case a JSON type
+def check_json(value: JsonValue, depth: int = 0) -> JsonValue:  # noqa: C901 - one case a JSON type
+    """JSON that every part can carry: bounded depth and numbers, no control characters. Raises ValueError."""
     if depth > 16:
         raise ValueError("at most 16 levels of nesting are allowed")
     match value:
@@ -67,11 +69,11 @@ def _check_json(value: JsonValue, depth: int = 0) -> JsonValue:  # noqa: C901 - 
             raise ValueError("half a surrogate pair is not text")
         case list():
             for item in value:
-                _check_json(item, depth + 1)
+                check_json(item, depth + 1)
         case dict():
             for name, item in value.items():
-                _check_json(name, depth + 1)
-                _check_json(item, depth + 1)
+                check_json(name, depth + 1)
+                check_json(item, depth + 1)
         case _:
             pass
     return value
@@ -81,7 +83,7 @@ def _check_params(params: JsonObject) -> JsonObject:
     for name in params:
         if not _PARAM_NAME.fullmatch(name):
             raise ValueError(f"{name[:40]!r} is not a parameter name: letters, digits and _ . - are allowed")
-    _check_json(params)
+    check_json(params)
     return params
 
 
@@ -91,7 +93,7 @@ def _check_env(env: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"{name[:40]!r} is not a variable name: letters, digits and _ are allowed")
         if _RESERVED_ENV.fullmatch(name):
             raise ValueError(f"{name} is set by the system and cannot be set here; choose another name")
-        _check_json(value)
+        check_json(value)
         if len(value) > 16_384:
             raise ValueError(f"the value of {name} is longer than 16,384 characters")
     return env
@@ -174,7 +176,7 @@ class TaskConfig(Strict):
             name = "sweep" if self.sweep is not None else "notify"
             raise ValueError(f"{name}: not available in this version yet; leave the field out")
         for section in self.clusters.values():
-            _check_json(section)
+            check_json(section)
         return self
 
     @staticmethod

@@ -160,3 +160,11 @@ def test_names_can_be_neither_paths_nor_options(name: str, value: str) -> None:
     config = {**SEED, "clusters": {"atena02": {"infra_config": infra}}}
 
     assert f"clusters.atena02.infra_config.{name}" in problems(encode(config))
+
+
+def test_words_about_a_config_are_short_and_printable_whatever_it_holds() -> None:
+    names = {"\x1b[2J": 1, "x" * 5000: 1, **{f"k{number}": 1 for number in range(1000)}}
+    with pytest.raises(ConfigError) as caught:
+        parse_config(json.dumps({**SEED, **names}).encode())
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 2000

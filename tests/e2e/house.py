@@ -38,12 +38,15 @@ beat_every_s = 2
 retry_first_s = 1
 drop_quiet_s = 1
 drop_look_s = 0.3
+drop_give_up_s = 3
 heartbeat_s = 2
 """
 
 
-def run(*argv: str, stdin: str = "") -> str:
-    done = subprocess.run([str(BIN / argv[0]), *argv[1:]], input=stdin, capture_output=True, text=True, check=False)
+def run(*argv: str, stdin: str = "", **env: str) -> str:
+    program = [str(BIN / argv[0]), *argv[1:]]
+    full = {**os.environ, **env}
+    done = subprocess.run(program, input=stdin, capture_output=True, text=True, check=False, env=full)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

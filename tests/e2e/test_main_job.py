@@ -89,6 +89,28 @@ def test_old_clients_and_drops_take_the_same_way(house: House) -> None:
     assert house.wait_final(dropped["task_id"])["owner"] == "admin"
 
 
+def test_a_faulty_drop_is_rejected_in_the_same_words_at_the_gateway_and_beside_it(house: House) -> None:
+    drop = house.spool / "drop"
+    (drop / "script.py").write_text(GOOD)
+    (drop / "wrong.json").write_text(json.dumps({**SEED, "model_parms": {}}))
+    (drop / "half.json").write_text(json.dumps(SEED)[:40])
+
+    for name, words in (("wrong.json", "model_parms: no such field"), ("half.json", "valid JSON")):
+        receipt = drop / f"{name}.receipt.json"
+        wait_until(receipt.exists, f"{name} has a receipt")
+        said = json.loads(receipt.read_text())
+        wait_until(lambda: house.ask("GET", f"/v1/tasks/{said['task_id']}").ok, f"{name} is at the gateway")  # noqa: B023 - called here
+        task = house.read(said["task_id"])
+        assert (task["state"], task["final"], task["owner"]) == ("rejected", True, "admin")
+        assert (said["state"], said["final"], said["words"]) == ("rejected", True, task["reason"])
+        assert words in said["words"]
+        assert (house.spool / "bad" / said["task_id"] / name).exists()
+        env = {"MLTM_URL": house.url, "MLTM_TOKEN": house.token}
+        assert words in run("mltm", "status", said["task_id"], "--json", **env)
+        assert said["task_id"] in run("mltm", "list", "--json", **env)
+        assert said["task_id"] in house.ask("GET", "/tasks/").text
+
+
 @pytest.mark.slurm
 def test_check_and_once_speak_in_words(slurm_lab: object, tmp_path: Path) -> None:
     with open_house(tmp_path, slurm_lab.env) as house:  # type: ignore[attr-defined] # the lab's fixture

@@ -111,10 +111,10 @@ async def serve(settings: GatewaySettings) -> AsyncIterator[tuple[Client, Servic
         yield client, services
 
 
-async def enrol(client: Client, code: str, spool: Path) -> FakeAgent:
+async def enrol(client: Client, code: str, spool: Path, unix_user: str = "svc") -> FakeAgent:
     """Trade the code for a credential at the real route."""
     spool_id = secrets.token_hex(16)
-    asked = {"code": code, "host": "login1", "unix_user": "svc", "spool_id": spool_id}
+    asked = {"code": code, "host": "login1", "unix_user": unix_user, "spool_id": spool_id}
     answer = await client.post(routes.AGENT_ENROL, json=asked)
     assert answer.status == 200, await answer.text()
     return FakeAgent(client, (await answer.json())["credential"], spool, spool_id)
@@ -130,13 +130,13 @@ def build_settings(folder: Path, **changes: Any) -> GatewaySettings:
 
 
 @contextlib.asynccontextmanager
-async def open_house(folder: Path, **changes: Any) -> AsyncIterator[House]:
+async def open_house(folder: Path, *, unix_user: str = "svc", **changes: Any) -> AsyncIterator[House]:
     """A new gateway in a folder."""
     settings, spool = build_settings(folder, **changes), folder / "spool"
     spool.mkdir()
     tokens, code = await asyncio.to_thread(prepare, settings, spool)
     async with serve(settings) as (client, services):
-        yield House(client, services, settings, tokens, await enrol(client, code, spool))
+        yield House(client, services, settings, tokens, await enrol(client, code, spool, unix_user))
 
 
 @pytest.fixture

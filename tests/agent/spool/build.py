@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,3 +63,14 @@ def send(hands: Hands, task_id: TaskId = TASK, *, claimed: bytes = SCRIPT, given
     )  # fmt: skip
     (bundle / "manifest.json").write_text(manifest.model_dump_json())
     return bundle
+
+
+def make_link(path: Path) -> None:
+    path.symlink_to("/etc/hostname")
+
+
+def make_second_name(path: Path) -> None:
+    """A file that has another name too."""
+    other = path.with_name(".other")
+    other.write_bytes(SCRIPT)
+    os.link(other, path)

