@@ -71,8 +71,7 @@ def _sort_out(parts: Sequence[Part], folder: Path, settings: GatewaySettings) ->
         raise refuse_too_large(script.name, settings.max_script_bytes)
     extra = tuple(file for file in files if file is not script)
     for file in extra:
-        if file.size > settings.max_file_bytes:
-            raise refuse_too_large(file.name, settings.max_file_bytes)
+        _check_extra(file, settings)
     _sync_folder(folder)
     return Upload(config=config, script=script, extra=extra, folder=folder)
 
@@ -133,6 +132,19 @@ def _check_file(part: Part, config: TaskConfig) -> UploadedFile:
             next_step="Rename the file.",
         )
     return UploadedFile(name=name, path=part.path, size=part.size, sha256=part.sha256)
+
+
+def _check_extra(file: UploadedFile, settings: GatewaySettings) -> None:
+    if file.size > settings.max_file_bytes:
+        raise refuse_too_large(file.name, settings.max_file_bytes)
+    if file.size == 0:
+        raise refuse(
+            "empty_file",
+            file.name,
+            "a file with something in it is needed",
+            given="an empty file",
+            next_step="Send the file again, or leave it out.",
+        )
 
 
 def _check_no_twins(files: Sequence[UploadedFile]) -> None:
