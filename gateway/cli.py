@@ -72,7 +72,7 @@ def run_check(config: Config = None) -> None:
     settings = read_settings(config, {})
     with _database(settings) as database:
         spools = sorted({a.spool for a in database.call_now(agents.list_live) if a.spool})
-    findings = check_all(settings, spools)
+    findings = check_all(settings, spools, Clock().now())
     for name, words in findings:
         print(f"{'ok' if words == 'ok' else 'FAIL':<5} {name}{'' if words == 'ok' else ': ' + words}")
     if any(words != "ok" for _, words in findings):
