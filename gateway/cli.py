@@ -16,6 +16,7 @@ from rich.table import Table
 from gateway.check import check_all
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidError
+from gateway.logging_setup import set_up_logging
 from gateway.passwords import hash_password, hash_secret
 from gateway.serve import open_database, serve, write_url
 from gateway.settings import GatewaySettings, read_settings
@@ -49,6 +50,7 @@ def run_serve(
     public_url: Annotated[str | None, typer.Option(help="how users and agents reach it")] = None,
 ) -> None:
     """Serve until SIGTERM."""
+    set_up_logging()
     options: dict[str, object] = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
     asyncio.run(serve(read_settings(config, options)))
 

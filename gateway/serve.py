@@ -38,6 +38,7 @@ __all__ = ["open_database", "open_services", "serve"]
 
 _log = structlog.get_logger(__name__)
 _WATCHDOG_S = 15.0
+_VERSION = version("ml-task-manager")  # read here: it reads files
 
 
 def open_database(settings: GatewaySettings) -> Database:
@@ -72,7 +73,7 @@ async def open_services(settings: GatewaySettings, clock: Clock | None = None) -
     clock, wake = clock or Clock(), Wake()
     async with AsyncExitStack() as stack:
         database = await asyncio.to_thread(open_database, settings)
-        stack.callback(database.close)
+        stack.push_async_callback(asyncio.to_thread, database.close)
         generation = await database.read(migrate.read_generation)
         known = set(await database.read(list_ids_with_files))
         await asyncio.to_thread(sweep, settings, known)
@@ -109,7 +110,7 @@ async def _check(
         waiting = await database.read(outbox.count_waiting)
     except UnavailableError as error:
         checks["database"], waiting = str(error), 0
-    if shutil.disk_usage(settings.data_dir).free < settings.min_free_bytes:
+    if (await asyncio.to_thread(shutil.disk_usage, settings.data_dir)).free < settings.min_free_bytes:
         checks["disk"] = "The disk is nearly full: no new task is accepted."
     if publisher.problem and waiting:
         checks["spools"] = f"{publisher.problem} {waiting} tasks wait."
@@ -117,7 +118,7 @@ async def _check(
         checks["publisher"] = "The publisher has ended: restart the gateway."
     is_failing = any(checks[name] != "ok" for name in ("database", "disk", "publisher"))
     status = "failing" if is_failing else "ok" if checks["spools"] == "ok" else "degraded"
-    return Health.model_validate({"status": status, "version": version("ml-task-manager"), "checks": checks})
+    return Health.model_validate({"status": status, "version": _VERSION, "checks": checks})
 
 
 async def serve(settings: GatewaySettings) -> None:

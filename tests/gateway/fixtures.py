@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -21,10 +21,12 @@ from gateway.serve import open_database, open_services
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.store import agents, people
+from gateway.store.database import Database
 from mltm.contract import routes
 from tests.gateway.agent import Client, FakeAgent
 from tests.gateway.build import CLUSTER, Part, build_form, good_parts
 
+T = TypeVar("T")
 PASSWORD = "correct horse"
 PEOPLE = {"alice": "user", "bob": "user", "root": "admin"}
 
@@ -68,6 +70,18 @@ class House:
         status, task = await self.submit(who, good_parts(**changes))
         assert status == 201, task
         return str(task["task_id"])
+
+    async def in_database(self, fn: Callable[..., T], *args: object) -> T:
+        """Run a function behind a door of its own, as `mltm-gateway` does beside the running gateway."""
+
+        def run() -> T:
+            database = Database(self.settings.database_path)
+            try:
+                return database.call_now(fn, *args)
+            finally:
+                database.close()
+
+        return await asyncio.to_thread(run)
 
     def left_behind(self) -> list[str]:
         """Everything that lies in staging and in the store of files."""

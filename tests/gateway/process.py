@@ -43,7 +43,7 @@ def serving(*options: str) -> Iterator[Server]:
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, text=True) as process:
         try:
             server = Server(process)
-            found = re.search(r"url=(\S+)", server.wait_for("gateway_started"))
+            found = re.search(r'"url": "([^"]+)"', server.wait_for("gateway_started"))
             assert found is not None
             server.url = found[1]
             yield server

@@ -5,7 +5,6 @@ import pytest
 from gateway.clock import Clock
 from gateway.http.table import ROUTES
 from gateway.store import agents
-from gateway.store.database import Database
 from mltm.contract import routes
 from tests.gateway.fixtures import PASSWORD, House
 
@@ -80,9 +79,7 @@ async def test_a_revoked_token_ends_at_once(house: House) -> None:
 async def test_a_revoked_agent_is_told_so_and_its_task_stays(house: House) -> None:
     task_id = await house.make_task()
     agent = await house.services.agents.authenticate(house.agent.credential)
-    database = Database(house.settings.database_path)
-    database.call_now(agents.revoke_agent, agent.agent_id, Clock().now())
-    database.close()
+    await house.in_database(agents.revoke_agent, agent.agent_id, Clock().now())
 
     for method, path in (("GET", routes.AGENT_COMMANDS), ("POST", routes.AGENT_REPORTS)):
         status, problem = await house.call(method, path, None, headers=house.agent.headers, json={"reports": []})
