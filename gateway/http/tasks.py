@@ -36,7 +36,7 @@ async def accept(call: Call, user: User, upload: Upload, key: str | None) -> Acc
         raise
 
 
-@route("POST", routes.TASKS, area="tasks", status=201, also=(200,), errors=(400, 409, 413, 415, 503))
+@route("POST", routes.TASKS, area="tasks", status=201, also=(200,), errors=(400, 409, 413, 415, 503, 507))
 async def create_task(call: Call, user: User, idempotency_key: str | None, upload: Upload) -> Reply[TaskAnswer]:
     """Hand in a task: its config, its script, and more files if it needs them.
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from gateway.disk import on_disk
 from gateway.errors import InvalidError, TooLargeError
 from gateway.http.check import check_media_type, refuse
 from gateway.http.parts import Limits, Part, receive_parts, refuse_too_large
@@ -30,10 +31,10 @@ async def receive_upload(call: Call) -> AsyncIterator[Upload]:
     check_media_type(call.request, "multipart/form-data")
     check_total_size(call)
     folder = call.services.staging / secrets.token_hex(16)
-    await asyncio.to_thread(folder.mkdir, 0o700, parents=True)
+    await on_disk(folder.mkdir, 0o700, parents=True)
     try:
         parts = await receive_parts(call.request, folder, _limits(call.settings))
-        upload = await asyncio.to_thread(_sort_out, parts, folder, call.settings)
+        upload = await on_disk(_sort_out, parts, folder, call.settings)
         yield upload
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
