@@ -11,7 +11,7 @@ from gateway.clock import Clock
 from gateway.disk import on_disk
 from gateway.errors import DiskFullError
 from gateway.settings import GatewaySettings
-from gateway.store import agents
+from gateway.store import routing
 from gateway.store import tasks as rows
 from gateway.store.database import Database
 from gateway.values import Accepted, Upload, User
@@ -47,7 +47,7 @@ class Intake:
         known = await self._database.read(rows.find_repeat, keyed) if keyed else None
         if known is not None:
             return Accepted(await self._read(user, known), created=False)
-        agent = await self._database.read(agents.route, user, upload.config.runner_location, self._settings.clusters)
+        agent = await self._database.read(routing.route, user, upload.config.runner_location, self._settings.clusters)
         task_id, now = self._clock.new_id(), self._clock.now()
         manifest = _build_manifest(upload, task_id, user, self._settings.name, now)
         folder = files_folder(self._settings, task_id)

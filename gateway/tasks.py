@@ -1,7 +1,7 @@
 """Reading, listing and cancelling tasks."""
 
 from gateway.clock import Clock
-from gateway.store import agents
+from gateway.store import routing
 from gateway.store import tasks as rows
 from gateway.store.commands import request_cancel
 from gateway.store.database import Database
@@ -35,7 +35,7 @@ class Tasks:
 
     async def clusters(self, user: User) -> list[str]:
         """List where this user's tasks can run."""
-        return await self._database.read(agents.list_user_clusters, user)
+        return await self._database.read(routing.list_user_clusters, user)
 
     async def wait_for_job_id(self, user: User, task_id: str, timeout_s: float) -> TaskAnswer:
         """Read the task as soon as it has a job id or is final, at the latest after `timeout_s`."""

@@ -71,6 +71,17 @@ class House:
         assert status == 201, task
         return str(task["task_id"])
 
+    async def enrol_agent(
+        self, owner: str | None = None, spool: Path | None = None, spool_id: str | None = None
+    ) -> FakeAgent:
+        """Enrol one more agent on the cluster."""
+        clock, place = Clock(), spool or self.settings.data_dir.parent / f"spool-{secrets.token_hex(4)}"
+        place.mkdir(exist_ok=True)
+        code, now = clock.new_secret("enrol_"), clock.now()
+        new = agents.NewCode(hash_secret(code), CLUSTER, owner, place, now, now + timedelta(minutes=10))
+        await self.in_database(agents.add_code, new)
+        return await enrol(self.client, code, place, spool_id)
+
     async def in_database(self, fn: Callable[..., T], *args: object) -> T:
         """Run a function behind a door of its own, as `mltm-gateway` does beside the running gateway."""
 
@@ -125,9 +136,9 @@ async def serve(settings: GatewaySettings) -> AsyncIterator[tuple[Client, Servic
         yield client, services
 
 
-async def enrol(client: Client, code: str, spool: Path) -> FakeAgent:
+async def enrol(client: Client, code: str, spool: Path, spool_id: str | None = None) -> FakeAgent:
     """Trade the code for a credential at the real route."""
-    spool_id = secrets.token_hex(16)
+    spool_id = spool_id or secrets.token_hex(16)
     asked = {"code": code, "host": "login1", "unix_user": "svc", "spool_id": spool_id}
     answer = await client.post(routes.AGENT_ENROL, json=asked)
     assert answer.status == 200, await answer.text()
