@@ -3,12 +3,12 @@
 from gateway.clock import Clock
 from gateway.store import routing
 from gateway.store import tasks as rows
-from gateway.store.commands import request_cancel
+from gateway.store.commands import HoldKind, request_cancel, request_hold
 from gateway.store.database import Database
 from gateway.values import User
 from gateway.wake import Wake, wait_for
 from mltm.contract.states import State
-from mltm.contract.user_api import CancelAnswer, TaskAnswer, TaskList
+from mltm.contract.user_api import CancelAnswer, HoldAnswer, TaskAnswer, TaskList
 
 __all__ = ["Tasks"]
 
@@ -30,6 +30,13 @@ class Tasks:
     async def request_cancel(self, user: User, task_id: str) -> CancelAnswer:
         """Record the wish, durably, once. Raises NotFoundError, ConflictError."""
         answer = await self._database.call(request_cancel, user, task_id, self._clock.new_id(), self._clock.now())
+        self._wake.ring("commands")
+        return answer
+
+    async def request_hold(self, user: User, task_id: str, kind: HoldKind) -> HoldAnswer:
+        """Record the wish, durably. Raises NotFoundError, ConflictError."""
+        new = self._clock.new_id()
+        answer = await self._database.call(request_hold, user, task_id, kind, new, self._clock.now())
         self._wake.ring("commands")
         return answer
 

@@ -10,7 +10,8 @@ from tests.gateway.fixtures import PASSWORD, House
 
 OPEN = {routes.LOGIN, routes.HEALTH, routes.OPENAPI, routes.DOCS, "/docs/{file_name}", routes.AGENT_ENROL}
 OF_A_TASK = [
-    ("GET", routes.TASK), ("POST", routes.TASK_CANCEL), ("GET", routes.TASK_LOG), ("GET", routes.TASK_OUTPUTS),
+    ("GET", routes.TASK), ("POST", routes.TASK_CANCEL), ("POST", routes.TASK_HOLD),
+    ("POST", routes.TASK_RELEASE), ("GET", routes.TASK_LOG), ("GET", routes.TASK_OUTPUTS),
     ("GET", routes.TASK + "/outputs/model.bin"), ("GET", routes.LEGACY_TASK), ("GET", "/job_status/{task_id}"),
 ]  # fmt: skip
 
