@@ -1,7 +1,12 @@
-"""Commands to agents: open until the agent's acknowledgement, repeated at every poll."""
+"""Commands to agents: open until the agent's acknowledgement, repeated at every poll.
 
-from datetime import datetime
+Wishes (cancel, hold, release) stay open for ever. Questions (for bytes, for a list) expire.
+"""
+
+from datetime import datetime, timedelta
 from typing import Literal, get_args
+
+import peewee
 
 from gateway.errors import ConflictError, NotFoundError
 from gateway.store.models import Command, Task
@@ -13,10 +18,16 @@ from mltm.contract.problems import FieldProblem
 from mltm.contract.states import State, is_final
 from mltm.contract.user_api import CancelAnswer, HoldAnswer
 
-__all__ = ["HoldKind", "add_command", "close_command", "list_open", "read_closed", "request_cancel", "request_hold"]
+__all__ = [
+    "QUESTION_LIFE", "HoldKind", "add_command", "close_command", "drop_expired", "list_open", "read_closed",
+    "request_cancel", "request_hold",
+]  # fmt: skip
 
 HoldKind = Literal["hold", "release"]
 """The agent obeys the one with the greater command id, whatever the order in which they arrive."""
+
+QUESTION_LIFE = timedelta(minutes=10)
+"""How long an agent may still be asked for bytes or a list: who asked has long had a 504 (20 s) and asks again."""
 
 _MOST_OPEN = 200
 _WISHES = frozenset({"cancel", *get_args(HoldKind)})
@@ -30,11 +41,22 @@ def add_command(agent_id: str, message: CommandMessage, now: datetime) -> None:
     )  # fmt: skip
 
 
-def list_open(agent_id: str) -> list[CommandMessage]:
-    """The agent's open commands, oldest first."""
-    query = Command.select().where(Command.agent_id == agent_id, Command.closed_at.is_null())
-    rows = query.order_by(Command.command_id).limit(_MOST_OPEN)
+def drop_expired(now: datetime) -> None:
+    """Forget questions that nobody waits for any more, answered or not. Wishes stay: they are the task's history."""
+    Command.delete().where(~_is_wish(), Command.created_at <= render_moment(now - QUESTION_LIFE)).execute()
+
+
+def list_open(agent_id: str, now: datetime) -> list[CommandMessage]:
+    """The agent's open commands: wishes before questions, each oldest first; questions that have expired left out."""
+    is_open = (Command.agent_id == agent_id) & Command.closed_at.is_null()
+    is_alive = _is_wish() | (Command.created_at > render_moment(now - QUESTION_LIFE))
+    order = (peewee.Case(None, [(_is_wish(), 0)], 1), Command.command_id)
+    rows = Command.select().where(is_open, is_alive).order_by(*order).limit(_MOST_OPEN)
     return [CommandMessage.model_validate_json(row.body) for row in rows]
+
+
+def _is_wish() -> peewee.Expression:
+    return Command.kind.in_(sorted(_WISHES))
 
 
 def close_command(agent: AgentIdentity, command_id: str, ack: Ack, now: datetime) -> None:
