@@ -54,4 +54,4 @@ def _make_control(spool: Spool, folder: TaskFolder, clock: Clock) -> None:
 
 def _place(folder: TaskFolder, message: CommandMessage) -> Path:
     """One cancel is enough for ever; of holds and releases the latest id wins (ids are uuid7, they sort by time)."""
-    return folder.cancel if message.kind == "cancel" else folder.control / f"{message.kind}.{message.command_id}"
+    return folder.cancel if message.kind == "cancel" else folder.hold_order(message.kind, message.command_id)

@@ -140,6 +140,12 @@ async def _request(
             return shape.model_validate_json(text)
     except TimeoutError as error:
         raise GatewayAwayError(f"The gateway at {place} did not answer within {timeout_s:g} s.") from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        cause = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
+        raise GatewayAwayError(
+            f"The certificate shown at {place} is not trusted: {cause}. "
+            "Set ca_file in the agent's config to the PEM file of the authority that signed it."
+        ) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         if isinstance(error, ValidationError):
             raise GatewayAwayError(f"What answers at {place} is no gateway of this version.") from error

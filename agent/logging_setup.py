@@ -12,7 +12,7 @@ def set_up_logging(*, is_verbose: bool = False) -> None:
     """Set up structlog once, at the start of a command."""
     on_terminal = sys.stderr.isatty()
     last: list[structlog.types.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]  # no values of variables
         if on_terminal
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

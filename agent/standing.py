@@ -95,7 +95,7 @@ def _note_of_lines(lines: Sequence[JobLine]) -> Note | None:
 
 def _note_of_wait(log: TaskLog, last: AttemptLog | None) -> Note:
     if log.held:
-        return Note(kind="held", words="Held; release it to let it start.")
+        return Note(kind="held", words=_HELD_LATE if _is_with_slurm(last) else "Held; release it to let it start.")
     if last is None or last.submitted is None:
         return Note()
     match last.submitted.outcome:
@@ -105,3 +105,12 @@ def _note_of_wait(log: TaskLog, last: AttemptLog | None) -> Note:
             return Note(kind="waiting_for_limit", words=f"A limit of the site is reached: {last.submitted.words}")
         case _:
             return Note()
+
+
+_HELD_LATE = "Held after Slurm had taken this attempt: it goes on; no further one starts until the release."
+
+
+def _is_with_slurm(last: AttemptLog | None) -> bool:
+    return (
+        last is not None and last.fence is None and last.submitted is not None and last.submitted.outcome == "accepted"
+    )

@@ -79,7 +79,7 @@ class Agents:
         until_s = self._clock.monotonic() + wait_s
         with self._wake.listen("commands") as made:
             while True:
-                commands: list[CommandMessage] = await self._database.read(list_open, agent.agent_id)
+                commands: list[CommandMessage] = await self._database.read(list_open, agent.agent_id, self._clock.now())
                 if commands or not await wait_for(made, until_s - self._clock.monotonic()):
                     return Commands(generation=self._generation, commands=commands)
 

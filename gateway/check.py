@@ -2,9 +2,14 @@
 
 import os
 import shutil
+import ssl
+from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from gateway.errors import UnavailableError
 from gateway.settings import GatewaySettings
+from gateway.tls import Certificate
 
 __all__ = ["check_all", "find_file_system"]
 
@@ -12,12 +17,15 @@ __all__ = ["check_all", "find_file_system"]
 _UNSAFE = frozenset({"nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "9p", "ceph", "glusterfs"})
 
 
-def check_all(settings: GatewaySettings, spools: list[Path]) -> list[tuple[str, str]]:
+_RENEW_DAYS = 14
+
+
+def check_all(settings: GatewaySettings, spools: list[Path], now: datetime) -> list[tuple[str, str]]:
     """Check everything: (what, 'ok' or a sentence)."""
     findings = [("database", _check_database(settings)), ("disk", _check_disk(settings))]
     findings += [(f"spool {spool}", _check_spool(spool)) for spool in spools]
     if settings.tls_cert is not None and settings.tls_key is not None:
-        findings += [(f"file {path}", _check_readable(path)) for path in (settings.tls_cert, settings.tls_key)]
+        findings.append(("certificate", _check_certificate(settings, settings.tls_cert, settings.tls_key, now)))
     return findings
 
 
@@ -54,5 +62,17 @@ def _check_spool(spool: Path) -> str:
     return "ok" if os.access(place, os.W_OK | os.X_OK) else f"{place} cannot be written by this user; give it a group"
 
 
-def _check_readable(path: Path) -> str:
-    return "ok" if os.access(path, os.R_OK) else "it cannot be read by this user"
+def _check_certificate(settings: GatewaySettings, cert: Path, key: Path, now: datetime) -> str:
+    try:
+        shown = Certificate(cert, key).shown
+    except UnavailableError as error:
+        return f"{error} {error.next_step}"
+    host, names = urlsplit(settings.url).hostname or "", [name for _, name in shown.get("subjectAltName", ())]
+    if host not in names and f"*.{host.partition('.')[2]}" not in names:
+        return (
+            f"{cert} is for {', '.join(names) or 'no address'}, and users reach the gateway at {host}. Set public_url."
+        )
+    left_d = (ssl.cert_time_to_seconds(shown["notAfter"]) - now.timestamp()) / 86_400
+    if left_d < _RENEW_DAYS:
+        return f"{cert} ends in {left_d:.0f} days: renew it; a running gateway takes the new files by itself."
+    return "ok" if not key.stat().st_mode & 0o007 else f"{key} can be read by everybody: chmod 600 {key}"

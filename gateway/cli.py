@@ -16,6 +16,7 @@ from rich.table import Table
 from gateway.check import check_all
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidError
+from gateway.logging_setup import set_up_logging
 from gateway.passwords import hash_password, hash_secret
 from gateway.serve import open_database, serve, write_url
 from gateway.settings import GatewaySettings, read_settings
@@ -49,6 +50,7 @@ def run_serve(
     public_url: Annotated[str | None, typer.Option(help="how users and agents reach it")] = None,
 ) -> None:
     """Serve until SIGTERM."""
+    set_up_logging()
     options: dict[str, object] = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
     asyncio.run(serve(read_settings(config, options)))
 
@@ -72,7 +74,7 @@ def run_check(config: Config = None) -> None:
     settings = read_settings(config, {})
     with _database(settings) as database:
         spools = sorted({a.spool for a in database.call_now(agents.list_live) if a.spool})
-    findings = check_all(settings, spools)
+    findings = check_all(settings, spools, Clock().now())
     for name, words in findings:
         print(f"{'ok' if words == 'ok' else 'FAIL':<5} {name}{'' if words == 'ok' else ': ' + words}")
     if any(words != "ok" for _, words in findings):

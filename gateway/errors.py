@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from mltm.contract.problems import FieldProblem
 
 __all__ = [
-    "AgentSilentError", "ConflictError", "ForbiddenError", "GatewayError", "InvalidError", "NotFoundError",
-    "TooLargeError", "TooManyError", "UnauthorizedError", "UnavailableError",
+    "AgentSilentError", "ConflictError", "DiskFullError", "ForbiddenError", "GatewayError", "InvalidError",
+    "NotFoundError", "TooLargeError", "TooManyError", "UnauthorizedError", "UnavailableError",
 ]  # fmt: skip
 
 
@@ -108,6 +108,15 @@ class UnavailableError(GatewayError):
     status = 503
     key = "unavailable"
     title = "The gateway cannot do this now"
+
+
+class DiskFullError(UnavailableError):
+    """507: there is no room at the gateway."""
+
+    status = 507
+    key = "disk_full"
+    title = "No space at the gateway"
+    next_step = "The gateway's administrator must make room; then send it again (with the same Idempotency-Key)."
 
 
 class AgentSilentError(GatewayError):

@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from gateway.clock import Clock
-from gateway.errors import UnavailableError
+from gateway.disk import on_disk
+from gateway.errors import DiskFullError
 from gateway.settings import GatewaySettings
-from gateway.store import agents
+from gateway.store import routing
 from gateway.store import tasks as rows
 from gateway.store.database import Database
 from gateway.values import Accepted, Upload, User
@@ -46,14 +47,19 @@ class Intake:
         known = await self._database.read(rows.find_repeat, keyed) if keyed else None
         if known is not None:
             return Accepted(await self._read(user, known), created=False)
-        agent = await self._database.read(agents.route, user, upload.config.runner_location, self._settings.clusters)
+        agent = await self._database.read(routing.route, user, upload.config.runner_location, self._settings.clusters)
         task_id, now = self._clock.new_id(), self._clock.now()
         manifest = _build_manifest(upload, task_id, user, self._settings.name, now)
-        await asyncio.to_thread(_keep_files, upload, files_folder(self._settings, task_id), self._settings)
-        # Once asked for, the row is made even if this caller is cancelled: the files stay, and a key finds it again.
-        counting = await asyncio.shield(self._database.call(rows.add_task, manifest, agent, keyed, now))
+        folder = files_folder(self._settings, task_id)
+        try:
+            await on_disk(_keep_files, upload, folder, self._settings)
+            # Once asked for, the row is made even if the caller is cancelled: the files stay, a key finds it again.
+            counting = await asyncio.shield(self._database.call(rows.add_task, manifest, agent, keyed, now))
+        except DiskFullError:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)  # there is no row: SQLite was refused
+            raise
         if counting != task_id:
-            await asyncio.to_thread(shutil.rmtree, files_folder(self._settings, task_id), ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         self._wake.ring("publisher")
         return Accepted(await self._read(user, counting), created=counting == task_id)
 
@@ -81,11 +87,9 @@ def _build_manifest(upload: Upload, task_id: str, user: User, gateway: str, now:
 def _keep_files(upload: Upload, folder: Path, settings: GatewaySettings) -> None:
     """Move the staged files to their place and make that durable, before there is a row that counts on them."""
     if shutil.disk_usage(settings.data_dir).free < settings.min_free_bytes:
-        raise UnavailableError(
-            f"The gateway's disk is nearly full (less than {settings.min_free_bytes:,} bytes are free).",
-            key="disk_full",
-            title="No space",
-            next_step="Nothing was accepted. Tell the administrator, and submit again later.",
+        raise DiskFullError(
+            f"The gateway's disk is nearly full (less than {settings.min_free_bytes:,} bytes are free); "
+            "nothing of this request was kept."
         )
     folder.mkdir(parents=True)
     for file in upload.files:

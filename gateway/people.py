@@ -1,11 +1,12 @@
 """People: login, tokens, who a bearer is."""
 
 import asyncio
+import contextlib
 from collections import defaultdict, deque
 from datetime import timedelta
 
 from gateway.clock import Clock
-from gateway.errors import TooManyError, UnauthorizedError
+from gateway.errors import TooManyError, UnauthorizedError, UnavailableError
 from gateway.passwords import hash_secret, is_password
 from gateway.store import people as rows
 from gateway.store.database import Database
@@ -66,8 +67,9 @@ class People:
 
     async def authenticate(self, bearer: str) -> User:
         """Find whose token this is. Raises UnauthorizedError."""
-        user = await self._database.call(rows.find_token_user, hash_secret(bearer), self._clock.now())
-        if user is None:
+        sha256, now = hash_secret(bearer), self._clock.now()
+        found = await self._database.read(rows.find_token_user, sha256, now)
+        if found is None:
             raise UnauthorizedError(
                 "The token is not known, or it has ended.",
                 key="bad_token",
@@ -75,6 +77,10 @@ class People:
                 next_step="Log in again (`mltm login`, POST /auth/login), or make a new token.",
                 fields=[FieldProblem(field="Authorization", allowed="`Bearer <token>` with a living token")],
             )
+        user, is_due = found
+        if is_due:
+            with contextlib.suppress(UnavailableError):  # reading goes on while the disk is full
+                await self._database.call(rows.touch_token, sha256, now)
         return user
 
     async def list_users(self) -> list[dict[str, object]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from gateway.clock import Clock
+from gateway.errors import UnavailableError
 from gateway.intake import files_folder
 from gateway.settings import GatewaySettings
 from gateway.store import outbox
@@ -41,9 +42,13 @@ class Publisher:
         """Run errands as they come; what failed is tried again every `publish_interval_s`."""
         with self._wake.listen("publisher") as came:
             while True:
-                with contextlib.suppress(TimeoutError):
-                    if not await self.run_once():
-                        await wait_for(came, self._settings.publish_interval_s)
+                try:
+                    is_moving = await self.run_once()
+                except UnavailableError as error:  # a busy or full database: what was done is done again
+                    self.problem, is_moving = str(error), False
+                    _log.warning("publisher_waits", error=str(error))
+                if not is_moving:
+                    await wait_for(came, self._settings.publish_interval_s)
 
     async def run_once(self) -> bool:
         """Run what is due; True where something moved on, so that more may be due."""

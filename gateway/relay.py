@@ -10,7 +10,7 @@ from gateway.clock import Clock
 from gateway.errors import AgentSilentError, NotFoundError
 from gateway.settings import GatewaySettings
 from gateway.store import cache
-from gateway.store.commands import add_command, close_command, read_closed
+from gateway.store.commands import add_command, close_command, drop_expired, read_closed
 from gateway.store.database import Database
 from gateway.store.models import Command, Task
 from gateway.store.tasks import find_task
@@ -141,6 +141,7 @@ def _find_command(agent: AgentIdentity, command_id: str) -> CommandMessage:
 
 
 def _add_once(wanted: _Wanted, command_id: str, now: datetime) -> None:
+    drop_expired(now)
     if Command.get_or_none(Command.command_id == command_id) is None:
         message = CommandMessage(
             command_id=command_id, kind=wanted.kind, task_id=wanted.task_id, file=wanted.file,

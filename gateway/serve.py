@@ -5,7 +5,6 @@ import contextlib
 import fcntl
 import shutil
 import signal
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from importlib.metadata import version
@@ -30,6 +29,7 @@ from gateway.store import migrate, outbox
 from gateway.store.database import Database
 from gateway.store.tasks import list_ids_with_files
 from gateway.tasks import Tasks
+from gateway.tls import Certificate
 from gateway.wake import Wake
 from mltm.contract.names import Spool
 from mltm.contract.user_api import Health
@@ -38,6 +38,7 @@ __all__ = ["open_database", "open_services", "serve"]
 
 _log = structlog.get_logger(__name__)
 _WATCHDOG_S = 15.0
+_VERSION = version("ml-task-manager")  # read here: it reads files
 
 
 def open_database(settings: GatewaySettings) -> Database:
@@ -72,7 +73,7 @@ async def open_services(settings: GatewaySettings, clock: Clock | None = None) -
     clock, wake = clock or Clock(), Wake()
     async with AsyncExitStack() as stack:
         database = await asyncio.to_thread(open_database, settings)
-        stack.callback(database.close)
+        stack.push_async_callback(asyncio.to_thread, database.close)
         generation = await database.read(migrate.read_generation)
         known = set(await database.read(list_ids_with_files))
         await asyncio.to_thread(sweep, settings, known)
@@ -109,7 +110,7 @@ async def _check(
         waiting = await database.read(outbox.count_waiting)
     except UnavailableError as error:
         checks["database"], waiting = str(error), 0
-    if shutil.disk_usage(settings.data_dir).free < settings.min_free_bytes:
+    if (await asyncio.to_thread(shutil.disk_usage, settings.data_dir)).free < settings.min_free_bytes:
         checks["disk"] = "The disk is nearly full: no new task is accepted."
     if publisher.problem and waiting:
         checks["spools"] = f"{publisher.problem} {waiting} tasks wait."
@@ -117,7 +118,7 @@ async def _check(
         checks["publisher"] = "The publisher has ended: restart the gateway."
     is_failing = any(checks[name] != "ok" for name in ("database", "disk", "publisher"))
     status = "failing" if is_failing else "ok" if checks["spools"] == "ok" else "degraded"
-    return Health.model_validate({"status": status, "version": version("ml-task-manager"), "checks": checks})
+    return Health.model_validate({"status": status, "version": _VERSION, "checks": checks})
 
 
 async def serve(settings: GatewaySettings) -> None:
@@ -126,13 +127,16 @@ async def serve(settings: GatewaySettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    certificate = Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
     async with AsyncExitStack() as stack:
         stack.enter_context(_lock(settings))
         services = await stack.enter_async_context(open_services(settings))
         runner = web.AppRunner(build_app(services, settings), access_log=None, shutdown_timeout=5.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, settings.host, settings.port, ssl_context=_load_tls(settings))
+        site = web.TCPSite(
+            runner, settings.host, settings.port, ssl_context=certificate.context if certificate else None
+        )
         try:
             await site.start()
         except OSError as error:
@@ -148,6 +152,8 @@ async def serve(settings: GatewaySettings) -> None:
         _log.info("gateway_started", url=url)
         while not stop.is_set():
             notifier.notify("WATCHDOG=1")
+            if certificate is not None:
+                await asyncio.to_thread(certificate.refresh)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_WATCHDOG_S):
                     await stop.wait()
@@ -169,21 +175,6 @@ def _lock(settings: GatewaySettings) -> Iterator[None]:
             key="already_running",
             next_step="End that one first, or set another data_dir.",
         ) from error
-
-
-def _load_tls(settings: GatewaySettings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise UnavailableError(
-            f"The certificate {settings.tls_cert} or its key cannot be used: {error}.",
-            key="bad_certificate",
-            next_step="Give a PEM certificate chain as tls_cert and its private key as tls_key.",
-        ) from error
-    return context
 
 
 def _tell_spools(settings: GatewaySettings, url: str) -> None:

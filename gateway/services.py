@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from gateway.values import Accepted, AgentIdentity, Chunk, Upload, User
 from mltm.contract.agent_api import (
@@ -18,7 +18,16 @@ from mltm.contract.agent_api import (
     ReportsAnswer,
 )
 from mltm.contract.states import State
-from mltm.contract.user_api import CancelAnswer, Health, LoginAnswer, Outputs, TaskAnswer, TaskList, TokenAnswer
+from mltm.contract.user_api import (
+    CancelAnswer,
+    Health,
+    HoldAnswer,
+    LoginAnswer,
+    Outputs,
+    TaskAnswer,
+    TaskList,
+    TokenAnswer,
+)
 
 __all__ = ["AgentsPort", "IntakePort", "PeoplePort", "RelayPort", "Services", "TasksPort"]
 
@@ -69,6 +78,9 @@ class TasksPort(Protocol):
 
     async def request_cancel(self, user: User, task_id: str) -> CancelAnswer:
         """Record the wish, durably, once. Raises ConflictError (already_final)."""
+
+    async def request_hold(self, user: User, task_id: str, kind: Literal["hold", "release"]) -> HoldAnswer:
+        """Record the wish, durably. Raises ConflictError (already_final)."""
 
     async def clusters(self, user: User) -> list[str]:
         """List where this user's tasks can run."""

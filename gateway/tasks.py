@@ -1,14 +1,14 @@
 """Reading, listing and cancelling tasks."""
 
 from gateway.clock import Clock
-from gateway.store import agents
+from gateway.store import routing
 from gateway.store import tasks as rows
-from gateway.store.commands import request_cancel
+from gateway.store.commands import HoldKind, request_cancel, request_hold
 from gateway.store.database import Database
 from gateway.values import User
 from gateway.wake import Wake, wait_for
 from mltm.contract.states import State
-from mltm.contract.user_api import CancelAnswer, TaskAnswer, TaskList
+from mltm.contract.user_api import CancelAnswer, HoldAnswer, TaskAnswer, TaskList
 
 __all__ = ["Tasks"]
 
@@ -33,9 +33,16 @@ class Tasks:
         self._wake.ring("commands")
         return answer
 
+    async def request_hold(self, user: User, task_id: str, kind: HoldKind) -> HoldAnswer:
+        """Record the wish, durably. Raises NotFoundError, ConflictError."""
+        new = self._clock.new_id()
+        answer = await self._database.call(request_hold, user, task_id, kind, new, self._clock.now())
+        self._wake.ring("commands")
+        return answer
+
     async def clusters(self, user: User) -> list[str]:
         """List where this user's tasks can run."""
-        return await self._database.read(agents.list_user_clusters, user)
+        return await self._database.read(routing.list_user_clusters, user)
 
     async def wait_for_job_id(self, user: User, task_id: str, timeout_s: float) -> TaskAnswer:
         """Read the task as soon as it has a job id or is final, at the latest after `timeout_s`."""

@@ -13,7 +13,16 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mltm.contract import routes
 from mltm.contract.states import State
-from mltm.contract.user_api import CancelAnswer, LoginAnswer, Outputs, TaskAnswer, TaskList, TokenAnswer, Whoami
+from mltm.contract.user_api import (
+    CancelAnswer,
+    HoldAnswer,
+    LoginAnswer,
+    Outputs,
+    TaskAnswer,
+    TaskList,
+    TokenAnswer,
+    Whoami,
+)
 from mltm.wire.bundle import ConfigSource, open_form, read_bundle
 from mltm.wire.downloads import save
 from mltm.wire.errors import MltmError, UnreachableError, build_error
@@ -108,6 +117,14 @@ class Client:
     async def cancel(self, task_id: str) -> CancelAnswer:
         """Ask for a task's end; its state follows when the cluster has carried it out."""
         return await self._ask(Call("POST", build_path(routes.TASK_CANCEL, task_id=task_id)), CancelAnswer)
+
+    async def hold(self, task_id: str) -> HoldAnswer:
+        """Keep a task from being given to Slurm; what Slurm has already is not taken back."""
+        return await self._ask(Call("POST", build_path(routes.TASK_HOLD, task_id=task_id)), HoldAnswer)
+
+    async def release(self, task_id: str) -> HoldAnswer:
+        """Let a held task go on."""
+        return await self._ask(Call("POST", build_path(routes.TASK_RELEASE, task_id=task_id)), HoldAnswer)
 
     async def wait(self, task_id: str, on_change: Callable[[TaskAnswer], None] | None = None) -> TaskAnswer:
         """Wait for a task's end and return it; `on_change` gets the task now and whenever it looks different."""

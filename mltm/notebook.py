@@ -10,7 +10,16 @@ from typing import Self, TypeVar
 
 from mltm.client import Client
 from mltm.contract.states import State
-from mltm.contract.user_api import CancelAnswer, LoginAnswer, Outputs, TaskAnswer, TaskList, TokenAnswer, Whoami
+from mltm.contract.user_api import (
+    CancelAnswer,
+    HoldAnswer,
+    LoginAnswer,
+    Outputs,
+    TaskAnswer,
+    TaskList,
+    TokenAnswer,
+    Whoami,
+)
 from mltm.wire.bundle import ConfigSource
 from mltm.wire.credentials import read_access
 from mltm.wire.logs import LogChunk
@@ -77,6 +86,14 @@ class SyncClient:
     def cancel(self, task_id: str) -> CancelAnswer:
         """Ask for a task's end."""
         return self._run(self._client.cancel(task_id))
+
+    def hold(self, task_id: str) -> HoldAnswer:
+        """Keep a task from being given to Slurm."""
+        return self._run(self._client.hold(task_id))
+
+    def release(self, task_id: str) -> HoldAnswer:
+        """Let a held task go on."""
+        return self._run(self._client.release(task_id))
 
     def wait(self, task_id: str, on_change: Callable[[TaskAnswer], None] | None = None) -> TaskAnswer:
         """Wait for a task's end and return it; `on_change` is called in the client's thread."""

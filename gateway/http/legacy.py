@@ -25,7 +25,7 @@ class JobStatus(Message):
     run_id: str | None = None
 
 
-@route("POST", routes.LEGACY_NEW_TASK, area="first generation", errors=(400, 409, 413, 415, 503))
+@route("POST", routes.LEGACY_NEW_TASK, area="first generation", errors=(400, 409, 413, 415, 503, 507))
 async def create_task(call: Call, user: User, idempotency_key: str | None, upload: Upload) -> TaskAnswer:
     """Hand in a task and wait a few seconds for its job id.
 

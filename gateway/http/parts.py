@@ -1,7 +1,6 @@
 """Streams the parts of a multipart body to disk, each counted, hashed and synced. File work never runs in the loop."""
 
 import asyncio
-import errno
 import hashlib
 import os
 import re
@@ -13,7 +12,8 @@ from typing import BinaryIO
 from aiohttp import BodyPartReader, MultipartReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from gateway.errors import GatewayError, InvalidError, TooLargeError, UnavailableError
+from gateway.disk import on_disk
+from gateway.errors import GatewayError, InvalidError, TooLargeError
 from mltm.contract.problems import FieldProblem
 
 __all__ = ["Limits", "Part", "receive_parts", "refuse_too_large"]
@@ -101,15 +101,15 @@ def _check_encoding(part: BodyPartReader) -> None:
 
 async def _write(part: BodyPartReader, path: Path, limit: int, name: str) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
-    file = await asyncio.to_thread(path.open, "xb", 0)
+    file = await on_disk(path.open, "xb", 0)
     try:
         async for block in _blocks(part):
             size += len(block)
             if size > limit:
                 raise refuse_too_large(name, limit)
-            await asyncio.to_thread(_append, file, block)
+            await on_disk(_append, file, block)
             await asyncio.to_thread(digest.update, block)
-        await asyncio.to_thread(_sync, file)
+        await on_disk(_sync, file)
     finally:
         await asyncio.to_thread(file.close)
     return size, digest.hexdigest()
@@ -131,27 +131,13 @@ async def _blocks(part: BodyPartReader) -> AsyncIterator[bytes]:
 
 
 def _append(file: BinaryIO, block: bytes) -> None:
-    try:
-        view = memoryview(block)
-        while view:
-            view = view[file.write(view) :]
-    except OSError as error:
-        raise _no_room(error) from error
+    view = memoryview(block)
+    while view:
+        view = view[file.write(view) :]
 
 
 def _sync(file: BinaryIO) -> None:
     os.fsync(file.fileno())
-
-
-def _no_room(error: OSError) -> GatewayError:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return UnavailableError("The gateway cannot write the upload to its disk.", key="disk_trouble")
-    return UnavailableError(
-        "The gateway's disk is full.",
-        key="disk_full",
-        next_step="Try again later, with the same Idempotency-Key; the gateway's administrator must make room.",
-        retry_after_s=60,
-    )
 
 
 def refuse_too_large(name: str, limit: int) -> TooLargeError:

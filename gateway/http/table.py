@@ -12,6 +12,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     tasks.list_tasks,
     tasks.read_task,
     tasks.cancel_task,
+    tasks.hold_task,
+    tasks.release_task,
     outputs.read_log,
     outputs.list_outputs,
     outputs.read_output,

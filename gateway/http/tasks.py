@@ -10,9 +10,9 @@ from mltm.contract import routes
 from mltm.contract.ids import TaskId
 from mltm.contract.shape import Strict
 from mltm.contract.states import State
-from mltm.contract.user_api import CancelAnswer, TaskAnswer, TaskList
+from mltm.contract.user_api import CancelAnswer, HoldAnswer, TaskAnswer, TaskList
 
-__all__ = ["ListQuery", "accept", "cancel_task", "create_task", "list_tasks", "read_task"]
+__all__ = ["ListQuery", "accept", "cancel_task", "create_task", "hold_task", "list_tasks", "read_task", "release_task"]
 
 
 class ListQuery(Strict):
@@ -36,7 +36,7 @@ async def accept(call: Call, user: User, upload: Upload, key: str | None) -> Acc
         raise
 
 
-@route("POST", routes.TASKS, area="tasks", status=201, also=(200,), errors=(400, 409, 413, 415, 503))
+@route("POST", routes.TASKS, area="tasks", status=201, also=(200,), errors=(400, 409, 413, 415, 503, 507))
 async def create_task(call: Call, user: User, idempotency_key: str | None, upload: Upload) -> Reply[TaskAnswer]:
     """Hand in a task: its config, its script, and more files if it needs them.
 
@@ -64,3 +64,18 @@ async def read_task(call: Call, user: User, task_id: TaskId) -> TaskAnswer:
 async def cancel_task(call: Call, user: User, task_id: TaskId) -> CancelAnswer:
     """Ask for the task's end. The wish is durable with the answer; the state follows from the cluster."""
     return await call.services.tasks.request_cancel(user, task_id)
+
+
+@route("POST", routes.TASK_HOLD, area="tasks", errors=(404, 409))
+async def hold_task(call: Call, user: User, task_id: TaskId) -> HoldAnswer:
+    """Keep the task from being given to Slurm until it is released.
+
+    What Slurm has already is not taken back: that attempt runs, and no further one follows.
+    """
+    return await call.services.tasks.request_hold(user, task_id, "hold")
+
+
+@route("POST", routes.TASK_RELEASE, area="tasks", errors=(404, 409))
+async def release_task(call: Call, user: User, task_id: TaskId) -> HoldAnswer:
+    """Let a held task go on."""
+    return await call.services.tasks.request_hold(user, task_id, "release")

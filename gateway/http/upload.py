@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from gateway.disk import on_disk
 from gateway.errors import InvalidError, TooLargeError
 from gateway.http.check import check_media_type, refuse
 from gateway.http.parts import Limits, Part, receive_parts, refuse_too_large
@@ -30,10 +31,10 @@ async def receive_upload(call: Call) -> AsyncIterator[Upload]:
     check_media_type(call.request, "multipart/form-data")
     check_total_size(call)
     folder = call.services.staging / secrets.token_hex(16)
-    await asyncio.to_thread(folder.mkdir, 0o700, parents=True)
+    await on_disk(folder.mkdir, 0o700, parents=True)
     try:
         parts = await receive_parts(call.request, folder, _limits(call.settings))
-        upload = await asyncio.to_thread(_sort_out, parts, folder, call.settings)
+        upload = await on_disk(_sort_out, parts, folder, call.settings)
         yield upload
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -71,8 +72,7 @@ def _sort_out(parts: Sequence[Part], folder: Path, settings: GatewaySettings) ->
         raise refuse_too_large(script.name, settings.max_script_bytes)
     extra = tuple(file for file in files if file is not script)
     for file in extra:
-        if file.size > settings.max_file_bytes:
-            raise refuse_too_large(file.name, settings.max_file_bytes)
+        _check_extra(file, settings)
     _sync_folder(folder)
     return Upload(config=config, script=script, extra=extra, folder=folder)
 
@@ -133,6 +133,19 @@ def _check_file(part: Part, config: TaskConfig) -> UploadedFile:
             next_step="Rename the file.",
         )
     return UploadedFile(name=name, path=part.path, size=part.size, sha256=part.sha256)
+
+
+def _check_extra(file: UploadedFile, settings: GatewaySettings) -> None:
+    if file.size > settings.max_file_bytes:
+        raise refuse_too_large(file.name, settings.max_file_bytes)
+    if file.size == 0:
+        raise refuse(
+            "empty_file",
+            file.name,
+            "a file with something in it is needed",
+            given="an empty file",
+            next_step="Send the file again, or leave it out.",
+        )
 
 
 def _check_no_twins(files: Sequence[UploadedFile]) -> None:

@@ -4,17 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gateway.errors import ConflictError, InvalidError, NotFoundError, UnauthorizedError
+from gateway.errors import ConflictError, NotFoundError, UnauthorizedError
 from gateway.store.models import Agent, EnrolCode
 from gateway.store.moments import parse_moment, render_moment
-from gateway.values import AgentIdentity, User
+from gateway.values import AgentIdentity
 from mltm.contract.agent_api import Enrolment, Heartbeat
 from mltm.contract.ids import AgentId
-from mltm.contract.problems import FieldProblem
 
 __all__ = [
-    "NewCode", "add_code", "enrol", "find_agent", "keep_beat", "list_agents", "list_clusters", "list_live",
-    "list_user_clusters", "revoke_agent", "route", "touch",
+    "NewCode", "add_code", "enrol", "find_agent", "keep_beat", "list_agents", "list_live", "revoke_agent", "touch",
 ]  # fmt: skip
 
 
@@ -151,38 +149,3 @@ def revoke_agent(agent_id: str, now: datetime) -> None:
             key="agent_not_found",
             next_step="List them with `mltm-gateway agent list`.",
         )
-
-
-def list_clusters(configured: list[str]) -> list[str]:
-    """All clusters known here: the configured ones and those of live agents."""
-    return sorted({*configured, *(agent.cluster for agent in list_live())})
-
-
-def list_user_clusters(user: User) -> list[str]:
-    """Where this user's tasks can run."""
-    return sorted({a.cluster for a in list_live() if a.owner in (None, user.username)})
-
-
-def route(user: User, cluster: str, configured: list[str]) -> AgentIdentity:
-    """Find the agent for a task: the user's own, else the shared one. Raises InvalidError."""
-    here = [agent for agent in list_live() if agent.cluster == cluster]
-    own = [agent for agent in here if agent.owner == user.username]
-    shared = [agent for agent in here if agent.owner is None]
-    if own or shared:
-        return (own or shared)[0]
-    known = list_clusters(configured)
-    if cluster in known:
-        raise InvalidError(
-            f"runner_location: cluster {cluster!r} has no agent that runs tasks of {user.username!r}.",
-            key="no_agent",
-            title="No agent runs your tasks there",
-            next_step="Get a code (`mltm-gateway agent code`, by an administrator) and run `mltm-agent enroll` there.",
-            fields=[FieldProblem(field="runner_location", given=cluster, allowed="a cluster with an agent for you")],
-        )
-    raise InvalidError(
-        f"runner_location: {cluster!r} is not a known cluster; known: {', '.join(known) or 'none'}.",
-        key="unknown_cluster",
-        title="Unknown cluster",
-        next_step="Use one of the known clusters, or ask an administrator to enrol an agent there.",
-        fields=[FieldProblem(field="runner_location", given=cluster, allowed=f"one of {', '.join(known) or 'none'}")],
-    )

@@ -1,6 +1,12 @@
-"""Commands to agents: open until the agent's acknowledgement, repeated at every poll."""
+"""Commands to agents: open until the agent's acknowledgement, repeated at every poll.
 
-from datetime import datetime
+Wishes (cancel, hold, release) stay open for ever. Questions (for bytes, for a list) expire.
+"""
+
+from datetime import datetime, timedelta
+from typing import Literal, get_args
+
+import peewee
 
 from gateway.errors import ConflictError, NotFoundError
 from gateway.store.models import Command, Task
@@ -10,11 +16,21 @@ from gateway.values import AgentIdentity, User
 from mltm.contract.agent_api import Ack, CommandMessage
 from mltm.contract.problems import FieldProblem
 from mltm.contract.states import State, is_final
-from mltm.contract.user_api import CancelAnswer
+from mltm.contract.user_api import CancelAnswer, HoldAnswer
 
-__all__ = ["add_command", "close_command", "list_open", "read_closed", "request_cancel"]
+__all__ = [
+    "QUESTION_LIFE", "HoldKind", "add_command", "close_command", "drop_expired", "list_open", "read_closed",
+    "request_cancel", "request_hold",
+]  # fmt: skip
+
+HoldKind = Literal["hold", "release"]
+"""The agent obeys the one with the greater command id, whatever the order in which they arrive."""
+
+QUESTION_LIFE = timedelta(minutes=10)
+"""How long an agent may still be asked for bytes or a list: who asked has long had a 504 (20 s) and asks again."""
 
 _MOST_OPEN = 200
+_WISHES = frozenset({"cancel", *get_args(HoldKind)})
 
 
 def add_command(agent_id: str, message: CommandMessage, now: datetime) -> None:
@@ -25,11 +41,22 @@ def add_command(agent_id: str, message: CommandMessage, now: datetime) -> None:
     )  # fmt: skip
 
 
-def list_open(agent_id: str) -> list[CommandMessage]:
-    """The agent's open commands, oldest first."""
-    query = Command.select().where(Command.agent_id == agent_id, Command.closed_at.is_null())
-    rows = query.order_by(Command.command_id).limit(_MOST_OPEN)
+def drop_expired(now: datetime) -> None:
+    """Forget questions that nobody waits for any more, answered or not. Wishes stay: they are the task's history."""
+    Command.delete().where(~_is_wish(), Command.created_at <= render_moment(now - QUESTION_LIFE)).execute()
+
+
+def list_open(agent_id: str, now: datetime) -> list[CommandMessage]:
+    """The agent's open commands: wishes before questions, each oldest first; questions that have expired left out."""
+    is_open = (Command.agent_id == agent_id) & Command.closed_at.is_null()
+    is_alive = _is_wish() | (Command.created_at > render_moment(now - QUESTION_LIFE))
+    order = (peewee.Case(None, [(_is_wish(), 0)], 1), Command.command_id)
+    rows = Command.select().where(is_open, is_alive).order_by(*order).limit(_MOST_OPEN)
     return [CommandMessage.model_validate_json(row.body) for row in rows]
+
+
+def _is_wish() -> peewee.Expression:
+    return Command.kind.in_(sorted(_WISHES))
 
 
 def close_command(agent: AgentIdentity, command_id: str, ack: Ack, now: datetime) -> None:
@@ -41,6 +68,16 @@ def close_command(agent: AgentIdentity, command_id: str, ack: Ack, now: datetime
         row.closed_at, row.outcome, row.words = render_moment(now), ack.outcome, ack.words
         row.answer = ack.model_dump_json()
         row.save()
+        if ack.outcome == "refused" and row.kind in _WISHES:
+            _take_back(row, now)
+
+
+def _take_back(row: Command, now: datetime) -> None:
+    """A wish that was refused is none any more: asking again makes a new command."""
+    task: Task = Task.get_by_id(row.task_id)
+    add_event(row.task_id, State(task.state), f"the agent did not {row.kind} it: {row.words}", now)
+    if row.kind == "cancel":
+        Task.update(cancel_requested=False).where(Task.task_id == row.task_id).execute()
 
 
 def read_closed(command_id: str) -> Ack | None:
@@ -51,6 +88,33 @@ def read_closed(command_id: str) -> Ack | None:
 
 def request_cancel(user: User, task_id: str, command_id: str, now: datetime) -> CancelAnswer:
     """Record the wish, once. Raises NotFoundError, ConflictError (already_final)."""
+    row, state = _find_active(user, task_id)
+    if not row.cancel_requested:
+        Task.update(cancel_requested=True, updated_at=render_moment(now)).where(Task.task_id == task_id).execute()
+        add_event(task_id, state, f"{user.username} asked for its cancel", now)
+        message = CommandMessage(command_id=command_id, kind="cancel", task_id=task_id, by=user.username)
+        add_command(row.agent_id, message, now)
+    return CancelAnswer(task_id=task_id, state=state, cancel_requested=True)
+
+
+def request_hold(user: User, task_id: str, kind: HoldKind, command_id: str, now: datetime) -> HoldAnswer:
+    """Record a hold or a release; the same again makes no new command. Raises NotFoundError, ConflictError."""
+    row, state = _find_active(user, task_id)
+    last: Command | None = (
+        Command.select()
+        .where(Command.task_id == task_id, Command.kind.in_(get_args(HoldKind)))
+        .order_by(Command.command_id.desc())
+        .first()
+    )
+    if last is None or last.kind != kind or last.outcome == "refused":
+        add_event(task_id, state, f"{user.username} asked to {kind} it", now)
+        later = max(command_id, f"{int(last.command_id, 16) + 1:032x}") if last else command_id
+        message = CommandMessage(command_id=later, kind=kind, task_id=task_id, by=user.username)
+        add_command(row.agent_id, message, now)
+    return HoldAnswer(task_id=task_id, state=state, hold_requested=kind == "hold")
+
+
+def _find_active(user: User, task_id: str) -> tuple[Task, State]:
     row = find_task(user, task_id)
     state = State(row.state)
     if is_final(state):
@@ -58,12 +122,7 @@ def request_cancel(user: User, task_id: str, command_id: str, now: datetime) -> 
             f"Task {task_id} has ended already, as {state}.",
             key="already_final",
             title="The task has ended",
-            next_step="There is nothing to cancel; read its outputs, or submit it again.",
+            next_step="There is nothing to do for it; read its outputs, or submit it again.",
             fields=[FieldProblem(field="state", given=str(state), allowed="a task that has not ended")],
         )
-    if not row.cancel_requested:
-        Task.update(cancel_requested=True, updated_at=render_moment(now)).where(Task.task_id == task_id).execute()
-        add_event(task_id, state, f"{user.username} asked for its cancel", now)
-        message = CommandMessage(command_id=command_id, kind="cancel", task_id=task_id, by=user.username)
-        add_command(row.agent_id, message, now)
-    return CancelAnswer(task_id=task_id, state=state, cancel_requested=True)
+    return row, state

@@ -5,15 +5,16 @@ timeout), and a second thread makes SQLite no faster.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import peewee
 
-from gateway.errors import UnavailableError
+from gateway.errors import DiskFullError, UnavailableError
 from gateway.store.models import DATABASE
 
 __all__ = ["Database"]
@@ -42,11 +43,13 @@ class Database:
     def call_now(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a writing transaction and wait for it; for programs without a loop."""
         job = partial(fn, *args, **kwargs)
-        return self._thread.submit(self._write, job).result()
+        with _in_words(self.path):
+            return self._thread.submit(self._write, job).result()
 
     def run_now(self, fn: Callable[[peewee.SqliteDatabase], T]) -> T:
         """Run `fn(database)` outside a transaction and wait for it; for migrations."""
-        return self._thread.submit(self._plain, fn).result()
+        with _in_words(self.path):
+            return self._thread.submit(self._plain, fn).result()
 
     async def call(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a writing transaction. A cancelled caller does not stop it: writes are repeatable."""
@@ -57,14 +60,8 @@ class Database:
         return await self._wait(self._thread.submit(self._read, partial(fn, *args, **kwargs)))
 
     async def _wait(self, future: Future[T]) -> T:
-        try:
+        with _in_words(self.path):
             return await asyncio.wrap_future(future)
-        except peewee.OperationalError as error:
-            raise UnavailableError(
-                f"The database {self.path.name} cannot be used now: {error}.",
-                key="database_unavailable",
-                next_step="Try again in a moment; if it stays, the administrator should look at the disk.",
-            ) from error
 
     def _open(self) -> None:
         DATABASE.initialize(self.peewee)  # this thread's
@@ -88,3 +85,29 @@ class Database:
         """Finish what is queued and close the file."""
         self._thread.submit(self.peewee.close).result()
         self._thread.shutdown()
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    """Say what a file that cannot be used means. A wrong query of ours (ProgrammingError and others) stays one."""
+    try:
+        yield
+    except peewee.DatabaseError as error:
+        if type(error) not in (peewee.DatabaseError, peewee.OperationalError):
+            raise
+        if _is_full(error):
+            raise DiskFullError(f"The disk of the database {path} is full; nothing of this was kept.") from error
+        raise UnavailableError(
+            f"The database {path} cannot be used now: {error}.",
+            key="database_unavailable",
+            next_step="Try again in a moment; if it stays, the administrator should look at that file and its disk.",
+        ) from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """SQLite has rolled back by itself then, and Peewee's own rollback fails on top of it (3.40, 4.5.3)."""
+    while error is not None:
+        if "disk is full" in str(error):
+            return True
+        error = error.__context__
+    return False

@@ -13,7 +13,7 @@ from mltm.contract.user_api import TokenAnswer
 
 __all__ = [
     "NewToken", "add_token", "add_user", "find_token_user", "list_tokens", "list_users", "read_password_hash",
-    "read_user", "remove_user", "revoke_token", "set_password",
+    "read_user", "remove_user", "revoke_token", "set_password", "touch_token",
 ]  # fmt: skip
 
 _TOUCH_EVERY = timedelta(minutes=1)
@@ -140,12 +140,16 @@ def revoke_token(username: str | None, token_id: str, now: datetime) -> None:
     _revoke(mine, now)
 
 
-def find_token_user(sha256: str, now: datetime) -> User | None:
-    """Whose live token this is; notes the use, once a minute."""
+def find_token_user(sha256: str, now: datetime) -> tuple[User, bool] | None:
+    """Whose live token this is, and whether its use is to be noted: once a minute is enough."""
     row: Token | None = Token.get_or_none(Token.sha256 == sha256, _live(now))
     user: UserRow | None = UserRow.get_or_none(UserRow.username == row.username) if row else None
     if row is None or user is None:
         return None
-    if row.last_used_at is None or now - parse_moment(row.last_used_at) > _TOUCH_EVERY:
-        Token.update(last_used_at=render_moment(now)).where(Token.token_id == row.token_id).execute()
-    return User(user.username, _role(user))
+    is_due = row.last_used_at is None or now - parse_moment(row.last_used_at) > _TOUCH_EVERY
+    return User(user.username, _role(user)), is_due
+
+
+def touch_token(sha256: str, now: datetime) -> None:
+    """Note that a token was used."""
+    Token.update(last_used_at=render_moment(now)).where(Token.sha256 == sha256).execute()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mltm.cli import account, reading
-from mltm.cli.screen import print_json, print_line, print_note
+from mltm.cli.screen import print_answer, print_json, print_line
 from mltm.cli.session import Options, find_task, perform, perform_with_client
 from mltm.cli.watch import render_look_again, watch
 from mltm.contract.states import State
@@ -204,13 +204,33 @@ def cancel(ctx: typer.Context, task: Task, wait: Wait = False, as_json: Json = F
         answer = await client.cancel(task_id)
         if wait:
             return await watch(client, task_id, as_json=as_json)
-        if as_json:
-            print_json(answer)
-        else:
-            print_note(f"Cancel is recorded; the task is {answer.state.value} until the cluster has carried it out.")
-        return 0
+        words = f"Cancel is recorded; the task is {answer.state.value} until the cluster has carried it out."
+        return print_answer(answer, words, as_json=as_json)
 
     perform_with_client(_options(ctx, as_json), work, interrupted=lambda: render_look_again(task))
+
+
+@app.command()
+def hold(ctx: typer.Context, task: Task, as_json: Json = False) -> None:
+    """Keep a task from being given to Slurm until it is released."""
+
+    async def work(client: "Client") -> int:
+        answer = await client.hold(await find_task(client, task))
+        words = "Hold is recorded; what Slurm has already is not taken back, no further attempt follows."
+        return print_answer(answer, words, as_json=as_json)
+
+    perform_with_client(_options(ctx, as_json), work)
+
+
+@app.command()
+def release(ctx: typer.Context, task: Task, as_json: Json = False) -> None:
+    """Let a held task go on."""
+
+    async def work(client: "Client") -> int:
+        answer = await client.release(await find_task(client, task))
+        return print_answer(answer, "Release is recorded; the task goes on.", as_json=as_json)
+
+    perform_with_client(_options(ctx, as_json), work)
 
 
 def main() -> None:

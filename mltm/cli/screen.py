@@ -14,7 +14,10 @@ from mltm.cli.plain_text import safe_line
 from mltm.contract.problems import Problem
 from mltm.contract.user_api import TaskAnswer
 
-__all__ = ["print_error", "print_json", "print_line", "print_note", "print_table", "render_change", "render_size"]
+__all__ = [
+    "print_answer", "print_error", "print_json", "print_line", "print_note", "print_table", "render_change",
+    "render_size",
+]  # fmt: skip
 
 
 def print_line(text: str = "") -> None:
@@ -27,6 +30,15 @@ def print_note(text: str, *, indent: str = "") -> None:
     """Print a line for the person beside the answer."""
     sys.stderr.write(indent + safe_line(text) + "\n")
     sys.stderr.flush()
+
+
+def print_answer(answer: BaseModel, words: str, *, as_json: bool) -> int:
+    """Print what was recorded: as JSON, or in words beside the (empty) answer."""
+    if as_json:
+        print_json(answer)
+    else:
+        print_note(words)
+    return 0
 
 
 def print_json(value: BaseModel | dict[str, object]) -> None:

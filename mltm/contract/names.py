@@ -111,10 +111,9 @@ class TaskFolder:
         """The recorded cancel."""
         return self.control / "cancel"
 
-    @property
-    def hold(self) -> Path:
-        """The recorded hold."""
-        return self.control / "hold"
+    def hold_order(self, kind: str, command_id: str) -> Path:
+        """A recorded hold or release; of several, the greatest command id says."""
+        return self.control / f"{kind}.{command_id}"
 
     @property
     def amended(self) -> Path:

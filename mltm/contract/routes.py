@@ -5,12 +5,15 @@ from typing import Final
 __all__ = [
     "AGENT_ACK", "AGENT_BYTES", "AGENT_COMMANDS", "AGENT_ENROL", "AGENT_HEARTBEAT", "AGENT_REPORTS", "DOCS", "HEALTH",
     "LEGACY_JOB_STATUS", "LEGACY_NEW_TASK", "LEGACY_TASK", "LEGACY_TASKS", "LEGACY_USER", "LEGACY_USERS", "LOGIN",
-    "OPENAPI", "TASK", "TASKS", "TASK_CANCEL", "TASK_LOG", "TASK_OUTPUT", "TASK_OUTPUTS", "TOKEN", "TOKENS", "WHOAMI",
+    "OPENAPI", "TASK", "TASKS", "TASK_CANCEL", "TASK_HOLD", "TASK_LOG", "TASK_OUTPUT", "TASK_OUTPUTS", "TASK_RELEASE",
+    "TOKEN", "TOKENS", "WHOAMI",
 ]  # fmt: skip
 
 TASKS: Final = "/v1/tasks"
 TASK: Final = "/v1/tasks/{task_id}"
 TASK_CANCEL: Final = "/v1/tasks/{task_id}/cancel"
+TASK_HOLD: Final = "/v1/tasks/{task_id}/hold"
+TASK_RELEASE: Final = "/v1/tasks/{task_id}/release"
 TASK_LOG: Final = "/v1/tasks/{task_id}/log"
 TASK_OUTPUTS: Final = "/v1/tasks/{task_id}/outputs"
 TASK_OUTPUT: Final = "/v1/tasks/{task_id}/outputs/{path:.+}"

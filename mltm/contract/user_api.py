@@ -14,6 +14,7 @@ __all__ = [
     "CancelAnswer",
     "Event",
     "Health",
+    "HoldAnswer",
     "LoginAnswer",
     "Outputs",
     "TaskAnswer",
@@ -92,6 +93,14 @@ class CancelAnswer(Message):
     task_id: str
     state: State
     cancel_requested: bool
+
+
+class HoldAnswer(Message):
+    """The hold or release is recorded; the task's note follows when the agent has heard of it."""
+
+    task_id: str
+    state: State
+    hold_requested: bool
 
 
 class Outputs(Message):

@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from mltm.contract.problems import FieldProblem
 from mltm.contract.states import State
 from tests.cli.run import Mltm
@@ -79,6 +81,15 @@ def test_cancel(mltm: Mltm) -> None:
     assert mltm("cancel", TASK_ID, "--json").document == {
         "task_id": TASK_ID, "state": "running", "cancel_requested": True,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "wish"), [("hold", True), ("release", False)])
+def test_hold_and_release(mltm: Mltm, gateway: FakeGateway, command: str, wish: bool) -> None:
+    document = mltm(command, TASK_ID, "--json").document
+    assert document == {"task_id": TASK_ID, "state": "accepted", "hold_requested": wish}
+    said = mltm(command, TASK_ID)
+    assert (said.code, said.out, "is recorded" in said.err) == (0, "", True)
+    assert len(gateway.asked("POST", f"/v1/tasks/{TASK_ID}/{command}")) == 2
 
 
 def test_login_and_logout_show_no_token(mltm: Mltm, gateway: FakeGateway) -> None:

@@ -109,6 +109,8 @@ class FakeGateway:
         app.router.add_get(routes.TASKS, self._list)
         app.router.add_get(routes.TASK, self._task)
         app.router.add_post(routes.TASK_CANCEL, self._cancel)
+        app.router.add_post(routes.TASK_HOLD, self._hold)
+        app.router.add_post(routes.TASK_RELEASE, self._hold)
         app.router.add_get(routes.TASK_LOG, self._log)
         app.router.add_get(routes.TASK_OUTPUTS, self._outputs)
         app.router.add_get(routes.TASK_OUTPUT, self._output)
@@ -162,6 +164,11 @@ class FakeGateway:
     async def _cancel(self, request: web.Request) -> web.Response:
         task_id = request.match_info["task_id"]
         return web.json_response({"task_id": task_id, "state": "running", "cancel_requested": True})
+
+    async def _hold(self, request: web.Request) -> web.Response:
+        wish = request.path.rpartition("/")[2] == "hold"
+        task_id = request.match_info["task_id"]
+        return web.json_response({"task_id": task_id, "state": "accepted", "hold_requested": wish})
 
     async def _log(self, request: web.Request) -> web.Response:
         logs = self.logs.get(int(request.query.get("attempt", max(self.logs, default=1))), [Log()])

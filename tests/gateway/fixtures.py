@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -21,10 +21,12 @@ from gateway.serve import open_database, open_services
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.store import agents, people
+from gateway.store.database import Database
 from mltm.contract import routes
 from tests.gateway.agent import Client, FakeAgent
 from tests.gateway.build import CLUSTER, Part, build_form, good_parts
 
+T = TypeVar("T")
 PASSWORD = "correct horse"
 PEOPLE = {"alice": "user", "bob": "user", "root": "admin"}
 
@@ -69,6 +71,29 @@ class House:
         assert status == 201, task
         return str(task["task_id"])
 
+    async def enrol_agent(
+        self, owner: str | None = None, spool: Path | None = None, spool_id: str | None = None
+    ) -> FakeAgent:
+        """Enrol one more agent on the cluster."""
+        clock, place = Clock(), spool or self.settings.data_dir.parent / f"spool-{secrets.token_hex(4)}"
+        place.mkdir(exist_ok=True)
+        code, now = clock.new_secret("enrol_"), clock.now()
+        new = agents.NewCode(hash_secret(code), CLUSTER, owner, place, now, now + timedelta(minutes=10))
+        await self.in_database(agents.add_code, new)
+        return await enrol(self.client, code, place, spool_id)
+
+    async def in_database(self, fn: Callable[..., T], *args: object) -> T:
+        """Run a function behind a door of its own, as `mltm-gateway` does beside the running gateway."""
+
+        def run() -> T:
+            database = Database(self.settings.database_path)
+            try:
+                return database.call_now(fn, *args)
+            finally:
+                database.close()
+
+        return await asyncio.to_thread(run)
+
     def left_behind(self) -> list[str]:
         """Everything that lies in staging and in the store of files."""
         folders = (self.settings.staging, self.settings.data_dir / "files")
@@ -111,9 +136,11 @@ async def serve(settings: GatewaySettings) -> AsyncIterator[tuple[Client, Servic
         yield client, services
 
 
-async def enrol(client: Client, code: str, spool: Path, unix_user: str = "svc") -> FakeAgent:
+async def enrol(
+    client: Client, code: str, spool: Path, *, unix_user: str = "svc", spool_id: str | None = None
+) -> FakeAgent:
     """Trade the code for a credential at the real route."""
-    spool_id = secrets.token_hex(16)
+    spool_id = spool_id or secrets.token_hex(16)
     asked = {"code": code, "host": "login1", "unix_user": unix_user, "spool_id": spool_id}
     answer = await client.post(routes.AGENT_ENROL, json=asked)
     assert answer.status == 200, await answer.text()

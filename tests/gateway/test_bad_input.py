@@ -76,6 +76,7 @@ CASES = [
     ),
     Case("an empty config", [part("config.json", ""), GOOD_SCRIPT], "bad_config", "config", "an empty file"),
     Case("an empty script", [good_parts()[0], part("script.py", "")], "empty_script", "script.py", "an empty file"),
+    Case("an empty further file", [*good_parts(), part("data.csv", "")], "empty_file", "data.csv", "an empty file"),
     Case("two files of one name", [*good_parts(), GOOD_SCRIPT], "two_files_of_one_name", "script.py"),
     Case("too many files", [*good_parts(), *(part(f"f{n}", "x") for n in range(5))], "too_many_parts", "files"),
     Case("another entrypoint.py", [*good_parts(), part("entrypoint.py", "x")], "reserved_file_name", "entrypoint.py"),
@@ -138,6 +139,14 @@ CASES = [
     Case("JSON in Latin-1", [part("config.json", b'{"a": "\xe9"}'), GOOD_SCRIPT], "bad_config", "config", "UTF-8"),
     with_raw("a name twice", "script_path", "stand once", "{", '{"script_path": "a.py", '),
     with_config("an unknown field", "datasetname", "Did you mean dataset_name?", datasetname="wine"),
+    with_config(
+        "an unknown field of infra_config",
+        "clusters.atena02.infra_config.imagename",
+        "Did you mean image_name?",
+        clusters={"atena02": {"infra_config": {**INFRA, "imagename": "x"}}},
+    ),
+    with_config("an unknown field of resources", "resources.gpu", "Did you mean gpus?", resources={"gpu": 1}),
+    with_config("a field of another type", "model_params", "dictionary", model_params=[1]),
     with_config("a missing field", "runner_location", "missing", runner_location=None),
     with_config("no script in the config", "script_path", "missing", script_path=None),
     with_config("no section of the cluster", "clusters", "runner_location", clusters={"other": {}}),
@@ -146,11 +155,13 @@ CASES = [
     with_raw("minus Infinity", "config", "Infinity", '"n_estimators": 2', '"n_estimators": -Infinity'),
     with_raw("a float that is infinite", "model_params", "1.8e308", '"n_estimators": 2', '"n_estimators": 1e999'),
     with_config("a number over 64 bits", "model_params", "64 bits", model_params={"n": 2**63}),
+    with_config("a negative number over 64 bits", "model_params", "64 bits", model_params={"a": [{"b": -(2**63) - 1}]}),
     with_raw("a number of 9,000 digits", "config", "64 bits", '"n_estimators": 2', '"n_estimators": ' + "9" * 9000),
     with_config("deep nesting", "model_params", "16 levels", model_params={"a": json.loads("[" * 20 + "]" * 20)}),
     with_config("a control character in text", "experiment_name", "control characters", experiment_name="a\x07b"),
     with_config("a newline in text", "experiment_name", "control characters", experiment_name="a\nb"),
     with_config("a control character in a parameter", "model_params", "control", model_params={"a": "\x1b[2J"}),
+    with_config("a NUL in a parameter", "model_params", "control", model_params={"a": "x\x00"}),
     with_config("a parameter that is an option", "model_params", "parameter name", model_params={"--x": 1}),
     with_config("a script that is a path up", "script_path", "..", script_path="../../script.py"),
     with_config("a script that is an option", "script_path", "plain file name", script_path="-script.py"),
@@ -160,7 +171,10 @@ CASES = [
     with_infra("an image that is a path", image_name="../../image.sif"),
     with_infra("a partition with a blank", instance_type="cpu gpu"),
     with_config("a variable of the loader", "env", "LD_PRELOAD", env={"LD_PRELOAD": "/x.so"}),
-    *map(with_name, ("../x.py", "a/b.py", "/etc/passwd", "-rf.py", ".bashrc", "a b.py", "..", "a" * 129, "ü.py")),
+    *map(
+        with_name,
+        ("../x.py", "a/b.py", "/etc/passwd", "-rf.py", ".bashrc", "a b.py", "..", "a" * 129, "ü.py", "a;b.py"),
+    ),
 ]
 
 
@@ -216,4 +230,15 @@ async def test_a_body_that_is_cut_off_is_400(house: House, content_type: str, bo
     assert (status, problem["key"] in ("truncated_upload", "malformed_upload")) == (400, True), problem
     assert problem["fields"][0]["field"] == "body"
     assert problem["next_step"]
+    assert not house.left_behind()
+
+
+@pytest.mark.parametrize("name", ["a%07b.py", "a%00b.py", "a%0d%0ab.py", "..%2fb.py", "--wrap%3did"])
+async def test_an_encoded_file_name_is_no_way_around(house: House, name: str) -> None:
+    named = START.replace(b'filename="config.json"', f"filename*=UTF-8''{name}".encode()) + SCRIPT + b"\r\n"
+    body = named + START + json.dumps(config()).encode() + b"\r\n--b--\r\n"
+    status, problem = await house.call("POST", routes.TASKS, data=body, headers={"Content-Type": BOUNDARY})
+
+    assert (status, problem["key"], problem["fields"][0]["field"]) == (422, "bad_file_name", "files"), problem
+    assert "plain file name" in problem["detail"]
     assert not house.left_behind()

@@ -2,10 +2,8 @@
 
 import io
 import json
-import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from gateway.cli import main
+from tests.gateway.process import serving
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -139,28 +138,9 @@ def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path, monkeypatc
     code, _, err = run("serve", "--data-dir", str(tmp_path / "file"))
     assert (code, "cannot be used" in err) == (1, True)
 
-    broken = tmp_path / "tls.toml"
-    (tmp_path / "cert.pem").write_text("no certificate")
-    broken.write_text(
-        f'data_dir = "{tmp_path}/data"\nport = 0\ntls_cert = "{tmp_path}/cert.pem"\ntls_key = "{tmp_path}/none"\n'
-    )
-    code, _, err = run("serve", config=broken)
-    assert (code, "PEM certificate chain" in err) == (1, True)
-
 
 def test_the_process_serves_until_sigterm(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from gateway.cli import main; main()", "serve", "--port", "0"]
-    env = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
-    with subprocess.Popen(
-        [*command, "--data-dir", str(tmp_path / "data")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
-    ) as process:
-        assert process.stdout is not None
-        try:
-            lines = [next(process.stdout)]
-            while b"gateway_started" not in lines[-1]:
-                lines.append(next(process.stdout))
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
-            assert b"gateway_stopping" in process.stdout.read()
-        finally:
-            process.kill()
+    with serving("--port", "0", "--data-dir", str(tmp_path / "data")) as server:
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
+        assert "gateway_stopping" in server.read_rest()

@@ -81,8 +81,8 @@ class Place:
         made = intake.Intake(self.database, self.settings, Clock(), Wake())
         return (await made.accept(ALICE, self.upload(), key)).task.task_id
 
-    def steps(self) -> dict[str, str]:
-        rows: list[Any] = self.database.call_now(lambda: list(Outbox.select()))
+    async def steps(self) -> dict[str, str]:
+        rows: list[Any] = await self.database.call(lambda: list(Outbox.select()))
         return {row.task_id: row.step for row in rows}
 
 
@@ -143,7 +143,7 @@ async def test_a_publisher_that_dies_anywhere_leaves_one_whole_bundle(place: Pla
             pass
 
         check_bundle(bundle)
-        assert place.steps()[task_id] == "published", trap.names[-1]
+        assert (await place.steps())[task_id] == "published", trap.names[-1]
         assert [path.name for path in place.spool.incoming_tmp.iterdir()] == [], trap.names[-1]
     assert len(list(place.spool.incoming.iterdir())) == instants + 1
 
@@ -152,7 +152,7 @@ async def test_a_removal_that_dies_anywhere_leaves_nothing(place: Place) -> None
     async def take() -> str:
         task_id = await place.accept()
         await place.publisher().run_once()
-        place.database.call_now(outbox.mark, task_id, "published", "taken", NOW)
+        await place.database.call(outbox.mark, task_id, "published", "taken", NOW)
         return task_id
 
     await take()
@@ -166,7 +166,7 @@ async def test_a_removal_that_dies_anywhere_leaves_nothing(place: Place) -> None
             pass
 
         left = [*place.spool.incoming.iterdir(), *place.spool.incoming_tmp.iterdir()]
-        assert (left, place.steps()) == ([], {}), trap.names[-1]
+        assert (left, await place.steps()) == ([], {}), trap.names[-1]
         assert not list((place.settings.data_dir / "files").iterdir())
 
 

@@ -5,13 +5,13 @@ import pytest
 from gateway.clock import Clock
 from gateway.http.table import ROUTES
 from gateway.store import agents
-from gateway.store.database import Database
 from mltm.contract import routes
 from tests.gateway.fixtures import PASSWORD, House
 
 OPEN = {routes.LOGIN, routes.HEALTH, routes.OPENAPI, routes.DOCS, "/docs/{file_name}", routes.AGENT_ENROL}
 OF_A_TASK = [
-    ("GET", routes.TASK), ("POST", routes.TASK_CANCEL), ("GET", routes.TASK_LOG), ("GET", routes.TASK_OUTPUTS),
+    ("GET", routes.TASK), ("POST", routes.TASK_CANCEL), ("POST", routes.TASK_HOLD),
+    ("POST", routes.TASK_RELEASE), ("GET", routes.TASK_LOG), ("GET", routes.TASK_OUTPUTS),
     ("GET", routes.TASK + "/outputs/model.bin"), ("GET", routes.LEGACY_TASK), ("GET", "/job_status/{task_id}"),
 ]  # fmt: skip
 
@@ -80,9 +80,7 @@ async def test_a_revoked_token_ends_at_once(house: House) -> None:
 async def test_a_revoked_agent_is_told_so_and_its_task_stays(house: House) -> None:
     task_id = await house.make_task()
     agent = await house.services.agents.authenticate(house.agent.credential)
-    database = Database(house.settings.database_path)
-    database.call_now(agents.revoke_agent, agent.agent_id, Clock().now())
-    database.close()
+    await house.in_database(agents.revoke_agent, agent.agent_id, Clock().now())
 
     for method, path in (("GET", routes.AGENT_COMMANDS), ("POST", routes.AGENT_REPORTS)):
         status, problem = await house.call(method, path, None, headers=house.agent.headers, json={"reports": []})
