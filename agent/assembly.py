@@ -21,7 +21,8 @@ from agent.reports_again import report_again, reports_again
 from agent.service import Service
 from agent.settings import AgentSettings
 from agent.slurm.client import Slurm
-from agent.spool_setup import check_gateway, prepare_spool
+from agent.spool_gateway import check_gateway
+from agent.spool_setup import prepare_spool
 from agent.tick import Tick
 from agent.tick_thread import TickThread
 from mltm.contract.ids import TaskId
@@ -68,7 +69,7 @@ async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> A
     clock, board = Clock(), ProblemBoard()
     credential = read_credential(settings.credential_file)
     identity = prepare_spool(settings, clock)
-    check_gateway(identity.spool, credential.gateway_name, clock)
+    check_gateway(identity.spool, credential)
     outbox = Outbox(identity.spool.outbox, identity.spool_id, identity.epoch, clock)
     async with AsyncExitStack() as stack:
         slurm = Slurm(settings.slurm, environment, clock)
@@ -87,7 +88,7 @@ async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> A
 
         again = _TellAgain(identity.spool, outbox, thread)
         reporter.tell_again = again.tell
-        watch = GenerationWatch(identity.spool.agent / "generation", again.tell_all, board, clock)
+        watch = GenerationWatch(identity.spool.generation, again.tell_all, board, clock)
         client.heed_generation = watch.heed
         pulse = Pulse(client, outbox, board, clock, identity.epoch, lambda: slurm.calls)
         tick = Tick(settings, identity.spool, slurm, outbox, clock, identity)

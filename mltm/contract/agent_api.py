@@ -45,6 +45,7 @@ class Enrolled(Answer):
     cluster: str
     owner: str
     gateway_name: str
+    gateway_id: str = Field(default="", description="made with the database; the name is for people")
 
 
 class ReportBatch(Message):

@@ -4,9 +4,16 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from gateway.clock import Clock
+from gateway.passwords import hash_secret
+from gateway.serve import open_database
+from gateway.store import agents
+from gateway.store.migrate import read_gateway_id
+from mltm.contract import routes
 from mltm.contract.names import Spool
 from tests.gateway.fixtures import House, eventually
 
@@ -56,3 +63,18 @@ async def test_it_can_wait_in_the_same_batch(house: House) -> None:
 async def test_a_report_of_another_spool_is_refused_and_not_called_unknown(house: House) -> None:
     (outcome,) = await house.agent.send({**house.agent.build("1" * 32, "running"), "spool_id": "b" * 32})
     assert outcome["outcome"] == "refused"
+
+
+async def test_an_enrolment_tells_which_gateway_it_is(house: House) -> None:
+    clock, code = Clock(), "enrol_x"
+    ends_at = clock.now() + timedelta(minutes=1)
+    new = agents.NewCode(hash_secret(code), "elsewhere", None, house.agent.spool, clock.now(), ends_at)
+    database = open_database(house.settings)
+    try:
+        database.call_now(agents.add_code, new)
+        known = database.call_now(read_gateway_id)
+    finally:
+        database.close()
+    asked = {"code": code, "host": "login1", "unix_user": "svc", "spool_id": "c" * 32}
+    answer = await house.client.post(routes.AGENT_ENROL, json=asked)
+    assert (await answer.json())["gateway_id"] == known
