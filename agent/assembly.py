@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -13,17 +13,20 @@ from agent.gateway_client import GatewayClient, open_session
 from agent.generation import GenerationWatch
 from agent.heartbeat import Pulse
 from agent.notify import Notifier
-from agent.outbox import Outbox
+from agent.outbox import Outbox, ReportDraft
 from agent.poller import Poller
 from agent.problems import ProblemBoard
 from agent.reporter import Reporter
-from agent.reports_again import reports_again
+from agent.reports_again import report_again, reports_again
 from agent.service import Service
 from agent.settings import AgentSettings
 from agent.slurm.client import Slurm
-from agent.spool_setup import check_gateway, prepare_spool
+from agent.spool_gateway import check_gateway
+from agent.spool_setup import prepare_spool
 from agent.tick import Tick
 from agent.tick_thread import TickThread
+from mltm.contract.ids import TaskId
+from mltm.contract.names import Spool
 
 __all__ = ["Parts", "assemble"]
 
@@ -38,13 +41,35 @@ class Parts:
     outbox: Outbox
 
 
+@dataclass(frozen=True)
+class _TellAgain:
+    """Puts reports of known tasks into the outbox once more, between two ticks: none is older than one before it."""
+
+    spool: Spool
+    outbox: Outbox
+    thread: TickThread
+
+    async def tell(self, tasks: Sequence[str]) -> None:
+        """Report these tasks with their configs."""
+        await self.thread.call(lambda: self._put(report_again(self.spool, TaskId(task)) for task in tasks))
+
+    async def tell_all(self) -> None:
+        """Report everything."""
+        await self.thread.call(lambda: self._put(reports_again(self.spool)))
+
+    def _put(self, drafts: Iterable[ReportDraft | None]) -> None:
+        for draft in drafts:
+            if draft is not None:
+                self.outbox.put(draft)
+
+
 @contextlib.asynccontextmanager
 async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> AsyncIterator[Parts]:
     """Build the agent. Raises SettingsError, SpoolError where it cannot start."""
     clock, board = Clock(), ProblemBoard()
     credential = read_credential(settings.credential_file)
     identity = prepare_spool(settings, clock)
-    check_gateway(identity.spool, credential.gateway_name, clock)
+    check_gateway(identity.spool, credential)
     outbox = Outbox(identity.spool.outbox, identity.spool_id, identity.epoch, clock)
     async with AsyncExitStack() as stack:
         slurm = Slurm(settings.slurm, environment, clock)
@@ -61,11 +86,9 @@ async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> A
 
         outbox.on_put = tell_reporter
 
-        def repeat() -> None:
-            for draft in reports_again(identity.spool):
-                outbox.put(draft)
-
-        watch = GenerationWatch(identity.spool.agent / "generation", lambda: thread.call(repeat), board, clock)
+        again = _TellAgain(identity.spool, outbox, thread)
+        reporter.tell_again = again.tell
+        watch = GenerationWatch(identity.spool.generation, again.tell_all, board, clock)
         client.heed_generation = watch.heed
         pulse = Pulse(client, outbox, board, clock, identity.epoch, lambda: slurm.calls)
         tick = Tick(settings, identity.spool, slurm, outbox, clock, identity)

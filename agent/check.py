@@ -15,7 +15,8 @@ from agent.gateway_client import GatewayClient, open_session
 from agent.settings import AgentSettings
 from agent.slurm.client import Slurm
 from agent.slurm.values import PollFailed
-from agent.spool_setup import check_gateway, prepare_spool
+from agent.spool_gateway import check_gateway
+from agent.spool_setup import prepare_spool
 
 __all__ = ["Finding", "run_checks"]
 
@@ -55,7 +56,7 @@ async def _try_async(what: str, step: Callable[[], Awaitable[Finding]]) -> Findi
 
 def _check_spool(settings: AgentSettings) -> Finding:
     identity = prepare_spool(settings, Clock())
-    check_gateway(identity.spool, read_credential(settings.credential_file).gateway_name, Clock())
+    check_gateway(identity.spool, read_credential(settings.credential_file))
     free = shutil.disk_usage(settings.spool).free
     if free < 1024**3:
         return Finding("warn", "spool", f"only {free // 1024**2} MiB are free in {settings.spool}")

@@ -21,6 +21,7 @@ class Credential(Message):
     cluster: str
     owner: str
     gateway_name: str
+    gateway_id: str = ""  #: "": enrolled at a gateway of before, which had only its name
 
 
 def read_credential(path: Path) -> Credential:

@@ -11,7 +11,8 @@ from agent.gateway_address import build_tls, check_gateway_url
 from agent.gateway_client import enrol, open_session
 from agent.heartbeat import read_version
 from agent.settings import AgentSettings
-from agent.spool_setup import check_gateway, prepare_spool
+from agent.spool_gateway import bind_gateway
+from agent.spool_setup import prepare_spool
 from mltm.contract.agent_api import Enrolled, Enrolment
 
 __all__ = ["enrol_agent", "read_unix_user"]
@@ -35,7 +36,7 @@ async def enrol_agent(settings: AgentSettings, url: str, code: str) -> Enrolled:
             f"The code is for cluster {enrolled.cluster!r}, and the config file says {settings.cluster!r}.",
             next_step="Correct `cluster` in the config file, or get a code for this cluster; then enrol again.",
         )
-    check_gateway(identity.spool, enrolled.gateway_name, clock)
+    bind_gateway(identity.spool, enrolled, clock)
     kept = Credential.model_validate(enrolled.model_dump(exclude={"generation"}))
     write_credential(settings.credential_file, kept, clock)
     return enrolled

@@ -1,5 +1,6 @@
 """Where the gateway is, by which proxy it is reached, and which certificates are trusted."""
 
+import re
 import ssl
 import urllib.request
 from pathlib import Path
@@ -20,26 +21,35 @@ Tls: TypeAlias = ssl.SSLContext | bool
 def read_gateway_url(settings: AgentSettings) -> str:
     """Read where the gateway is: the config, else `<spool>/gateway.url`. Raises GatewayAwayError, SettingsError."""
     place = Spool(settings.spool).gateway_url
-    url = settings.gateway_url
-    if url is None:
-        try:
-            raw = files.read_bytes(place, max_bytes=4096)
-        except OSError as error:
-            raise GatewayAwayError(f"{place} cannot be read: {error.strerror}.") from error
-        if raw is None:
-            raise GatewayAwayError(f"The config names no gateway_url, and there is no {place}: the gateway is not up.")
-        url = raw.decode(errors="replace").strip()
-    return check_gateway_url(url)
+    if settings.gateway_url is not None:
+        return check_gateway_url(settings.gateway_url, "gateway_url in the config: ")
+    try:
+        raw = files.read_bytes(place, max_bytes=4096)
+    except OSError as error:
+        raise GatewayAwayError(f"{place} cannot be read: {error.strerror}.") from error
+    if raw is None:
+        raise GatewayAwayError(f"The config names no gateway_url, and there is no {place}: the gateway is not up.")
+    return check_gateway_url(raw.decode(errors="replace").strip(), f"{place}: ")
 
 
-def check_gateway_url(url: str) -> str:
-    """Return the address without a last slash. Raises SettingsError where it is none."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
+def check_gateway_url(url: str, where: str = "") -> str:
+    """Return the address without a last slash. Raises SettingsError where it is none; `where` stands before it."""
+    if not _is_address(url):
+        shown = re.sub(r"//.*@", "//…@", url[:200])  # a password has no place in a log
         raise SettingsError(
-            f"{url[:200]!r} is no address of a gateway.", next_step="It looks like https://gateway.example.org:8008"
+            f"{where}{shown!r} is no address of a gateway.", next_step="It looks like https://gateway.example.org:8008"
         )
     return url.rstrip("/")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a broken [IPv6] host, or a port that is no number
+        return False
+    is_plain = url.isprintable() and " " not in url and "@" not in parts.netloc and not parts.query
+    return is_whole and is_plain and parts.scheme in {"http", "https"}
 
 
 def read_proxy(url: str) -> str | None:

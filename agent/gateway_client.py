@@ -40,11 +40,15 @@ Heed = Callable[[str], Awaitable[None]]
 
 
 class GatewayRefusedError(AgentError):
-    """The gateway answers 4xx (not 401, 403, 429): this call will not succeed by repeating it."""
+    """The gateway answers 4xx (not 401, 403, 429): this call will not succeed by repeating it.
 
-    def __init__(self, words: str, *, status: int, next_step: str = "") -> None:
+    `is_judged`: the gateway's own problem document came, and not a page of something between.
+    """
+
+    def __init__(self, words: str, *, status: int, next_step: str = "", is_judged: bool = False) -> None:
         super().__init__(words, next_step=next_step)
         self.status = status
+        self.is_judged = is_judged
 
 
 class RawCommands(Answer):
@@ -173,6 +177,7 @@ def _raise_for_status(response: aiohttp.ClientResponse, text: str, place: str) -
         f"The gateway at {place} refuses the call ({status}): {words or response.reason}",
         status=status,
         next_step=next_step,
+        is_judged=bool(words),
     )
 
 

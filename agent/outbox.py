@@ -3,6 +3,7 @@
 An event's identity is (spool id, epoch, sequence); the epoch is this process's own, so a counter is enough.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from mltm.contract.states import Evidence, State
 
 __all__ = ["Outbox", "ReportDraft"]
 
+_NAME = re.compile(r"\d{10}-\d{12}\.json")
 _log = structlog.get_logger(__name__)
 
 
@@ -75,12 +77,15 @@ class Outbox:
             self.on_put()
         return report
 
-    def pending(self, limit: int) -> list[Report]:
+    def pending(self, limit: int, *, without: Iterable[Report] = ()) -> list[Report]:
         """Read the oldest events, at most `limit`. An unreadable file is set aside and stops no other."""
+        passed_over = {_name(report.epoch, report.seq) for report in without}
         reports: list[Report] = []
         for name in self._names():
             if len(reports) >= limit:
                 break
+            if name in passed_over:
+                continue
             report = self._read(name)
             if report is not None:
                 reports.append(report)
@@ -95,9 +100,13 @@ class Outbox:
         """How many events wait."""
         return len(self._names())
 
-    def set_aside(self, report: Report, words: str) -> None:
-        """Move an event that the gateway will never take to `bad/`, with the reason beside it."""
-        self._set_aside(_name(report.epoch, report.seq), words)
+    def list_set_aside(self) -> list[str]:
+        """The names of events in `bad/`, oldest first: each stays there until a person has looked at it."""
+        return [name for name in files.list_names(self._bad) if _NAME.fullmatch(name)]
+
+    def set_aside(self, report: Report, words: str) -> bool:
+        """Move an event that the gateway will never take to `bad/`, with the reason beside it. False: it stays."""
+        return self._set_aside(_name(report.epoch, report.seq), words)
 
     def _number(self, draft: ReportDraft) -> Report:
         with self._lock:
@@ -140,7 +149,7 @@ class Outbox:
             return None
         return report
 
-    def _set_aside(self, name: str, words: str) -> None:
+    def _set_aside(self, name: str, words: str) -> bool:
         """The reason first: an event without its reason would puzzle, a reason alone says what was going on."""
         _log.error("report_set_aside", file=name, words=words)
         try:
@@ -149,3 +158,5 @@ class Outbox:
             files.move(self._folder / name, self._bad / name)
         except OSError as error:
             _log.error("report_stays_in_outbox", file=name, words=str(error))
+            return False
+        return True

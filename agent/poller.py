@@ -22,6 +22,7 @@ from mltm.contract.shape import JsonObject
 __all__ = ["Poller"]
 
 _OUTPUTS = "outputs/"
+_CLOSED = frozenset({404, 409, 410})  #: another agent was first, or nobody waits any more
 _log = structlog.get_logger(__name__)
 
 
@@ -50,7 +51,7 @@ class Poller:
             try:
                 await self.poll_once(POLL_WAIT_S)
             except (AgentError, OSError) as error:
-                pause_s = choose_pause_s(error, self._backoff) if isinstance(error, AgentError) else 10.0
+                pause_s = _choose_pause_s(error, self._backoff)
                 _log.warning("poll_waits", error=str(error), again_in_s=round(pause_s, 1))
                 await self._sleep(pause_s)
             else:
@@ -98,7 +99,8 @@ class Poller:
             return
         try:
             await self._client.send_bytes(message.command_id, headers, data)
-        except GatewayRefusedError as error:  # answered by another agent, or nobody waits any more
+        except GatewayRefusedError as error:
+            _raise_unless_closed(error)
             _log.info("bytes_not_wanted", task_id=message.task_id, error=str(error))
 
     def _read_bytes(self, message: CommandMessage) -> tuple[BytesHeaders, bytes]:
@@ -129,8 +131,22 @@ class Poller:
     async def _acknowledge(self, command_id: str, ack: Ack) -> None:
         try:
             await self._client.acknowledge(command_id, ack)
-        except GatewayRefusedError as error:  # closed meanwhile: another agent was first
+        except GatewayRefusedError as error:
+            _raise_unless_closed(error)
             _log.info("acknowledgement_not_wanted", command_id=command_id, error=str(error))
+
+
+def _raise_unless_closed(error: GatewayRefusedError) -> None:
+    """A command that stays open comes again with the next poll, at once: without a pause that would go round."""
+    if error.status not in _CLOSED:
+        raise error
+
+
+def _choose_pause_s(error: AgentError | OSError, backoff: Backoff) -> float:
+    """One command that cannot be done must not keep the others waiting for long: a cancel may be among them."""
+    if isinstance(error, AgentError) and not isinstance(error, GatewayRefusedError):
+        return choose_pause_s(error, backoff)
+    return backoff.next_s()
 
 
 def _in_order(answer: RawCommands) -> list[JsonObject]:

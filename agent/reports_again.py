@@ -12,20 +12,31 @@ from agent.outbox import ReportDraft
 from agent.tombstones import list_tasks, read_manifest, read_tombstone
 from mltm.contract.ids import TaskId
 from mltm.contract.names import Spool
+from mltm.contract.states import Evidence, State
 
-__all__ = ["reports_again"]
+__all__ = ["report_again", "reports_again"]
 
 
 def reports_again(spool: Spool) -> Iterator[ReportDraft]:
-    """The last report of each task in tasks/ and done/, its config included. Raises OSError.
-
-    They are new reports: an old one with a manifest added would be the same number with another content.
-    """
+    """The last report of each task in tasks/ and done/, its config included. Raises OSError."""
     for task_id in list_tasks(spool):
-        draft = read_tombstone(spool, task_id) or _read_last(spool, task_id)
+        draft = report_again(spool, task_id)
         if draft is not None:
-            manifest = read_manifest(spool, task_id) or draft.manifest
-            yield draft.model_copy(update={"manifest": manifest, "at": None})
+            yield draft
+
+
+def report_again(spool: Spool, task_id: TaskId) -> ReportDraft | None:
+    """A task's last report with its config; None for what is no task yet. Raises OSError.
+
+    It is a new report: the old one with a manifest added would be the same number with another content. Of a task
+    that nothing was reported of yet it says only that it is here, which any other report outweighs.
+    """
+    draft = read_tombstone(spool, task_id) or _read_last(spool, task_id)
+    manifest = read_manifest(spool, task_id) or (draft.manifest if draft else None)
+    if draft is None and manifest is None:
+        return None
+    draft = draft or ReportDraft(task_id=task_id, attempt=1, state=State.ACCEPTED, evidence=Evidence.NONE, taken=True)
+    return draft.model_copy(update={"manifest": manifest, "at": None})
 
 
 def _read_last(spool: Spool, task_id: TaskId) -> ReportDraft | None:

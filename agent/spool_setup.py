@@ -1,4 +1,4 @@
-"""Makes a spool ready at the agent's start: its folders, its id, this process's epoch, and whose gateway it is.
+"""Makes a spool ready at the agent's start: its folders, its id, and this process's epoch.
 
 Everything that can be wrong with the place is said here, in words, before any task is touched.
 """
@@ -18,7 +18,7 @@ from agent.sweep import sweep_staging
 from mltm.contract.ids import SpoolId
 from mltm.contract.names import Spool
 
-__all__ = ["SpoolIdentity", "check_gateway", "explain_trouble", "prepare_spool"]
+__all__ = ["SpoolIdentity", "explain_trouble", "prepare_spool"]
 
 _SPOOL_ID = re.compile(r"[0-9a-f]{32}")
 # `%` and `\` are patterns in sbatch's --output (sbatch(1), FILENAME PATTERN); `:` and `,` separate the parts of a
@@ -65,20 +65,6 @@ def prepare_spool(settings: AgentSettings, clock: Clock) -> SpoolIdentity:
         return SpoolIdentity(spool, _read_spool_id(spool, clock), _take_epoch(spool, clock))
     except OSError as error:
         raise explain_trouble(error, spool.agent) from error
-
-
-def check_gateway(spool: Spool, gateway_name: str, clock: Clock) -> None:
-    """Bind the spool to a gateway, or check that it is bound to this one. Raises SpoolError."""
-    try:
-        bound = files.link_once(spool.gateway_name, gateway_name.encode() + b"\n", clock.nonce(), 0o600)
-    except OSError as error:
-        raise explain_trouble(error, spool.agent) from error
-    if bound.decode(errors="replace").strip() != gateway_name.strip():
-        raise SpoolError(
-            f"The spool {spool.root} belongs to the gateway {bound.decode(errors='replace').strip()!r}, "
-            f"and the agent is enrolled at {gateway_name!r}.",
-            next_step="Enrol at that gateway again, or name another, empty spool in the agent's config.",
-        )
 
 
 def _check_path(root: Path) -> None:

@@ -28,9 +28,11 @@ __all__ = ["Agents"]
 class Agents:
     """Implements services.AgentsPort."""
 
-    def __init__(self, database: Database, clock: Clock, wake: Wake, *, generation: str, name: str) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, wake: Wake, *, generation: str, name: str, gateway_id: str
+    ) -> None:
         self._database, self._clock, self._wake = database, clock, wake
-        self._generation, self._name = generation, name
+        self._generation, self._name, self._gateway_id = generation, name, gateway_id
 
     async def enrol(self, enrolment: Enrolment) -> Enrolled:
         """Use up a one-time code. Raises UnauthorizedError, ConflictError."""
@@ -50,6 +52,7 @@ class Agents:
             cluster=agent.cluster,
             owner=agent.owner or "",
             gateway_name=self._name,
+            gateway_id=self._gateway_id,
         )
 
     async def authenticate(self, credential: str) -> AgentIdentity:

@@ -75,6 +75,7 @@ async def open_services(settings: GatewaySettings, clock: Clock | None = None) -
         database = await asyncio.to_thread(open_database, settings)
         stack.push_async_callback(asyncio.to_thread, database.close)
         generation = await database.read(migrate.read_generation)
+        gateway_id = await database.call(migrate.read_gateway_id)
         known = set(await database.read(list_ids_with_files))
         await asyncio.to_thread(sweep, settings, known)
         publisher = Publisher(database, settings, clock, wake)
@@ -88,7 +89,7 @@ async def open_services(settings: GatewaySettings, clock: Clock | None = None) -
             people=People(database, clock, settings.token_days),
             intake=Intake(database, settings, clock, wake),
             tasks=Tasks(database, clock, wake),
-            agents=Agents(database, clock, wake, generation=generation, name=settings.name),
+            agents=Agents(database, clock, wake, generation=generation, name=settings.name, gateway_id=gateway_id),
             relay=Relay(database, settings, clock, wake, generation=generation),
             health=health,
             generation=generation,

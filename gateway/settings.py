@@ -26,7 +26,7 @@ class GatewaySettings(Strict):
     tls_cert: Path | None = Field(default=None, description="certificate chain (PEM)")
     tls_key: Path | None = Field(default=None, description="its private key (PEM)")
     public_url: str | None = Field(default=None, description="how users and agents reach it; written to gateway.url")
-    name: Key = Field(default="mltm", description="a spool is bound to the gateway of this name")
+    name: Key = Field(default="mltm", description="what people call it; shown where a spool is another's")
     clusters: list[Key] = Field(default_factory=list, description="known names, beside those of enrolled agents")
     max_script_bytes: Annotated[int, Field(ge=1)] = 10 * MIB
     max_file_bytes: Annotated[int, Field(ge=1)] = 100 * MIB

@@ -10,7 +10,9 @@ from gateway.errors import UnavailableError
 from gateway.store.database import Database
 from gateway.store.models import Meta
 
-__all__ = ["is_new", "list_pending", "migrate", "read_generation", "renew_generation", "require_migrated"]
+__all__ = [
+    "is_new", "list_pending", "migrate", "read_gateway_id", "read_generation", "renew_generation", "require_migrated",
+]  # fmt: skip
 
 FOLDER = Path(__file__).resolve().parent.parent / "migrations"
 
@@ -51,6 +53,15 @@ def _write_generation(generation: str) -> None:
 def read_generation() -> str:
     """The database's generation; runs behind the door."""
     return str(Meta.get_by_id("generation").value)
+
+
+def read_gateway_id() -> str:
+    """The gateway's id, made at the first look and then for ever; runs behind the door, in the writer's thread.
+
+    It lies in the database, so that a backup which is put back is the same gateway.
+    """
+    Meta.insert(name="gateway_id", value=secrets.token_hex(16)).on_conflict_ignore().execute()
+    return str(Meta.get_by_id("gateway_id").value)
 
 
 def require_migrated(database: Database) -> None:

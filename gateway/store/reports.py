@@ -32,6 +32,8 @@ def store_report(agent: AgentIdentity, report: Report, now: datetime) -> ReportO
     words = _refuse(agent, report, now)
     if words:
         return _say(report, "refused", words)
+    if not Task.select().where(Task.task_id == report.task_id).exists():
+        return _say(report, "unknown_task", "The task is not known here, and the report carries no manifest.")
     StoredReport.create(
         spool_id=report.spool_id, epoch=report.epoch, seq=report.seq, sha256=digest, task_id=report.task_id,
         agent_id=agent.agent_id, received_at=render_moment(now), body=report.model_dump_json(exclude_defaults=True),
@@ -45,14 +47,14 @@ def _say(report: Report, outcome: str, words: str = "") -> ReportOutcome:
 
 
 def _refuse(agent: AgentIdentity, report: Report, now: datetime) -> str:
-    """Why this agent may not report this; makes the row of a dropped task that is new here."""
+    """Why this agent may not report this; makes the row of a task that is new here from the report's manifest."""
     if report.spool_id != agent.spool_id:
         return "The report is of another spool than this agent's."
     row: Task | None = Task.get_or_none(Task.task_id == report.task_id)
     if row is not None:
         return "" if row.agent_id == agent.agent_id else "The task belongs to another agent."
     if report.manifest is None:
-        return "The task is not known here, and the report does not say what it consists of."
+        return ""
     if report.manifest.task_id != report.task_id or report.manifest.cluster != agent.cluster:
         return "The report's manifest is of another task or cluster."
     owner = agent.owner or report.manifest.owner or agent.unix_user or "unknown"

@@ -45,6 +45,7 @@ class Enrolled(Answer):
     cluster: str
     owner: str
     gateway_name: str
+    gateway_id: str = Field(default="", description="made with the database; the name is for people")
 
 
 class ReportBatch(Message):
@@ -56,13 +57,14 @@ class ReportBatch(Message):
 class ReportOutcome(Message):
     """What became of one report. `taken` and `known` are done with; `conflict` needs a person: keep it and say so.
 
-    taken: new, stored. known: seen before with the same content. conflict: seen before with other content (409).
-    refused: not this agent's task (403); it is set aside with the words.
+    taken: new, stored. known: seen before with the same content. conflict: seen before with other content.
+    refused: not this agent's task; it is set aside with the words. unknown_task: no row, and no manifest to make one
+    from (the database was put back): it waits until a report of the task that carries its manifest was taken.
     """
 
     epoch: int
     seq: int
-    outcome: Literal["taken", "known", "conflict", "refused"]
+    outcome: Literal["taken", "known", "conflict", "refused", "unknown_task"]
     words: str = ""
 
 

@@ -217,8 +217,18 @@ class Spool:
 
     @property
     def gateway_name(self) -> Path:
-        """Which gateway this spool belongs to; an agent enrolled elsewhere refuses to start on it."""
+        """What people call the gateway that this spool belongs to."""
         return self.agent / "gateway"
+
+    @property
+    def gateway_id(self) -> Path:
+        """Which gateway this spool belongs to; an agent enrolled elsewhere refuses to start on it."""
+        return self.agent / "gateway_id"
+
+    @property
+    def generation(self) -> Path:
+        """The gateway's generation that everything was last reported to."""
+        return self.agent / "generation"
 
     @property
     def gateway_url(self) -> Path:

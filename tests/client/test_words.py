@@ -2,7 +2,6 @@ import hashlib
 import json
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mltm.contract.states import State
 from mltm.notebook import SyncClient
 from mltm.wire.errors import MltmError, UnreachableError
 from mltm.wire.patience import Patience
+from tests.certificates import make_certificate
 from tests.client.build import CONFIG, INSTANT, open_client, write_submission
 from tests.client.fake_gateway import TASK_ID, TOKEN, FakeGateway, Fault, build_task, run_gateway
 
@@ -53,12 +53,7 @@ async def test_http_where_tls_was_expected_says_so(gateway: FakeGateway) -> None
 @pytest.fixture
 def tls_gateway(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A server whose certificate is its own authority: its address, and the certificate."""
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True, timeout=30,
-    )  # fmt: skip
+    certificate, key = make_certificate(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     with run_gateway(context) as gateway:

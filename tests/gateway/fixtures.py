@@ -80,7 +80,7 @@ class House:
         code, now = clock.new_secret("enrol_"), clock.now()
         new = agents.NewCode(hash_secret(code), CLUSTER, owner, place, now, now + timedelta(minutes=10))
         await self.in_database(agents.add_code, new)
-        return await enrol(self.client, code, place, spool_id)
+        return await enrol(self.client, code, place, spool_id=spool_id)
 
     async def in_database(self, fn: Callable[..., T], *args: object) -> T:
         """Run a function behind a door of its own, as `mltm-gateway` does beside the running gateway."""
@@ -163,7 +163,7 @@ async def open_house(folder: Path, *, unix_user: str = "svc", **changes: Any) ->
     spool.mkdir()
     tokens, code = await asyncio.to_thread(prepare, settings, spool)
     async with serve(settings) as (client, services):
-        yield House(client, services, settings, tokens, await enrol(client, code, spool, unix_user))
+        yield House(client, services, settings, tokens, await enrol(client, code, spool, unix_user=unix_user))
 
 
 @pytest.fixture

@@ -63,6 +63,22 @@ def test_migrating_twice_changes_nothing_and_keeps_the_generation(tmp_path: Path
     database.close()
 
 
+def test_a_gateways_id_is_made_once_and_outlives_the_generation(tmp_path: Path) -> None:
+    ids = []
+    for _ in range(2):
+        database = open_database(GatewaySettings(data_dir=tmp_path / "one"))
+        ids.append(database.call_now(migrate.read_gateway_id))
+        migrate.renew_generation(database)
+        ids.append(database.call_now(migrate.read_gateway_id))
+        database.close()
+    other = open_database(GatewaySettings(data_dir=tmp_path / "two"))
+    ids.append(other.call_now(migrate.read_gateway_id))
+    other.close()
+
+    assert ids[0] == ids[1] == ids[2] == ids[3] != ids[4]
+    assert all(len(one) == 32 for one in ids)
+
+
 def test_a_file_that_lacks_a_migration_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = GatewaySettings(data_dir=tmp_path)
     open_database(settings).close()

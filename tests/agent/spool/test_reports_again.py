@@ -7,7 +7,7 @@ from agent.intake import Intake
 from agent.memory import save_observation
 from agent.observe import Observation
 from agent.outbox import ReportDraft
-from agent.reports_again import reports_again
+from agent.reports_again import report_again, reports_again
 from agent.tombstones import write_tombstone
 from mltm.contract.ids import TaskId
 from mltm.contract.states import Evidence, State
@@ -46,3 +46,17 @@ def test_ended_and_running_tasks_are_told_of_once_with_their_configs(hands: Hand
 def test_a_task_whose_folder_is_gone_is_told_of_from_its_tombstone(hands: Hands) -> None:
     write_tombstone(hands.spool, TASK, draft(TASK, State.FAILED), hands.clock)
     assert [again.state for again in reports_again(hands.spool)] == [State.FAILED]
+
+
+def test_a_task_that_nothing_was_reported_of_says_that_it_is_here(hands: Hands) -> None:
+    send(hands)
+    Intake(hands.spool, hands.settings, hands.clock).scan()
+    (again,) = reports_again(hands.spool)
+    assert (again.state, again.evidence, again.taken) == (State.ACCEPTED, Evidence.NONE, True)
+    assert again.manifest is not None
+
+
+def test_a_folder_that_only_holds_a_command_is_no_task_yet(hands: Hands) -> None:
+    hands.spool.task(TASK).control.mkdir(parents=True)
+    assert report_again(hands.spool, TASK) is None
+    assert list(reports_again(hands.spool)) == []

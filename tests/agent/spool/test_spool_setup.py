@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import SpoolError
-from agent.spool_setup import check_gateway, prepare_spool
+from agent.spool_setup import prepare_spool
 from tests.agent.spool.build import TASK, Hands, send
 
 
@@ -64,13 +64,6 @@ def test_an_id_that_was_damaged_is_not_replaced(hands: Hands) -> None:
     hands.spool.spool_id.write_text("?")
     with pytest.raises(SpoolError, match="backup"):
         prepare_spool(hands.settings, hands.clock)
-
-
-def test_a_spool_belongs_to_one_gateway(hands: Hands) -> None:
-    check_gateway(hands.spool, "one", hands.clock)
-    check_gateway(hands.spool, "one", hands.clock)
-    with pytest.raises(SpoolError, match="belongs to the gateway 'one'"):
-        check_gateway(hands.spool, "two", hands.clock)
 
 
 def test_a_start_clears_what_killed_agents_left_of_settled_tasks_only(hands: Hands) -> None:
