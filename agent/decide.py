@@ -197,8 +197,8 @@ def _watch_listed(last: AttemptLog, waiting: tuple[JobLine, ...], seen: Seen, wa
         return Adopt(number, first.job_id)
     if any("launch failed requeued held" in (line.reason or "").replace("_", " ").lower() for line in waiting):
         return PutFence(number, "launch_failed", "Slurm could not launch the job and holds it", waiting)
-    since_s = seen.observation.running_since_s
-    if since_s is not None and seen.now_s - since_s >= waits.no_claim_s:
+    since_s, until_s = seen.observation.running_since_s, seen.observation.running_seen_s
+    if since_s is not None and until_s is not None and until_s - since_s >= waits.no_claim_s:
         return PutFence(number, "no_claim", f"job {first.job_id} runs, and its first act did not happen", waiting)
     return Wait(seen.now_s + waits.rescan_s)
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from agent.decide import Seen, decide
+from agent.observe import Look, look
 from agent.settings import Waits
 from agent.slurm.values import JobLine
 from agent.steps import Adopt, Amend, CallSbatch, CancelJobs, Close, OpenAttempt, PutFence, PutNote, Wait
@@ -161,10 +162,22 @@ def test_running_without_a_claim_for_long_is_fenced() -> None:
     log = build.task_log(attempt(submitted=submitted("accepted", "7")))
     running = (line("RUNNING"),)
 
-    assert isinstance(decide(log, seen(lines=running, running_since_s=NOW_S - 299), WAITS), Wait)
-    step = decide(log, seen(lines=running, running_since_s=NOW_S - 301), WAITS)
+    early = seen(lines=running, running_since_s=NOW_S - 299, running_seen_s=NOW_S)
+    assert isinstance(decide(log, early, WAITS), Wait)
+    step = decide(log, seen(lines=running, running_since_s=NOW_S - 301, running_seen_s=NOW_S), WAITS)
     assert isinstance(step, PutFence)
     assert step.reason == "no_claim"
+
+
+def test_running_without_a_claim_is_counted_by_good_polls_alone() -> None:
+    log = build.task_log(attempt(submitted=submitted("accepted", "7")))
+    running = (line("RUNNING"),)
+    once = look(build.observation(), attempt(), Look(running, None, NOW_S - 900), WAITS, 300)
+    silent = look(once, attempt(), Look(None, None, NOW_S), WAITS, 300)
+    again = look(once, attempt(), Look(running, None, NOW_S), WAITS, 300)
+
+    assert isinstance(decide(log, Seen(silent, NOW_S, lines=running, config=build.config()), WAITS), Wait)
+    assert isinstance(decide(log, Seen(again, NOW_S, lines=running, config=build.config()), WAITS), PutFence)
 
 
 def test_a_claim_is_noted_before_anything_else() -> None:

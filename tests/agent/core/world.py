@@ -193,7 +193,7 @@ def _adversary(row: tuple[object, ...], number: int, config: TaskConfig) -> Iter
     listed = [("PENDING", ""), ("RUNNING", ""), ("PENDING", "launch failed requeued held")]
     for state, reason in listed:
         line = JobLine(JobId("7"), state, render_job_name(build.TASK, max(1, number)), reason=reason)
-        seen = plain.model_copy(update={"running_since_s": -_LATE_S})
+        seen = plain.model_copy(update={"running_since_s": -_LATE_S, "running_seen_s": 0.0})
         yield Seen(seen, 0.0, lines=(line,), config=config)
 
 
