@@ -34,6 +34,7 @@ class Observation(Message):
     over_since_s: float | None = None
     running_since_s: float | None = None  #: the first good poll that showed it running, and no claim was there
     running_seen_s: float | None = None  #: the last one; a failed poll moves neither
+    fenced_since_s: float | None = None  #: when it was first seen that an agent owns the attempt
     retry_at_s: float | None = None
     tries: int = 0
     scancel_at_s: float | None = None
@@ -64,6 +65,8 @@ def look(before: Observation, attempt: AttemptLog, seen: Look, waits: Waits, min
         after = _count_poll(after, attempt, match_lines(attempt, seen.lines), seen.now_s)
     if seen.beat_ns != after.beat_ns or attempt.owner is None:
         after = after.model_copy(update={"beat_ns": seen.beat_ns, "beat_since_s": seen.now_s})
+    if attempt.fence is not None and after.fenced_since_s is None:
+        after = after.model_copy(update={"fenced_since_s": seen.now_s})
     if attempt.owner is None:
         return after.model_copy(update={"over_since_s": None})
     if not (is_slurm_over(after, waits, min_job_age_s, seen.now_s) and _is_beat_still(after, waits, seen.now_s)):

@@ -179,7 +179,7 @@ def _submitted(outcome: str) -> Submitted:
 
 def _adversary(row: tuple[object, ...], number: int, config: TaskConfig) -> Iterator[Seen]:
     """What an agent may believe about the last attempt."""
-    plain = build.observation(number, since_s=-_LATE_S, beat_since_s=_LATE_S)
+    plain = build.observation(number, fenced_since_s=-_LATE_S, beat_since_s=_LATE_S)
     beliefs: list[Observation] = [plain]
     beliefs.append(plain.model_copy(update={"absent_polls": 9, "absent_since_s": -_LATE_S}))
     ends = ("CANCELLED", "COMPLETED", "FAILED", "NODE_FAIL", "TIMEOUT", "DEADLINE")
