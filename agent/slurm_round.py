@@ -17,6 +17,7 @@ __all__ = ["SlurmRound"]
 
 _log = structlog.get_logger(__name__)
 _ACCOUNTING_EVERY_S = 60.0
+_FACTS_EVERY_S = 3600.0
 _MOST_NAMES = 100
 _SBATCH_WAIT_S = 2.0
 
@@ -27,6 +28,8 @@ class SlurmRound:
     def __init__(self, slurm: SlurmPort, hands: Hands) -> None:
         self._slurm, self._hands = slurm, hands
         self._facts: SlurmFacts | None = None
+        self._facts_due_s = float("-inf")
+        self._accounted: dict[str, float] = {}  # job name: when sacct last answered about it
         self.has_deferred = False
 
     @property
@@ -48,19 +51,28 @@ class SlurmRound:
         due_s = self.due_s(memory, polls)
         if due_s is None or now_s < due_s:
             return False
-        if self._facts is None:
-            described = self._slurm.describe()
-            self._facts = described if isinstance(described, SlurmFacts) else None
         answer = self._slurm.list_jobs()
         polls.last_s = now_s
         if isinstance(answer, PollFailed):
             polls.problem = f"Slurm does not answer squeue: {answer.words} Tasks keep their states until it does."
             _log.warning("poll_failed", words=answer.words)
             return False
+        if polls.problem:
+            self._facts_due_s = now_s  # slurmctld was away: it may have come back with another slurm.conf
         polls.problem = ""
         polls.lines = _group(answer)
+        self._read_facts(now_s)
         self._ask_accounting(memory, polls, now_s)
         return True
+
+    def _read_facts(self, now_s: float) -> None:
+        """Beside a good poll, now and then: MinJobAge and accounting change with the site's config."""
+        if now_s < self._facts_due_s:
+            return
+        described = self._slurm.describe()
+        is_known = isinstance(described, SlurmFacts)
+        self._facts = described if isinstance(described, SlurmFacts) else self._facts
+        self._facts_due_s = now_s + (_FACTS_EVERY_S if is_known else _ACCOUNTING_EVERY_S)
 
     def _ask_accounting(self, memory: Mapping[TaskId, Memory], polls: Polls, now_s: float) -> None:
         polls.ended = {}
@@ -76,8 +88,11 @@ class SlurmRound:
             return
         polls.last_accounting_s = now_s
         since = self._hands.clock.now() - timedelta(days=7)
-        answer = self._slurm.account(vanished[:_MOST_NAMES], since=since)
+        names = sorted(vanished, key=lambda name: self._accounted.get(name, float("-inf")))[:_MOST_NAMES]
+        answer = self._slurm.account(names, since=since)
         if isinstance(answer, Accounting):
+            kept = {name: at_s for name, at_s in self._accounted.items() if name in set(vanished)}
+            self._accounted = kept | dict.fromkeys(names, now_s)
             grouped = defaultdict(list)
             for line in answer.jobs:
                 grouped[line.name].append(line)

@@ -39,6 +39,8 @@ class CountedSlurm:
     calls: Counter[str] = field(default_factory=Counter)
     jobs: dict[str, JobLine] = field(default_factory=dict)
     is_down: bool = False
+    facts: SlurmFacts = field(default_factory=lambda: SlurmFacts("22.05.8"))
+    accounted: list[str] = field(default_factory=list)
 
     def submit_many(self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0) -> dict[str, Submission]:
         self.calls["sbatch"] += len(requests)
@@ -53,7 +55,8 @@ class CountedSlurm:
 
     def account(self, job_names: Sequence[str], *, since: datetime) -> Accounting | NoAccounting | PollFailed:
         self.calls["sacct"] += 1
-        return NoAccounting()
+        self.accounted += job_names
+        return Accounting(()) if self.facts.accounting else NoAccounting()
 
     def cancel(self, jobs: Sequence[tuple[JobId, str]], *, signal: str | None = None) -> CancelOutcome:
         self.calls["scancel"] += 1
@@ -61,7 +64,7 @@ class CountedSlurm:
 
     def describe(self) -> SlurmFacts | PollFailed:
         self.calls["scontrol"] += 1
-        return SlurmFacts("22.05.8")
+        return self.facts
 
     def close(self) -> None:
         """Nothing runs here."""
@@ -97,6 +100,14 @@ def world(tmp_path: Path) -> World:
     return open_world(hands, CountedSlurm())
 
 
+def _submit(world: World, count: int) -> list[str]:
+    for number in range(count):
+        send(world.hands, TaskId(f"{number + 1:032x}"))
+    while world.slurm.calls["sbatch"] < count:
+        world.run(after_s=1)
+    return list(world.slurm.jobs)
+
+
 def test_an_idle_agent_makes_no_slurm_call(world: World) -> None:
     for _ in range(5):
         world.run(after_s=60)
@@ -105,10 +116,7 @@ def test_an_idle_agent_makes_no_slurm_call(world: World) -> None:
 
 
 def test_two_hundred_active_tasks_cost_one_squeue_a_cycle(world: World) -> None:
-    for number in range(TASKS):
-        send(world.hands, TaskId(f"{number + 1:032x}"))
-    while world.slurm.calls["sbatch"] < TASKS:
-        world.run(after_s=1)
+    _submit(world, TASKS)
     cycle_s = world.hands.settings.slurm.poll_interval_s
     world.run(after_s=cycle_s)
     before = world.slurm.calls["squeue"]
@@ -120,6 +128,32 @@ def test_two_hundred_active_tasks_cost_one_squeue_a_cycle(world: World) -> None:
     assert world.slurm.calls["squeue"] - before == 3
     assert set(world.slurm.calls) == {"sbatch", "squeue", "scontrol"}
     assert world.slurm.calls["sbatch"] == TASKS
+
+
+def test_every_vanished_job_gets_its_turn_with_sacct(world: World) -> None:
+    world.slurm.facts = SlurmFacts("22.05.8", accounting=True)
+    names = _submit(world, TASKS)
+    world.slurm.jobs = {}
+
+    for _ in range(4):
+        world.run(after_s=61)
+        world.slurm.jobs = {}
+
+    assert set(names) <= set(world.slurm.accounted)
+    assert world.slurm.calls["sacct"] <= 4
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+def test_slurms_settings_are_read_again(world: World, *, is_away: bool) -> None:
+    _submit(world, 1)
+    world.run(after_s=31)
+    world.slurm.is_down = is_away
+    world.run(after_s=31 if is_away else 3600)
+    world.slurm.is_down = False
+    for _ in range(20):
+        world.run(after_s=31)
+
+    assert world.slurm.calls["scontrol"] == 2
 
 
 def test_a_failed_poll_changes_nothing_and_is_said(world: World) -> None:
