@@ -30,7 +30,9 @@ class SlurmRound:
         self._facts: SlurmFacts | None = None
         self._facts_due_s = float("-inf")
         self._accounted: dict[str, float] = {}  # job name: when sacct last answered about it
+        self._unwritten: dict[tuple[TaskId, int], Submission] = {}
         self.has_deferred = False
+        self.problems: list[str] = []
 
     @property
     def min_job_age_s(self) -> float:
@@ -107,21 +109,36 @@ class SlurmRound:
     def submit(
         self, wanted: Mapping[TaskId, tuple[int, SubmitRequest]], memory: Mapping[TaskId, Memory]
     ) -> list[TaskId]:
-        """Call sbatch for each, write down the answers, and return the tasks that got one."""
-        self.has_deferred = False
-        if not wanted:
-            return []
-        answers = self._slurm.submit_many([request for _, request in wanted.values()], wait_s=_SBATCH_WAIT_S)
-        answered: list[TaskId] = []
-        for task_id, (number, request) in wanted.items():
+        """Call sbatch for each, write down the answers, and return the tasks whose answer is written.
+
+        An answer that cannot be written is kept, and sbatch is not called again for it.
+        """
+        self.has_deferred, self.problems = False, []
+        asked = {(task_id, number): request for task_id, (number, request) in wanted.items()}
+        asked = {key: request for key, request in asked.items() if key not in self._unwritten}
+        answers = self._slurm.submit_many(list(asked.values()), wait_s=_SBATCH_WAIT_S) if asked else {}
+        for key, request in asked.items():
             answer = answers.get(request.job_name)
             if answer is None or answer.outcome == "deferred":
                 self.has_deferred = True
-                continue
+            else:
+                self._unwritten[key] = answer
+        return [task_id for task_id, number in list(self._unwritten) if self._write_answer(task_id, number, memory)]
+
+    def _write_answer(self, task_id: TaskId, number: int, memory: Mapping[TaskId, Memory]) -> bool:
+        answer, task = self._unwritten[task_id, number], memory.get(task_id)
+        try:
             record_submission(answer, task_id, number, self._hands)
-            self._set_retry(answer, memory[task_id])
-            answered.append(task_id)
-        return answered
+        except OSError as error:
+            _log.warning("answer_not_written", task_id=task_id, attempt=number, error=str(error))
+            self.problems.append(f"Slurm's answer for task {task_id} cannot be written and is kept: {error}")
+            if task is None:
+                del self._unwritten[task_id, number]  # the task has ended without it
+            return False
+        del self._unwritten[task_id, number]
+        if task is not None:
+            self._set_retry(answer, task)
+        return task is not None
 
     def _set_retry(self, answer: Submission, memory: Memory) -> None:
         memory.may_submit = 0

@@ -1,5 +1,6 @@
 """What a round costs Slurm, and that a new process goes on where a killed one stopped."""
 
+import errno
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import files
+from agent import files, perform, slurm_round
 from agent.outbox import Outbox
 from agent.slurm.request import SubmitRequest
 from agent.slurm.values import (
@@ -130,9 +131,33 @@ def test_two_hundred_active_tasks_cost_one_squeue_a_cycle(world: World) -> None:
     assert world.slurm.calls["sbatch"] == TASKS
 
 
+def test_an_answer_of_sbatch_that_cannot_be_written_is_kept_and_asked_for_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full: list[bool] = [True]
+
+    def write(answer: Submission, task_id: TaskId, number: int, hands: perform.Hands) -> None:
+        if full and task_id.endswith("1"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        perform.record_submission(answer, task_id, number, hands)
+
+    monkeypatch.setattr(slurm_round, "record_submission", write)
+    world.slurm.is_down = True  # otherwise the job is found by its name
+    _submit(world, 4)
+    written = [world.hands.spool.task(task_id).attempt(1).submitted for task_id in world.hands.tasks()]
+    problems = [world.run(after_s=1).problems for _ in range(3)][-1]
+
+    assert [path.exists() for path in written] == [False, True, True, True]
+    assert any("No space left" in problem for problem in problems)
+    full.clear()
+    assert not any("No space left" in problem for problem in world.run(after_s=1).problems)
+    assert all(path.exists() for path in written)
+    assert world.slurm.calls["sbatch"] == 4
+
+
 def test_every_vanished_job_gets_its_turn_with_sacct(world: World) -> None:
     world.slurm.facts = SlurmFacts("22.05.8", accounting=True)
-    names = _submit(world, TASKS)
+    names = _submit(world, 120)
     world.slurm.jobs = {}
 
     for _ in range(4):
