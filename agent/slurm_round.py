@@ -10,7 +10,7 @@ from agent.memory import Memory, Polls
 from agent.perform import Hands, record_submission
 from agent.slurm.port import SlurmPort
 from agent.slurm.request import SubmitRequest
-from agent.slurm.values import Accounting, JobLine, JobList, PollFailed, SlurmFacts, Submission
+from agent.slurm.values import Accounting, JobLine, JobList, NotAsked, PollFailed, SlurmFacts, Submission
 from mltm.contract.ids import JobId, TaskId, parse_job_name, render_job_name
 
 __all__ = ["SlurmRound"]
@@ -46,7 +46,9 @@ class SlurmRound:
         if not ours:
             return None
         is_urgent = any(task.needs_poll for task in ours)
-        return polls.last_s + (waits.poll_soon_s if is_urgent else slurm.poll_interval_s)
+        # Half of the bucket at most, so that scancel and sacct have their turn.
+        least_s = min(2 / slurm.query_bucket.per_second, slurm.poll_interval_s)
+        return polls.last_s + (max(waits.poll_soon_s, least_s) if is_urgent else slurm.poll_interval_s)
 
     def poll(self, memory: Mapping[TaskId, Memory], polls: Polls, now_s: float) -> bool:
         """Ask squeue where a poll is due; True where there is a good new one. A failed poll changes nothing."""
@@ -55,6 +57,8 @@ class SlurmRound:
             return False
         answer = self._slurm.list_jobs()
         polls.last_s = now_s
+        if isinstance(answer, NotAsked):
+            return False
         if isinstance(answer, PollFailed):
             polls.problem = f"Slurm does not answer squeue: {answer.words} Tasks keep their states until it does."
             _log.warning("poll_failed", words=answer.words)

@@ -19,6 +19,7 @@ from agent.slurm.values import (
     JobLine,
     JobList,
     NoAccounting,
+    NotAsked,
     PollFailed,
     SlurmFacts,
     Submission,
@@ -40,6 +41,7 @@ class CountedSlurm:
     calls: Counter[str] = field(default_factory=Counter)
     jobs: dict[str, JobLine] = field(default_factory=dict)
     is_down: bool = False
+    is_bucket_empty: bool = False
     facts: SlurmFacts = field(default_factory=lambda: SlurmFacts("22.05.8"))
     accounted: list[str] = field(default_factory=list)
 
@@ -50,7 +52,9 @@ class CountedSlurm:
             self.jobs[request.job_name] = JobLine(job_id, "PENDING", request.job_name)
         return {r.job_name: Submission("accepted", self.jobs[r.job_name].job_id) for r in requests}
 
-    def list_jobs(self) -> JobList | PollFailed:
+    def list_jobs(self, *, spare: int = 0) -> JobList | PollFailed | NotAsked:
+        if self.is_bucket_empty:
+            return NotAsked()
         self.calls["squeue"] += 1
         return PollFailed("down") if self.is_down else JobList(tuple(self.jobs.values()))
 
@@ -191,6 +195,30 @@ def test_a_failed_poll_changes_nothing_and_is_said(world: World) -> None:
 
     assert world.outbox.count() == reports
     assert any("squeue" in problem for problem in results[-1].problems)
+
+
+def test_an_empty_bucket_is_no_word_about_slurm(world: World) -> None:
+    _submit(world, 1)
+    world.slurm.is_bucket_empty = True
+
+    assert [problem for _ in range(5) for problem in world.run(after_s=60).problems] == []
+
+
+def test_early_polls_leave_half_of_the_bucket(world: World) -> None:
+    _submit(world, 1)
+    (task_id,) = world.hands.tasks()
+    waits = world.hands.settings.waits.model_copy(update={"poll_soon_s": 1})
+    hands = world.hands
+    hands.settings = hands.settings.model_copy(update={"waits": waits})
+    again = open_world(hands, world.slurm)
+    stopped = exit_record(0, job_id="1", stop_signals=[{"name": "TERM", "uptime_s": 1.0}]).model_dump_json()
+    hands.spool.task(task_id).attempt(1).exit.write_text(stopped)
+    before = world.slurm.calls["squeue"]
+
+    for _ in range(100):
+        again.run(after_s=1)
+
+    assert 9 <= world.slurm.calls["squeue"] - before <= 11
 
 
 def test_a_new_process_adopts_what_a_killed_one_submitted(world: World) -> None:
