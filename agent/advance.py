@@ -153,6 +153,7 @@ class Advance:
                 if put_record(step, log.task_id, self._hands):
                     name = render_job_name(log.task_id, number)
                     self.cancels.extend((line.job_id, name) for line in lines)
+                self._update(memory, fenced_since_s=now_s)
                 return True
             case Wait():
                 return False

@@ -14,7 +14,7 @@ from agent.gateway_address import build_tls
 from agent.gateway_client import GatewayClient, open_session
 from agent.settings import AgentSettings
 from agent.slurm.client import Slurm
-from agent.slurm.values import PollFailed
+from agent.slurm.values import PollFailed, SlurmFacts
 from agent.spool_gateway import check_gateway
 from agent.spool_setup import prepare_spool
 
@@ -96,7 +96,7 @@ def _check_slurm(settings: AgentSettings, environment: Mapping[str, str]) -> Fin
     for answer in (facts, jobs):
         if isinstance(answer, PollFailed):
             return Finding("FAIL", "slurm", f"{answer.words} Ask the site whether slurmctld is up.")
-    return Finding("ok", "slurm", "" if isinstance(facts, PollFailed) else f"Slurm {facts.version}")
+    return Finding("ok", "slurm", f"Slurm {facts.version}" if isinstance(facts, SlurmFacts) else "")
 
 
 def _check_catalogue(settings: AgentSettings) -> list[Finding]:

@@ -21,6 +21,8 @@ from mltm.contract.task_config import TaskConfig
 __all__ = ["Seen", "decide"]
 
 _SAME_REFUSAL = 3
+# What a copy met there says nothing about its task: a stop (a preemption), a full disk, a file system in trouble.
+_NOT_THE_TASKS = frozenset({"stopped", "space", "sync"})
 _CANCELLED = Verdict(state=State.CANCELLED, reason="It was cancelled before it started.", evidence="fence")
 
 
@@ -134,7 +136,8 @@ def _after_fence(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> St
         return Close(number, _never_started(log, State.REJECTED, refusal))
     if seen.refusal is not None:
         return Close(number, _never_started(log, State.REJECTED, seen.refusal))
-    due_s = seen.observation.since_s + _back_off(last.number, waits)
+    fenced_s = seen.observation.fenced_since_s
+    due_s = (seen.now_s if fenced_s is None else fenced_s) + _back_off(last.number, waits)
     if log.held or seen.now_s < due_s:
         return Wait(max(due_s, seen.now_s + 1))
     return OpenAttempt(number, f"attempt {last.number} never started: {words or reason}")
@@ -160,8 +163,8 @@ def _never_started(log: TaskLog, state: State, words: str) -> Verdict:
 
 
 def _same_refusals(log: TaskLog) -> str | None:
-    words = [f"{r.words}" for attempt in log.attempts for r in attempt.refused]
-    often = [text for text in set(words) if words.count(text) >= _SAME_REFUSAL]
+    said = [(r.check, r.words) for attempt in log.attempts for r in attempt.refused if r.check not in _NOT_THE_TASKS]
+    often = [words for check, words in said if said.count((check, words)) >= _SAME_REFUSAL]
     return f"The job refused to start, {_SAME_REFUSAL} times for the same reason: {often[0]}" if often else None
 
 
@@ -197,8 +200,8 @@ def _watch_listed(last: AttemptLog, waiting: tuple[JobLine, ...], seen: Seen, wa
         return Adopt(number, first.job_id)
     if any("launch failed requeued held" in (line.reason or "").replace("_", " ").lower() for line in waiting):
         return PutFence(number, "launch_failed", "Slurm could not launch the job and holds it", waiting)
-    since_s = seen.observation.running_since_s
-    if since_s is not None and seen.now_s - since_s >= waits.no_claim_s:
+    since_s, until_s = seen.observation.running_since_s, seen.observation.running_seen_s
+    if since_s is not None and until_s is not None and until_s - since_s >= waits.no_claim_s:
         return PutFence(number, "no_claim", f"job {first.job_id} runs, and its first act did not happen", waiting)
     return Wait(seen.now_s + waits.rescan_s)
 
@@ -226,4 +229,4 @@ def _is_due(last_s: float | None, every_s: float, now_s: float) -> bool:
 
 
 def _back_off(number: int, waits: Waits) -> float:
-    return min(waits.retry_most_s, waits.retry_first_s * 2.0 ** min(number - 1, 10)) if number > 1 else 0.0
+    return min(waits.retry_most_s, waits.retry_first_s * 2.0 ** min(number - 1, 10))

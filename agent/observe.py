@@ -32,7 +32,9 @@ class Observation(Message):
     beat_ns: int | None = None
     beat_since_s: float = 0.0
     over_since_s: float | None = None
-    running_since_s: float | None = None  #: Slurm shows it running, and no claim is there
+    running_since_s: float | None = None  #: the first good poll that showed it running, and no claim was there
+    running_seen_s: float | None = None  #: the last one; a failed poll moves neither
+    fenced_since_s: float | None = None  #: when it was first seen that an agent owns the attempt
     retry_at_s: float | None = None
     tries: int = 0
     scancel_at_s: float | None = None
@@ -63,6 +65,8 @@ def look(before: Observation, attempt: AttemptLog, seen: Look, waits: Waits, min
         after = _count_poll(after, attempt, match_lines(attempt, seen.lines), seen.now_s)
     if seen.beat_ns != after.beat_ns or attempt.owner is None:
         after = after.model_copy(update={"beat_ns": seen.beat_ns, "beat_since_s": seen.now_s})
+    if attempt.fence is not None and after.fenced_since_s is None:
+        after = after.model_copy(update={"fenced_since_s": seen.now_s})
     if attempt.owner is None:
         return after.model_copy(update={"over_since_s": None})
     if not (is_slurm_over(after, waits, min_job_age_s, seen.now_s) and _is_beat_still(after, waits, seen.now_s)):
@@ -92,7 +96,7 @@ def _retarget(before: Observation, target: str, now_s: float) -> Observation:
     return before.model_copy(
         update={
             "target": target, "good_polls": 0, "absent_polls": 0, "absent_since_s": None, "ended": None,
-            "beat_since_s": now_s, "over_since_s": None, "running_since_s": None,
+            "beat_since_s": now_s, "over_since_s": None, "running_since_s": None, "running_seen_s": None,
         }
     )  # fmt: skip
 
@@ -106,6 +110,7 @@ def _count_poll(before: Observation, attempt: AttemptLog, lines: Sequence[JobLin
                 "absent_polls": before.absent_polls + 1,
                 "absent_since_s": now_s if before.absent_since_s is None else before.absent_since_s,
                 "running_since_s": None,
+                "running_seen_s": None,
             }
         )
     standings = [classify_state(line.state) for line in lines]
@@ -122,6 +127,7 @@ def _count_poll(before: Observation, attempt: AttemptLog, lines: Sequence[JobLin
             "paused": "paused" in kinds,
             "time_limit_s": limits[0] if limits else before.time_limit_s,
             "running_since_s": (before.running_since_s or now_s) if is_unclaimed else None,
+            "running_seen_s": now_s if is_unclaimed else None,
         }
     )
 

@@ -1,5 +1,6 @@
 """The write-once log on disk: reads it, and links records into it. Decides nothing."""
 
+import itertools
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -33,7 +34,6 @@ from mltm.contract.names import Attempt, Spool
 __all__ = ["link_claim", "link_intent", "link_note", "read_task_log", "write_submitted"]
 
 _Record = TypeVar("_Record", bound=BaseModel)
-_MOST_ATTEMPTS = 100_000
 
 
 @cache
@@ -55,7 +55,7 @@ def read_task_log(spool: Spool, task_id: TaskId, names: Sequence[str] | None = N
     listed = files.list_names(folder.control) if names is None else names
     attempts: list[AttemptLog] = []
     closed: Closed | None = None
-    for number in range(1, _MOST_ATTEMPTS):
+    for number in itertools.count(1):
         intent = _read_intent(folder.attempt(number))
         if intent is None:
             break

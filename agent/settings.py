@@ -76,7 +76,7 @@ class Waits(Strict):
 
     rescan_s: Seconds = 30
     glance_s: Seconds = 2
-    poll_soon_s: Seconds = 5
+    poll_soon_s: Seconds = 10
     faulty_look_s: Seconds = 20
     drop_quiet_s: Seconds = 30
     drop_look_s: Seconds = 10

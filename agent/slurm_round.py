@@ -10,13 +10,14 @@ from agent.memory import Memory, Polls
 from agent.perform import Hands, record_submission
 from agent.slurm.port import SlurmPort
 from agent.slurm.request import SubmitRequest
-from agent.slurm.values import Accounting, JobLine, JobList, PollFailed, SlurmFacts, Submission
+from agent.slurm.values import Accounting, JobLine, JobList, NotAsked, PollFailed, SlurmFacts, Submission
 from mltm.contract.ids import JobId, TaskId, parse_job_name, render_job_name
 
 __all__ = ["SlurmRound"]
 
 _log = structlog.get_logger(__name__)
 _ACCOUNTING_EVERY_S = 60.0
+_FACTS_EVERY_S = 3600.0
 _MOST_NAMES = 100
 _SBATCH_WAIT_S = 2.0
 
@@ -27,7 +28,11 @@ class SlurmRound:
     def __init__(self, slurm: SlurmPort, hands: Hands) -> None:
         self._slurm, self._hands = slurm, hands
         self._facts: SlurmFacts | None = None
+        self._facts_due_s = float("-inf")
+        self._accounted: dict[str, float] = {}  # job name: when sacct last answered about it
+        self._unwritten: dict[tuple[TaskId, int], Submission] = {}
         self.has_deferred = False
+        self.problems: list[str] = []
 
     @property
     def min_job_age_s(self) -> float:
@@ -41,26 +46,39 @@ class SlurmRound:
         if not ours:
             return None
         is_urgent = any(task.needs_poll for task in ours)
-        return polls.last_s + (waits.poll_soon_s if is_urgent else slurm.poll_interval_s)
+        # Half of the bucket at most, so that scancel and sacct have their turn.
+        least_s = min(2 / slurm.query_bucket.per_second, slurm.poll_interval_s)
+        return polls.last_s + (max(waits.poll_soon_s, least_s) if is_urgent else slurm.poll_interval_s)
 
     def poll(self, memory: Mapping[TaskId, Memory], polls: Polls, now_s: float) -> bool:
         """Ask squeue where a poll is due; True where there is a good new one. A failed poll changes nothing."""
         due_s = self.due_s(memory, polls)
         if due_s is None or now_s < due_s:
             return False
-        if self._facts is None:
-            described = self._slurm.describe()
-            self._facts = described if isinstance(described, SlurmFacts) else None
         answer = self._slurm.list_jobs()
         polls.last_s = now_s
+        if isinstance(answer, NotAsked):
+            return False
         if isinstance(answer, PollFailed):
             polls.problem = f"Slurm does not answer squeue: {answer.words} Tasks keep their states until it does."
             _log.warning("poll_failed", words=answer.words)
             return False
+        if polls.problem:
+            self._facts_due_s = now_s  # slurmctld was away: it may have come back with another slurm.conf
         polls.problem = ""
         polls.lines = _group(answer)
+        self._read_facts(now_s)
         self._ask_accounting(memory, polls, now_s)
         return True
+
+    def _read_facts(self, now_s: float) -> None:
+        """Beside a good poll, now and then: MinJobAge and accounting change with the site's config."""
+        if now_s < self._facts_due_s:
+            return
+        described = self._slurm.describe()
+        is_known = isinstance(described, SlurmFacts)
+        self._facts = described if isinstance(described, SlurmFacts) else self._facts
+        self._facts_due_s = now_s + (_FACTS_EVERY_S if is_known else _ACCOUNTING_EVERY_S)
 
     def _ask_accounting(self, memory: Mapping[TaskId, Memory], polls: Polls, now_s: float) -> None:
         polls.ended = {}
@@ -76,8 +94,11 @@ class SlurmRound:
             return
         polls.last_accounting_s = now_s
         since = self._hands.clock.now() - timedelta(days=7)
-        answer = self._slurm.account(vanished[:_MOST_NAMES], since=since)
+        names = sorted(vanished, key=lambda name: self._accounted.get(name, float("-inf")))[:_MOST_NAMES]
+        answer = self._slurm.account(names, since=since)
         if isinstance(answer, Accounting):
+            kept = {name: at_s for name, at_s in self._accounted.items() if name in set(vanished)}
+            self._accounted = kept | dict.fromkeys(names, now_s)
             grouped = defaultdict(list)
             for line in answer.jobs:
                 grouped[line.name].append(line)
@@ -92,21 +113,36 @@ class SlurmRound:
     def submit(
         self, wanted: Mapping[TaskId, tuple[int, SubmitRequest]], memory: Mapping[TaskId, Memory]
     ) -> list[TaskId]:
-        """Call sbatch for each, write down the answers, and return the tasks that got one."""
-        self.has_deferred = False
-        if not wanted:
-            return []
-        answers = self._slurm.submit_many([request for _, request in wanted.values()], wait_s=_SBATCH_WAIT_S)
-        answered: list[TaskId] = []
-        for task_id, (number, request) in wanted.items():
+        """Call sbatch for each, write down the answers, and return the tasks whose answer is written.
+
+        An answer that cannot be written is kept, and sbatch is not called again for it.
+        """
+        self.has_deferred, self.problems = False, []
+        asked = {(task_id, number): request for task_id, (number, request) in wanted.items()}
+        asked = {key: request for key, request in asked.items() if key not in self._unwritten}
+        answers = self._slurm.submit_many(list(asked.values()), wait_s=_SBATCH_WAIT_S) if asked else {}
+        for key, request in asked.items():
             answer = answers.get(request.job_name)
             if answer is None or answer.outcome == "deferred":
                 self.has_deferred = True
-                continue
+            else:
+                self._unwritten[key] = answer
+        return [task_id for task_id, number in list(self._unwritten) if self._write_answer(task_id, number, memory)]
+
+    def _write_answer(self, task_id: TaskId, number: int, memory: Mapping[TaskId, Memory]) -> bool:
+        answer, task = self._unwritten[task_id, number], memory.get(task_id)
+        try:
             record_submission(answer, task_id, number, self._hands)
-            self._set_retry(answer, memory[task_id])
-            answered.append(task_id)
-        return answered
+        except OSError as error:
+            _log.warning("answer_not_written", task_id=task_id, attempt=number, error=str(error))
+            self.problems.append(f"Slurm's answer for task {task_id} cannot be written and is kept: {error}")
+            if task is None:
+                del self._unwritten[task_id, number]  # the task has ended without it
+            return False
+        del self._unwritten[task_id, number]
+        if task is not None:
+            self._set_retry(answer, task)
+        return task is not None
 
     def _set_retry(self, answer: Submission, memory: Memory) -> None:
         memory.may_submit = 0

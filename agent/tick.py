@@ -84,6 +84,7 @@ class Tick:
         self._round.cancel(self._advance.cancels)
         for task_id in self._round.submit(self._advance.submissions, self._memory):
             self._look_at(task_id, is_fresh=False, is_rung=True)
+        self._problems.extend(self._round.problems)
         if self._polls.problem:
             self._problems.append(self._polls.problem)
         return TickResult(self._wake_after_s(), len(active), tuple(dict.fromkeys(self._problems)))

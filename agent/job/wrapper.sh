@@ -142,7 +142,7 @@ read_arguments() {
   (($# == 12)) || refuse arguments "12 arguments are needed, $# were given"
   root=$1 task=$2 attempt=$3 image=$4 warn=$5 head_pieces=$6 tail_pieces=$7
   beat_every_s=$8 beat_stop_s=$9 grace_s=${10} drain_s=${11} try_s=${12}
-  [[ $root == /* && $task =~ ^[0-9a-f]{32}$ && $attempt =~ ^[0-9]{2,4}$ ]] || refuse arguments 'root, task or attempt'
+  [[ $root == /* && $task =~ ^[0-9a-f]{32}$ && $attempt =~ ^[0-9]{2,9}$ ]] || refuse arguments 'root, task or attempt'
   for value in "$image" "$warn" "$head_pieces" "$tail_pieces" "$beat_stop_s" "$try_s"; do
     [[ $value =~ $number ]] || refuse arguments "$value is not a whole number"
   done

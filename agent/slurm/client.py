@@ -24,6 +24,7 @@ from agent.slurm.values import (
     CancelOutcome,
     JobList,
     NoAccounting,
+    NotAsked,
     PollFailed,
     SlurmFacts,
     Submission,
@@ -104,18 +105,20 @@ class Slurm:
         _log.info("sbatch_answered", job_name=request.job_name, job_id=answer.job_id, outcome=answer.outcome)
         return answer
 
-    def list_jobs(self) -> JobList | PollFailed:
-        """Ask squeue once for every job of this user."""
-        result = self._ask(commands.build_list_argv())
-        return parse.parse_list(result) if result else PollFailed(_TOO_OFTEN)
+    def list_jobs(self, *, spare: int = 0) -> JobList | PollFailed | NotAsked:
+        """Ask squeue once for every job of this user; only where the bucket then has `spare` calls left."""
+        result = self._ask(commands.build_list_argv(), spare=spare)
+        return parse.parse_list(result) if result else NotAsked()
 
-    def account(self, job_names: Sequence[str], *, since: datetime) -> Accounting | NoAccounting | PollFailed:
+    def account(
+        self, job_names: Sequence[str], *, since: datetime
+    ) -> Accounting | NoAccounting | PollFailed | NotAsked:
         """Ask sacct for the jobs of these names, alive since then (aware); a hundred names a call."""
         found: list[AccountingLine] = []
         for first in range(0, len(job_names), MAX_PER_CALL):
             names = job_names[first : first + MAX_PER_CALL]
             result = self._ask(commands.build_account_argv(names, user=str(os.getuid()), since=since))
-            answer = parse.parse_accounting(result) if result else PollFailed(_TOO_OFTEN)
+            answer = parse.parse_accounting(result) if result else NotAsked()
             if not isinstance(answer, Accounting):
                 return answer
             found += answer.jobs
@@ -126,7 +129,9 @@ class Slurm:
         if len(jobs) <= GUARDED_CANCELS:
             calls = [commands.build_cancel_argv([job_id], job_name=name, signal=signal) for job_id, name in jobs]
             return self._cancel_all(calls)
-        listed = self.list_jobs()
+        listed = self.list_jobs(spare=1)
+        if isinstance(listed, NotAsked):
+            return CancelOutcome("deferred", _TOO_OFTEN)
         if isinstance(listed, PollFailed):
             return CancelOutcome("failed", listed.words)
         there = {(job.job_id, job.name) for job in listed.jobs}
@@ -145,10 +150,10 @@ class Slurm:
             words.append(read_words(result.stderr))
         return CancelOutcome("sent", "; ".join(part for part in words if part))
 
-    def describe(self) -> SlurmFacts | PollFailed:
+    def describe(self) -> SlurmFacts | PollFailed | NotAsked:
         """Ask scontrol for the version and the settings that the waits depend on."""
         result = self._ask(commands.build_describe_argv())
-        return parse.parse_facts(result) if result else PollFailed(_TOO_OFTEN)
+        return parse.parse_facts(result) if result else NotAsked()
 
     def close(self) -> None:
         """End what still runs, in seconds; a submission that is cut off here is ambiguous."""
@@ -156,9 +161,9 @@ class Slurm:
         self._submissions.close()
         self._queries.close()
 
-    def _ask(self, argv: Sequence[str]) -> CommandResult | None:
-        """Run a query in its lane; None where the bucket is empty."""
-        future = self._queries.start(lambda: self._run(argv, is_submission=False))
+    def _ask(self, argv: Sequence[str], *, spare: int = 0) -> CommandResult | None:
+        """Run a query in its lane; None where the bucket is empty, or would be with `spare` more."""
+        future = self._queries.start(lambda: self._run(argv, is_submission=False), spare=spare)
         return future.result() if future else None
 
     def _run(self, argv: Sequence[str], *, is_submission: bool) -> CommandResult:

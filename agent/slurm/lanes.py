@@ -30,11 +30,11 @@ class TokenBucket:
         self._filled_at_s = boot_s()
         self._slow_until_s = self._filled_at_s
 
-    def take(self) -> bool:
-        """Take a token; False where there is none now."""
+    def take(self, *, spare: int = 0) -> bool:
+        """Take a token; False where there is none now, or where fewer than `spare` would be left."""
         with self._lock:
             self._fill()
-            if self._tokens < 1:
+            if self._tokens < 1 + spare:
                 return False
             self._tokens -= 1
             return True
@@ -66,9 +66,9 @@ class Lane:
         self.bucket = bucket
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"slurm-{name}")
 
-    def start(self, call: Callable[[], _T]) -> "Future[_T] | None":
-        """Start a call in the lane; None where the bucket has no token now."""
-        return self._pool.submit(call) if self.bucket.take() else None
+    def start(self, call: Callable[[], _T], *, spare: int = 0) -> "Future[_T] | None":
+        """Start a call in the lane; None where the bucket has no token now, or no `spare` ones beside it."""
+        return self._pool.submit(call) if self.bucket.take(spare=spare) else None
 
     def close(self) -> None:
         """Take no more calls and drop those that have not begun."""

@@ -10,6 +10,7 @@ from agent.slurm.values import (
     CancelOutcome,
     JobList,
     NoAccounting,
+    NotAsked,
     PollFailed,
     SlurmFacts,
     Submission,
@@ -31,11 +32,13 @@ class SlurmPort(Protocol):
         """Submit, and answer by job name; `deferred` for what the bucket or `wait_s` does not allow now."""
         ...
 
-    def list_jobs(self) -> JobList | PollFailed:
-        """Ask squeue once for every job of this user."""
+    def list_jobs(self, *, spare: int = 0) -> JobList | PollFailed | NotAsked:
+        """Ask squeue once for every job of this user; only where the bucket then has `spare` calls left."""
         ...
 
-    def account(self, job_names: Sequence[str], *, since: datetime) -> Accounting | NoAccounting | PollFailed:
+    def account(
+        self, job_names: Sequence[str], *, since: datetime
+    ) -> Accounting | NoAccounting | PollFailed | NotAsked:
         """Ask sacct for the jobs of these names submitted or alive since then (aware)."""
         ...
 
@@ -43,7 +46,7 @@ class SlurmPort(Protocol):
         """Cancel (or signal) jobs by id and name; a job of that id under another name is left alone."""
         ...
 
-    def describe(self) -> SlurmFacts | PollFailed:
+    def describe(self) -> SlurmFacts | PollFailed | NotAsked:
         """Ask scontrol for the version and the settings that the waits depend on."""
         ...
 

@@ -9,8 +9,8 @@ from typing import Literal
 from mltm.contract.ids import JobId
 
 __all__ = [
-    "Accounting", "AccountingLine", "CancelOutcome", "JobLine", "JobList", "NoAccounting", "PollFailed", "SlurmFacts",
-    "Submission", "SubmitOutcome",
+    "Accounting", "AccountingLine", "CancelOutcome", "JobLine", "JobList", "NoAccounting", "NotAsked", "PollFailed",
+    "SlurmFacts", "Submission", "SubmitOutcome",
 ]  # fmt: skip
 
 SubmitOutcome = Literal["accepted", "ambiguous", "transient", "limit", "permanent", "deferred"]
@@ -62,6 +62,11 @@ class PollFailed:
     """No answer that can be used. It counts for nothing: no state changes because of it."""
 
     words: str
+
+
+@dataclass(frozen=True)
+class NotAsked:
+    """Slurm was not asked: the agent's query_bucket is empty. It says nothing about Slurm."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ SpoolId = NewType("SpoolId", str)
 """128 random bits as hex, made with the spool."""
 
 _TASK_ID = re.compile(r"[0-9a-f]{32}")
-_JOB_NAME = re.compile(r"mltm-([0-9a-f]{32})-a([0-9]{2,4})")
+_JOB_NAME = re.compile(r"mltm-([0-9a-f]{32})-a([0-9]{2,9})")
 
 
 def build_uuid7(now_ms: int, random_bytes: bytes) -> str:

@@ -24,7 +24,7 @@ def test_only_names_of_our_making_are_read_as_ours(name: str) -> None:
     assert parse_job_name(name) is None
 
 
-@pytest.mark.parametrize("attempt", [1, 9, 10, 99, 100])
+@pytest.mark.parametrize("attempt", [1, 9, 10, 99, 100, 9999, 10_000, 999_999_999])
 def test_a_job_name_is_read_back(attempt: int) -> None:
     task_id = TaskId("0" * 32)
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from agent.decide import Seen, decide
+from agent.observe import Look, look
 from agent.settings import Waits
 from agent.slurm.values import JobLine
 from agent.steps import Adopt, Amend, CallSbatch, CancelJobs, Close, OpenAttempt, PutFence, PutNote, Wait
@@ -143,11 +144,30 @@ def test_the_same_refusal_three_times_rejects_with_its_words() -> None:
     refused = Refused(nonce=build.NONCE, job_id="7", node="n1", check="image", words="no such image")
     attempts = [attempt(k, claim=build.fence("refused_start"), refused=(refused,)) for k in (1, 2, 3)]
 
-    assert isinstance(decide(build.task_log(*attempts[:2]), seen(attempt=2, since_s=0.0), WAITS), OpenAttempt)
+    assert isinstance(decide(build.task_log(*attempts[:2]), seen(attempt=2, fenced_since_s=0.0), WAITS), OpenAttempt)
     step = decide(build.task_log(*attempts), seen(attempt=3), WAITS)
     assert isinstance(step, Close)
     assert step.verdict.state is State.REJECTED
     assert "no such image" in step.verdict.reason
+
+
+@pytest.mark.parametrize("check", ["stopped", "space", "sync"])
+def test_a_refusal_that_says_nothing_about_the_task_never_rejects_it(check: str) -> None:
+    refused = Refused(nonce=build.NONCE, job_id="7", node="n1", check=check, words="the same")
+    attempts = [attempt(k, claim=build.fence("refused_start"), refused=(refused,)) for k in (1, 2, 3)]
+
+    step = decide(build.task_log(*attempts), seen(attempt=3, fenced_since_s=0.0), WAITS)
+    assert isinstance(step, OpenAttempt)
+
+
+@pytest.mark.parametrize(("number", "pause_s"), [(1, 30), (2, 60), (3, 120), (9, 600)])
+def test_the_next_attempt_waits_longer_each_time_from_the_fence_on(number: int, pause_s: float) -> None:
+    attempts = [attempt(k, claim=build.fence("launch_failed")) for k in range(1, number + 1)]
+    log, early = build.task_log(*attempts), {"attempt": number, "since_s": 0.0}
+
+    assert isinstance(decide(log, seen(**early), WAITS), Wait)
+    assert decide(log, seen(**early, fenced_since_s=NOW_S - pause_s + 1), WAITS) == Wait(NOW_S + 1)
+    assert isinstance(decide(log, seen(**early, fenced_since_s=NOW_S - pause_s), WAITS), OpenAttempt)
 
 
 def test_a_job_that_slurm_cannot_launch_is_fenced_and_cancelled() -> None:
@@ -161,10 +181,22 @@ def test_running_without_a_claim_for_long_is_fenced() -> None:
     log = build.task_log(attempt(submitted=submitted("accepted", "7")))
     running = (line("RUNNING"),)
 
-    assert isinstance(decide(log, seen(lines=running, running_since_s=NOW_S - 299), WAITS), Wait)
-    step = decide(log, seen(lines=running, running_since_s=NOW_S - 301), WAITS)
+    early = seen(lines=running, running_since_s=NOW_S - 299, running_seen_s=NOW_S)
+    assert isinstance(decide(log, early, WAITS), Wait)
+    step = decide(log, seen(lines=running, running_since_s=NOW_S - 301, running_seen_s=NOW_S), WAITS)
     assert isinstance(step, PutFence)
     assert step.reason == "no_claim"
+
+
+def test_running_without_a_claim_is_counted_by_good_polls_alone() -> None:
+    log = build.task_log(attempt(submitted=submitted("accepted", "7")))
+    running = (line("RUNNING"),)
+    once = look(build.observation(), attempt(), Look(running, None, NOW_S - 900), WAITS, 300)
+    silent = look(once, attempt(), Look(None, None, NOW_S), WAITS, 300)
+    again = look(once, attempt(), Look(running, None, NOW_S), WAITS, 300)
+
+    assert isinstance(decide(log, Seen(silent, NOW_S, lines=running, config=build.config()), WAITS), Wait)
+    assert isinstance(decide(log, Seen(again, NOW_S, lines=running, config=build.config()), WAITS), PutFence)
 
 
 def test_a_claim_is_noted_before_anything_else() -> None:

@@ -39,6 +39,14 @@ def test_not_listed_in_three_good_polls_over_long_enough_is_slurms_over() -> Non
     assert not is_slurm_over(watch(OWNED, *looks[:2]), WAITS, 300, 1000.0)
 
 
+def test_a_fence_is_dated_by_the_first_look_at_it() -> None:
+    fenced = AttemptLog(1, build.submit(1), claim=build.fence())
+    seen = watch(fenced, Look(None, None, 50.0), Look((), None, 80.0))
+
+    assert seen.fenced_since_s == 50.0
+    assert watch(UNOWNED, Look((), None, 50.0)).fenced_since_s is None
+
+
 def test_seen_again_starts_the_count_anew() -> None:
     seen = watch(OWNED, Look((), 1, 0.0), Look((line("RUNNING"),), 1, 30.0), Look((), 1, 60.0))
 

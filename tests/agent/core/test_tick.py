@@ -1,5 +1,6 @@
 """What a round costs Slurm, and that a new process goes on where a killed one stopped."""
 
+import errno
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import files
+from agent import files, perform, slurm_round
 from agent.outbox import Outbox
 from agent.slurm.request import SubmitRequest
 from agent.slurm.values import (
@@ -18,6 +19,7 @@ from agent.slurm.values import (
     JobLine,
     JobList,
     NoAccounting,
+    NotAsked,
     PollFailed,
     SlurmFacts,
     Submission,
@@ -39,6 +41,9 @@ class CountedSlurm:
     calls: Counter[str] = field(default_factory=Counter)
     jobs: dict[str, JobLine] = field(default_factory=dict)
     is_down: bool = False
+    is_bucket_empty: bool = False
+    facts: SlurmFacts = field(default_factory=lambda: SlurmFacts("22.05.8"))
+    accounted: list[str] = field(default_factory=list)
 
     def submit_many(self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0) -> dict[str, Submission]:
         self.calls["sbatch"] += len(requests)
@@ -47,13 +52,16 @@ class CountedSlurm:
             self.jobs[request.job_name] = JobLine(job_id, "PENDING", request.job_name)
         return {r.job_name: Submission("accepted", self.jobs[r.job_name].job_id) for r in requests}
 
-    def list_jobs(self) -> JobList | PollFailed:
+    def list_jobs(self, *, spare: int = 0) -> JobList | PollFailed | NotAsked:
+        if self.is_bucket_empty:
+            return NotAsked()
         self.calls["squeue"] += 1
         return PollFailed("down") if self.is_down else JobList(tuple(self.jobs.values()))
 
     def account(self, job_names: Sequence[str], *, since: datetime) -> Accounting | NoAccounting | PollFailed:
         self.calls["sacct"] += 1
-        return NoAccounting()
+        self.accounted += job_names
+        return Accounting(()) if self.facts.accounting else NoAccounting()
 
     def cancel(self, jobs: Sequence[tuple[JobId, str]], *, signal: str | None = None) -> CancelOutcome:
         self.calls["scancel"] += 1
@@ -61,7 +69,7 @@ class CountedSlurm:
 
     def describe(self) -> SlurmFacts | PollFailed:
         self.calls["scontrol"] += 1
-        return SlurmFacts("22.05.8")
+        return self.facts
 
     def close(self) -> None:
         """Nothing runs here."""
@@ -97,6 +105,14 @@ def world(tmp_path: Path) -> World:
     return open_world(hands, CountedSlurm())
 
 
+def _submit(world: World, count: int) -> list[str]:
+    for number in range(count):
+        send(world.hands, TaskId(f"{number + 1:032x}"))
+    while world.slurm.calls["sbatch"] < count:
+        world.run(after_s=1)
+    return list(world.slurm.jobs)
+
+
 def test_an_idle_agent_makes_no_slurm_call(world: World) -> None:
     for _ in range(5):
         world.run(after_s=60)
@@ -105,10 +121,7 @@ def test_an_idle_agent_makes_no_slurm_call(world: World) -> None:
 
 
 def test_two_hundred_active_tasks_cost_one_squeue_a_cycle(world: World) -> None:
-    for number in range(TASKS):
-        send(world.hands, TaskId(f"{number + 1:032x}"))
-    while world.slurm.calls["sbatch"] < TASKS:
-        world.run(after_s=1)
+    _submit(world, TASKS)
     cycle_s = world.hands.settings.slurm.poll_interval_s
     world.run(after_s=cycle_s)
     before = world.slurm.calls["squeue"]
@@ -122,6 +135,56 @@ def test_two_hundred_active_tasks_cost_one_squeue_a_cycle(world: World) -> None:
     assert world.slurm.calls["sbatch"] == TASKS
 
 
+def test_an_answer_of_sbatch_that_cannot_be_written_is_kept_and_asked_for_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full: list[bool] = [True]
+
+    def write(answer: Submission, task_id: TaskId, number: int, hands: perform.Hands) -> None:
+        if full and task_id.endswith("1"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        perform.record_submission(answer, task_id, number, hands)
+
+    monkeypatch.setattr(slurm_round, "record_submission", write)
+    world.slurm.is_down = True  # otherwise the job is found by its name
+    _submit(world, 4)
+    written = [world.hands.spool.task(task_id).attempt(1).submitted for task_id in world.hands.tasks()]
+    problems = [world.run(after_s=1).problems for _ in range(3)][-1]
+
+    assert [path.exists() for path in written] == [False, True, True, True]
+    assert any("No space left" in problem for problem in problems)
+    full.clear()
+    assert not any("No space left" in problem for problem in world.run(after_s=1).problems)
+    assert all(path.exists() for path in written)
+    assert world.slurm.calls["sbatch"] == 4
+
+
+def test_every_vanished_job_gets_its_turn_with_sacct(world: World) -> None:
+    world.slurm.facts = SlurmFacts("22.05.8", accounting=True)
+    names = _submit(world, 120)
+    world.slurm.jobs = {}
+
+    for _ in range(4):
+        world.run(after_s=61)
+        world.slurm.jobs = {}
+
+    assert set(names) <= set(world.slurm.accounted)
+    assert world.slurm.calls["sacct"] <= 4
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+def test_slurms_settings_are_read_again(world: World, *, is_away: bool) -> None:
+    _submit(world, 1)
+    world.run(after_s=31)
+    world.slurm.is_down = is_away
+    world.run(after_s=31 if is_away else 3600)
+    world.slurm.is_down = False
+    for _ in range(20):
+        world.run(after_s=31)
+
+    assert world.slurm.calls["scontrol"] == 2
+
+
 def test_a_failed_poll_changes_nothing_and_is_said(world: World) -> None:
     send(world.hands)
     world.run()
@@ -132,6 +195,30 @@ def test_a_failed_poll_changes_nothing_and_is_said(world: World) -> None:
 
     assert world.outbox.count() == reports
     assert any("squeue" in problem for problem in results[-1].problems)
+
+
+def test_an_empty_bucket_is_no_word_about_slurm(world: World) -> None:
+    _submit(world, 1)
+    world.slurm.is_bucket_empty = True
+
+    assert [problem for _ in range(5) for problem in world.run(after_s=60).problems] == []
+
+
+def test_early_polls_leave_half_of_the_bucket(world: World) -> None:
+    _submit(world, 1)
+    (task_id,) = world.hands.tasks()
+    waits = world.hands.settings.waits.model_copy(update={"poll_soon_s": 1})
+    hands = world.hands
+    hands.settings = hands.settings.model_copy(update={"waits": waits})
+    again = open_world(hands, world.slurm)
+    stopped = exit_record(0, job_id="1", stop_signals=[{"name": "TERM", "uptime_s": 1.0}]).model_dump_json()
+    hands.spool.task(task_id).attempt(1).exit.write_text(stopped)
+    before = world.slurm.calls["squeue"]
+
+    for _ in range(100):
+        again.run(after_s=1)
+
+    assert 9 <= world.slurm.calls["squeue"] - before <= 11
 
 
 def test_a_new_process_adopts_what_a_killed_one_submitted(world: World) -> None:

@@ -179,7 +179,7 @@ def _submitted(outcome: str) -> Submitted:
 
 def _adversary(row: tuple[object, ...], number: int, config: TaskConfig) -> Iterator[Seen]:
     """What an agent may believe about the last attempt."""
-    plain = build.observation(number, since_s=-_LATE_S, beat_since_s=_LATE_S)
+    plain = build.observation(number, fenced_since_s=-_LATE_S, beat_since_s=_LATE_S)
     beliefs: list[Observation] = [plain]
     beliefs.append(plain.model_copy(update={"absent_polls": 9, "absent_since_s": -_LATE_S}))
     ends = ("CANCELLED", "COMPLETED", "FAILED", "NODE_FAIL", "TIMEOUT", "DEADLINE")
@@ -193,7 +193,7 @@ def _adversary(row: tuple[object, ...], number: int, config: TaskConfig) -> Iter
     listed = [("PENDING", ""), ("RUNNING", ""), ("PENDING", "launch failed requeued held")]
     for state, reason in listed:
         line = JobLine(JobId("7"), state, render_job_name(build.TASK, max(1, number)), reason=reason)
-        seen = plain.model_copy(update={"running_since_s": -_LATE_S})
+        seen = plain.model_copy(update={"running_since_s": -_LATE_S, "running_seen_s": 0.0})
         yield Seen(seen, 0.0, lines=(line,), config=config)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ def test_of_eight_copies_at_once_one_starts(tmp_path: Path) -> None:
     assert _run_at_once(task, 8) == [0] * 8
     assert (task.folder.work / "mark").read_text() == "x"
     assert read_kinds(task) == {"job": 1, "dup": 7, "exit": 1}
+
+
+def test_a_ten_thousandth_attempt_starts_like_the_first(tmp_path: Path) -> None:
+    task = prepare(tmp_path, MARK)
+    later = replace(task, args=(*task.args[:2], "10000", *task.args[3:]))
+    for path in task.folder.control.glob("*.01"):
+        path.rename(path.with_suffix(".10000"))
+
+    assert run(later) == 0
+    assert (task.folder.work / "mark").read_text() == "x"
 
 
 def test_without_the_claim_all_copies_would_start(tmp_path: Path) -> None:

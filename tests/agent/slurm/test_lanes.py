@@ -32,6 +32,15 @@ def test_a_burst_is_let_through_and_no_more() -> None:
     assert take_all(build(FakeClock())) == 10
 
 
+def test_a_call_that_leaves_some_to_spare_waits_for_them() -> None:
+    clock = FakeClock()
+    bucket = build(clock, burst=2)
+
+    assert [bucket.take(spare=1), bucket.take(spare=1), bucket.take()] == [True, False, True]
+    clock.at_s += 5
+    assert [bucket.take(spare=1), bucket.take()] == [False, True]
+
+
 @pytest.mark.parametrize(("passed_s", "tokens"), [(0, 0), (4.9, 0), (5, 1), (26, 5), (50, 10), (1e6, 10)])
 def test_a_bucket_fills_at_its_rate_up_to_its_burst(passed_s: float, tokens: int) -> None:
     clock = FakeClock()
