@@ -1,32 +1,21 @@
 """The accounting half of a lab: MariaDB, slurmdbd, and the account that tasks are charged to."""
 
-import getpass
 import os
+import shutil
 import subprocess
 import time
+from pathlib import Path
 
 from lab import daemons
 from lab.errors import LabError
-from lab.layout import ACCOUNT, CLUSTER, Lab
+from lab.layout import ACCOUNT, CLUSTER, Lab, read_user_name
 from lab.packages import find_program
 from lab.processes import wait_until
 
 
 def start_database(lab: Lab) -> None:
     """Make the database's folder once, start MariaDB on a socket of its own and wait for it."""
-    data = lab.dir / "mariadb"
-    if not (data / "mysql").is_dir():
-        _run(
-            lab,
-            [
-                "mariadb-install-db",
-                "--no-defaults",
-                f"--datadir={data}",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-                *_user_option(),
-            ],
-        )
+    data = _make_database(lab)
     daemons.start(
         lab,
         "mariadbd",
@@ -44,7 +33,18 @@ def start_database(lab: Lab) -> None:
             *_user_option(),
         ],
     )
-    daemons.wait_for(lab, "mariadbd", lab.mariadb_socket.is_socket, timeout_s=30)
+    daemons.wait_for(lab, "mariadbd", lambda: daemons.is_listening(lab.mariadb_socket), timeout_s=60)
+
+
+def _make_database(lab: Lab) -> Path:
+    """Return the database's folder. It gets its name when it is whole, so an interrupted `up` leaves no half of one."""
+    data, fresh = lab.dir / "mariadb", lab.dir / "mariadb.new"
+    if not data.is_dir():
+        shutil.rmtree(fresh, ignore_errors=True)
+        options = [f"--datadir={fresh}", "--auth-root-authentication-method=normal", "--skip-test-db", *_user_option()]
+        _run(lab, ["mariadb-install-db", "--no-defaults", *options])
+        fresh.replace(data)
+    return data
 
 
 def start_slurmdbd(lab: Lab) -> None:
@@ -83,7 +83,7 @@ def _has_answer(lab: Lab, *what: str) -> bool:
 
 
 def _user_option() -> list[str]:
-    return [f"--user={getpass.getuser()}"] if os.geteuid() == 0 else []
+    return [f"--user={read_user_name()}"] if os.geteuid() == 0 else []
 
 
 def _run(lab: Lab, argv: list[str]) -> None:
