@@ -26,8 +26,8 @@ from lab.layout import (
 from lab.packages import ensure_programs, read_slurm_version
 from lab.standin.state import locked
 
-# Who must end before whom: nobody is left without the one it reports to.
-STOP_ORDER = ("slurmctld", *(f"slurmd-{node}" for node in NODES), "slurmdbd", "mariadbd", "munged")
+SLURMDS = tuple(f"slurmd-{node}" for node in NODES)
+DAEMONS = ("slurmctld", *SLURMDS, "slurmdbd", "mariadbd", "munged")
 
 
 def up(options: LabOptions) -> Lab:
@@ -76,7 +76,7 @@ def is_up(lab: Lab) -> bool:
 def daemon_states(lab: Lab) -> dict[str, bool]:
     """Return for each daemon of this lab whether it runs."""
     known = processes.read_pids(lab.dir)
-    wanted = [name for name in STOP_ORDER if lab.options.accounting or name not in ("slurmdbd", "mariadbd")]
+    wanted = [name for name in DAEMONS if lab.options.accounting or name not in ("slurmdbd", "mariadbd")]
     return {name: name in known and processes.is_running(known[name]) for name in wanted}
 
 
@@ -91,11 +91,17 @@ def down(lab: Lab) -> None:
 
 def _end_processes(lab: Lab) -> None:
     known = processes.read_pids(lab.dir)
-    for name in STOP_ORDER:
-        if name in known:
-            processes.stop([known[name]])
-        if name == f"slurmd-{NODES[-1]}":
-            processes.stop(daemons.find_job_processes(lab), sig=signal.SIGKILL)
+
+    def stop(*names: str, timeout_s: float = 10) -> None:
+        processes.stop([known[name] for name in names if name in known], timeout_s=timeout_s)
+
+    # Nobody is left without the one it reports to.
+    stop("slurmctld")
+    # A slurmd that has not registered yet asks for slurmctld for ten seconds and heeds no signal (22.05.8)
+    stop(*SLURMDS, timeout_s=2)
+    processes.stop(daemons.find_job_processes(lab), sig=signal.SIGKILL)
+    for name in ("slurmdbd", "mariadbd", "munged"):
+        stop(name)
     processes.stop(daemons.find_unrecorded(lab))
     (lab.dir / "pids.json").unlink(missing_ok=True)
     if lab.run_dir != lab.dir:
