@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab import daemons
 from lab.errors import LabError
-from lab.layout import ACCOUNT, CLUSTER, Lab, read_user_name
+from lab.layout import ACCOUNT, CLUSTER, DATABASE, Lab, read_user_name
 from lab.packages import find_program
 from lab.processes import wait_until
 
@@ -16,6 +16,10 @@ from lab.processes import wait_until
 def start_database(lab: Lab) -> None:
     """Make the database's folder once, start MariaDB on a socket of its own and wait for it."""
     data = _make_database(lab)
+    # slurmdbd would make it, but goes on with the connection that failed for want of it, and libmariadb 11.8.9 breaks
+    # such a connection: error 5027, "maximum allowed number of columns (=0)"
+    init = lab.dir / "mariadb.sql"
+    init.write_text(f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n", encoding="ascii")
     daemons.start(
         lab,
         "mariadbd",
@@ -25,6 +29,7 @@ def start_database(lab: Lab) -> None:
             f"--datadir={data}",
             f"--socket={lab.mariadb_socket}",
             f"--pid-file={lab.run_dir}/mariadb.pid",
+            f"--init-file={init}",
             "--skip-networking",
             # A lab's accounts may be lost in a power cut; its start should not wait for the disk.
             "--innodb-flush-log-at-trx-commit=0",

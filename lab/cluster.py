@@ -102,7 +102,7 @@ def _end_processes(lab: Lab) -> None:
     processes.stop(daemons.find_job_processes(lab), sig=signal.SIGKILL)
     for name in ("slurmdbd", "mariadbd", "munged"):
         stop(name)
-    processes.stop(daemons.find_unrecorded(lab))
+    processes.stop(daemons.find_unrecorded(lab), timeout_s=2)
     (lab.dir / "pids.json").unlink(missing_ok=True)
     if lab.run_dir != lab.dir:
         shutil.rmtree(lab.run_dir, ignore_errors=True)

@@ -18,6 +18,7 @@ NODES = ("n1", "n2", "n3")
 CPUS_PER_NODE = 4
 ACCOUNT = "twinscie"
 CLUSTER = "lab"
+DATABASE = "slurm_acct_db"
 # A unix socket's path holds 107 bytes; slurmstepd's own needs some 35 of them behind our folder.
 LONGEST_FOLDER = 60
 # Below the range from which the kernel hands out outgoing ports, so that a stopped daemon finds its port free again.
