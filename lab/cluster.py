@@ -14,6 +14,7 @@ from lab import accounting, daemons, processes
 from lab.config import render_cgroup_conf, render_gres_conf, render_slurm_conf, render_slurmdbd_conf
 from lab.errors import LabError
 from lab.layout import (
+    ACCOUNT,
     NODES,
     Lab,
     LabOptions,
@@ -140,7 +141,8 @@ def wait_ready(lab: Lab, *, timeout_s: float = 30) -> None:
 
     def has_submitted() -> bool:
         nonlocal job_id
-        done = daemons.run_client(lab, ["sbatch", "--parsable", "-J", "lab-ready", "-o", "/dev/null", "--wrap", "true"])
+        words = ["-J", "lab-ready", f"--account={ACCOUNT}", "-o", "/dev/null", "--wrap", "true"]
+        done = daemons.run_client(lab, ["sbatch", "--parsable", *words])
         job_id = done.stdout.strip()
         return done.returncode == 0
 

@@ -23,8 +23,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def check_whole(folder: Path, *, accounting: bool = False) -> None:
-    """Bring the lab up, run a job, take it down; nothing is left."""
+    """Bring the lab up, run a job, take it down: nothing of an earlier lab goes on beside it, and nothing is left."""
+    before = find_left(folder)
     lab = cluster.up(LabOptions(folder, accounting=accounting))
+    assert not [process for process in before if processes.is_running(process)]
     wait_state(lab, submit(lab, "true", "--account=twinscie"), "COMPLETED")
     cluster.down(lab)
     assert find_left(folder) == []
