@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.layout import short_folder
-from lab.processes import Process, find_processes, read_proc_file, read_working_folder
+from lab.processes import Process, find_processes, read_proc_file, read_working_folder, stop
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 USER = "nobody"
@@ -66,6 +67,15 @@ def _find_python(prefix: tuple[str, ...]) -> str:
         if subprocess.run([*prefix, python, "-c", test], capture_output=True, check=False).returncode == 0:
             return python
     raise AssertionError(f"{USER} can run no Python from 3.11 on here: neither {sys.executable} nor /usr/bin/python3")
+
+
+@contextmanager
+def ended_lab(folder: Path) -> Iterator[Path]:
+    """A folder for a lab; whatever a failing test leaves of it is ended."""
+    try:
+        yield folder
+    finally:
+        stop(find_left(folder), sig=signal.SIGKILL)
 
 
 def find_left(folder: Path) -> list[Process]:

@@ -11,7 +11,7 @@ from lab import cluster
 from lab.errors import LabError
 from lab.layout import Lab
 from lab.processes import wait_until
-from tests.lab.commands import AS_IT_IS, Commands, as_ordinary_user, find_left
+from tests.lab.commands import AS_IT_IS, Commands, as_ordinary_user, ended_lab, find_left
 
 pytestmark = pytest.mark.slurm
 # who a person was before `su`: the lab asks for the user id instead
@@ -31,10 +31,11 @@ class Case:
 @pytest.fixture(params=["as it is", "ordinary user"])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     if request.param == "as it is":
-        yield Case(AS_IT_IS, tmp_path / "lab", "--no-accounting")
+        with ended_lab(tmp_path / "lab") as folder:
+            yield Case(AS_IT_IS, folder, "--no-accounting")
         return
-    with as_ordinary_user() as (commands, own):
-        yield Case(commands, own / "lab", "--accounting", ("slurmdbd", "mariadbd"))
+    with as_ordinary_user() as (commands, own), ended_lab(own / "lab") as folder:
+        yield Case(commands, folder, "--accounting", ("slurmdbd", "mariadbd"))
 
 
 def read_exports(said: str) -> dict[str, str]:
@@ -75,27 +76,27 @@ def test_a_lab_comes_up_shows_itself_and_goes(case: Case) -> None:
 
 
 def test_two_labs_start_at_once_and_one_outlives_the_other(tmp_path: Path) -> None:
-    with as_ordinary_user() as (ordinary, own):
-        mine, theirs = tmp_path / "lab", own / "lab"
+    with (
+        as_ordinary_user() as (ordinary, own),
+        ended_lab(own / "lab") as theirs,
+        ended_lab(tmp_path / "lab") as mine,
+    ):
         starting = AS_IT_IS.start("up", "--dir", str(mine))
         other = ordinary.lab("up", "--dir", str(theirs))
         assert other.returncode == 0, other.stderr
         assert starting.communicate(timeout=60)[1].startswith(f"lab: up in {mine} after ")
-        try:
-            env = {"SLURM_CONF": str(mine / "slurm.conf")}
-            run_job(AS_IT_IS, env)
-            run_job(ordinary, read_exports(other.stdout))
-            started = AS_IT_IS.run("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "sleep 1000", **env)
-            job = ("squeue", "-h", "-j", started.stdout.strip(), "-o", "%T")
-            assert wait_until(lambda: AS_IT_IS.run(*job, **env).stdout == "RUNNING\n", timeout_s=20)
+        env = {"SLURM_CONF": str(mine / "slurm.conf")}
+        run_job(AS_IT_IS, env)
+        run_job(ordinary, read_exports(other.stdout))
+        started = AS_IT_IS.run("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "sleep 1000", **env)
+        job = ("squeue", "-h", "-j", started.stdout.strip(), "-o", "%T")
+        assert wait_until(lambda: AS_IT_IS.run(*job, **env).stdout == "RUNNING\n", timeout_s=20)
 
-            assert ordinary.lab("down", "--dir", str(theirs)).returncode == 0
-            assert find_left(theirs) == []
-            assert AS_IT_IS.lab("status", "--dir", str(mine)).returncode == 0
-            assert AS_IT_IS.run(*job, **env).stdout == "RUNNING\n"
-        finally:
-            AS_IT_IS.lab("down", "--dir", str(mine))
-            ordinary.lab("down", "--dir", str(theirs))
+        assert ordinary.lab("down", "--dir", str(theirs)).returncode == 0
+        assert find_left(theirs) == []
+        assert AS_IT_IS.lab("status", "--dir", str(mine)).returncode == 0
+        assert AS_IT_IS.run(*job, **env).stdout == "RUNNING\n"
+        assert AS_IT_IS.lab("down", "--dir", str(mine)).returncode == 0
         assert find_left(mine) == []
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import standin_control
 from lab.demo.__main__ import main, take_down
 from lab.demo.parts import start_slurm
 from lab.demo.place import Place, find_place
 from lab.errors import LabError
 from lab.processes import is_running, read_process, wait_until
+from lab.standin_control import running_standin
 from tests.lab.calls import submit
 
 
@@ -61,12 +61,12 @@ def test_a_site_without_slurm_is_told_in_words(place: Place, monkeypatch: pytest
 
 @pytest.mark.standin
 def test_down_ends_the_stand_ins_jobs(place: Place, tmp_path: Path) -> None:
-    standin = standin_control.up(place.standin)
     mark = tmp_path / "pid"
-    submit(standin, f"echo $$ >{mark}; sleep 1000")
-    assert wait_until(lambda: mark.exists() and mark.read_text().endswith("\n"), timeout_s=10)
-    process = read_process(int(mark.read_text()))
+    with running_standin(place.standin) as standin:
+        submit(standin, f"echo $$ >{mark}; sleep 1000")
+        assert wait_until(lambda: mark.exists() and mark.read_text().endswith("\n"), timeout_s=10)
+        process = read_process(int(mark.read_text()))
 
-    take_down(place)
-    assert process is not None
-    assert not is_running(process)
+        take_down(place)
+        assert process is not None
+        assert not is_running(process)

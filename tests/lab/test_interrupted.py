@@ -10,16 +10,15 @@ import pytest
 from lab import cluster, processes
 from lab.layout import LabOptions, list_ports, read_lab, reserved_ports
 from tests.lab.calls import submit, wait_state
-from tests.lab.commands import AS_IT_IS, find_left
+from tests.lab.commands import AS_IT_IS, ended_lab, find_left
 
 pytestmark = pytest.mark.slurm
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A lab's folder; whatever a failing test leaves of it is ended."""
-    yield tmp_path / "lab"
-    processes.stop(find_left(tmp_path / "lab"), sig=signal.SIGKILL)
+    with ended_lab(tmp_path / "lab") as folder:
+        yield folder
 
 
 def check_whole(folder: Path, *, accounting: bool = False) -> None:
