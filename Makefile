@@ -1,8 +1,9 @@
 # Everything that a person or CI does with this project. `make demo` and `make test` set up a fresh machine by themselves.
 .DELETE_ON_ERROR:
-.PHONY: demo demo-up demo-down check format test test-fast bench chaos lock clean
+.PHONY: demo demo-up demo-down check format test test-fast test-pythons bench chaos lock clean
 
-PYTHON ?= python3
+# Empty: the first that will do of python3, python3.13, python3.12, python3.11.
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -30,6 +31,16 @@ test: $(READY)
 test-fast: $(READY)
 	$(BIN)/pytest -m "not slurm and not long and not apptainer"
 
+# The fast tests on each Python that is allowed and found here; each has an environment of its own.
+test-pythons:
+	@failed=; for version in 3.11 3.12 3.13; do \
+	  found=; for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python; do \
+	    if "$$python" -c "" 2>/dev/null; then found=$$python; break; fi; done; \
+	  if [ -z "$$found" ]; then echo "Python $$version: not on this machine"; continue; fi; \
+	  echo "Python $$version: $$found"; \
+	  $(MAKE) --no-print-directory test-fast PYTHON="$$found" VENV=.cache/python-$$version || failed="$$failed $$version"; \
+	done; [ -z "$$failed" ] || { echo "Failed on Python$$failed."; exit 1; }
+
 bench: $(READY)
 	$(BIN)/python -m lab install
 	$(BIN)/python -m bench
@@ -44,7 +55,7 @@ lock: $(READY)
 	  --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 $(READY): requirements.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	@sh lab/venv.sh $(VENV) $(PYTHON)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -44,6 +45,7 @@ def _add_up_options(command: argparse.ArgumentParser) -> None:
 
 def run_up(arguments: argparse.Namespace) -> None:
     """Start the lab and print how to use it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended, as after Ctrl-C
     options = LabOptions(
         dir=arguments.dir.resolve(),
         accounting=arguments.accounting,
@@ -52,16 +54,11 @@ def run_up(arguments: argparse.Namespace) -> None:
         slurmd_timeout_s=arguments.slurmd_timeout,
         over_memory_kill=arguments.over_memory_kill,
     )
-    known = read_lab(options.dir)
-    if known is not None and cluster.is_up(known):
-        if known.options != options:
-            raise LabError(f"A lab with other options is up in {options.dir}. Take it down first: python -m lab down.")
-        print(f"lab: already up in {known.dir}", file=sys.stderr)
-        print_env(known)
-        return
     started = time.monotonic()
+    was_up = (known := read_lab(options.dir)) is not None and cluster.is_up(known)
     lab = cluster.up(options)
-    print(f"lab: up in {lab.dir} after {time.monotonic() - started:.1f} s; to use it:", file=sys.stderr)
+    took = f"already up in {lab.dir}" if was_up else f"up in {lab.dir} after {time.monotonic() - started:.1f} s"
+    print(f"lab: {took}", file=sys.stderr)
     print_env(lab)
 
 
@@ -93,31 +90,49 @@ def find_lab(folder: Path) -> Lab:
     return lab
 
 
+def run_down(folder: Path) -> None:
+    """Take the lab of a folder down, or say that there is none."""
+    lab = read_lab(folder.resolve())
+    if lab is None:
+        print(f"lab: there is none in {folder.resolve()}, nothing to do", file=sys.stderr)
+        return
+    cluster.down(lab)
+    print(f"lab: down in {lab.dir}", file=sys.stderr)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the command line asks for; return the exit code."""
+    match arguments.command:
+        case "install":
+            ensure_programs(accounting=True)
+        case "up":
+            run_up(arguments)
+        case "status":
+            return print_status(find_lab(arguments.dir))
+        case "down":
+            run_down(arguments.dir)
+        case "env":
+            print_env(find_lab(arguments.dir))
+        case "standin-up":
+            print_env(standin_control.up(arguments.dir))
+        case "standin-down":
+            standin_control.down(standin_control.Standin(arguments.dir.resolve()))
+        case _:
+            raise AssertionError(arguments.command)
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     arguments = build_parser().parse_args(argv)
     try:
-        if arguments.command == "install":
-            ensure_programs(accounting=True)
-        elif arguments.command == "up":
-            run_up(arguments)
-        elif arguments.command == "status":
-            return print_status(find_lab(arguments.dir))
-        elif arguments.command == "standin-up":
-            print_env(standin_control.up(arguments.dir))
-        elif arguments.command == "standin-down":
-            standin_control.down(standin_control.Standin(arguments.dir.resolve()))
-        elif arguments.command == "env":
-            print_env(find_lab(arguments.dir))
-        elif (lab := read_lab(arguments.dir.resolve())) is not None:
-            cluster.down(lab)
-            print(f"lab: down in {lab.dir}", file=sys.stderr)
-        else:
-            print(f"lab: there is none in {arguments.dir.resolve()}, nothing to do", file=sys.stderr)
-    except LabError as error:
+        return run(arguments)
+    except (LabError, OSError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
-    return 0
+    except KeyboardInterrupt:
+        print("lab: interrupted", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

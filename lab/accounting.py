@@ -1,32 +1,25 @@
 """The accounting half of a lab: MariaDB, slurmdbd, and the account that tasks are charged to."""
 
-import getpass
 import os
+import shutil
 import subprocess
 import time
+from pathlib import Path
 
 from lab import daemons
 from lab.errors import LabError
-from lab.layout import ACCOUNT, CLUSTER, Lab
+from lab.layout import ACCOUNT, CLUSTER, DATABASE, Lab, read_user_name
 from lab.packages import find_program
 from lab.processes import wait_until
 
 
 def start_database(lab: Lab) -> None:
     """Make the database's folder once, start MariaDB on a socket of its own and wait for it."""
-    data = lab.dir / "mariadb"
-    if not (data / "mysql").is_dir():
-        _run(
-            lab,
-            [
-                "mariadb-install-db",
-                "--no-defaults",
-                f"--datadir={data}",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-                *_user_option(),
-            ],
-        )
+    data = _make_database(lab)
+    # slurmdbd would make it, but goes on with the connection that failed for want of it, and libmariadb 11.8.9 breaks
+    # such a connection: error 5027, "maximum allowed number of columns (=0)"
+    init = lab.dir / "mariadb.sql"
+    init.write_text(f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n", encoding="ascii")
     daemons.start(
         lab,
         "mariadbd",
@@ -36,6 +29,7 @@ def start_database(lab: Lab) -> None:
             f"--datadir={data}",
             f"--socket={lab.mariadb_socket}",
             f"--pid-file={lab.run_dir}/mariadb.pid",
+            f"--init-file={init}",
             "--skip-networking",
             # A lab's accounts may be lost in a power cut; its start should not wait for the disk.
             "--innodb-flush-log-at-trx-commit=0",
@@ -44,7 +38,18 @@ def start_database(lab: Lab) -> None:
             *_user_option(),
         ],
     )
-    daemons.wait_for(lab, "mariadbd", lab.mariadb_socket.is_socket, timeout_s=30)
+    daemons.wait_for(lab, "mariadbd", lambda: daemons.is_listening(lab.mariadb_socket), timeout_s=60)
+
+
+def _make_database(lab: Lab) -> Path:
+    """Return the database's folder. It gets its name when it is whole, so an interrupted `up` leaves no half of one."""
+    data, fresh = lab.dir / "mariadb", lab.dir / "mariadb.new"
+    if not data.is_dir():
+        shutil.rmtree(fresh, ignore_errors=True)
+        options = [f"--datadir={fresh}", "--auth-root-authentication-method=normal", "--skip-test-db", *_user_option()]
+        _run(lab, ["mariadb-install-db", "--no-defaults", *options])
+        fresh.replace(data)
+    return data
 
 
 def start_slurmdbd(lab: Lab) -> None:
@@ -83,7 +88,7 @@ def _has_answer(lab: Lab, *what: str) -> bool:
 
 
 def _user_option() -> list[str]:
-    return [f"--user={getpass.getuser()}"] if os.geteuid() == 0 else []
+    return [f"--user={read_user_name()}"] if os.geteuid() == 0 else []
 
 
 def _run(lab: Lab, argv: list[str]) -> None:

@@ -1,9 +1,7 @@
 """Brings a lab up, tells how it is, and takes it down without leaving a process behind."""
 
 import contextlib
-import getpass
 import os
-import pwd
 import shutil
 import signal
 import tempfile
@@ -16,20 +14,21 @@ from lab import accounting, daemons, processes
 from lab.config import render_cgroup_conf, render_gres_conf, render_slurm_conf, render_slurmdbd_conf
 from lab.errors import LabError
 from lab.layout import (
+    ACCOUNT,
     NODES,
     Lab,
     LabOptions,
-    Ports,
-    choose_ports,
-    is_port_free,
     make_private_folder,
     read_lab,
+    read_user_name,
+    reserved_ports,
     write_lab,
 )
 from lab.packages import ensure_programs, read_slurm_version
+from lab.standin.state import locked
 
-# Who must end before whom: nobody is left without the one it reports to.
-STOP_ORDER = ("slurmctld", *(f"slurmd-{node}" for node in NODES), "slurmdbd", "mariadbd", "munged")
+SLURMDS = tuple(f"slurmd-{node}" for node in NODES)
+DAEMONS = ("slurmctld", *SLURMDS, "slurmdbd", "mariadbd", "munged")
 
 
 def up(options: LabOptions) -> Lab:
@@ -39,17 +38,34 @@ def up(options: LabOptions) -> Lab:
         raise LabError(
             f"slurm.conf cannot hold the path {str(folder)!r}. Give a folder without spaces, commas and signs."
         )
+    chosen = replace(options, dir=folder)
     ensure_programs(accounting=options.accounting)
-    known = read_lab(folder)
-    if known is not None and is_up(known):
-        return known
-    lab = Lab(replace(options, dir=folder), _ports_of(known))
-    _clear_leftovers(lab, known)
-    try:
-        _start_all(lab)
-    except BaseException:
-        down(lab)
-        raise
+    make_private_folder(folder, 0o755)
+    with locked(folder):  # a second `up` waits for the first, and finds its lab
+        known = read_lab(folder)
+        if known is not None and is_up(known):
+            return _checked(known, chosen)
+        if known is not None:
+            _clear_leftovers(known, chosen)
+        return _start(chosen, known)
+
+
+def _checked(known: Lab, chosen: LabOptions) -> Lab:
+    if known.options != chosen:
+        raise LabError(
+            f"A lab with other options is up in {known.dir}. Take it down first: python -m lab down --dir {known.dir}"
+        )
+    return known
+
+
+def _start(chosen: LabOptions, known: Lab | None) -> Lab:
+    with reserved_ports(known.ports if known else None) as ports:
+        lab = Lab(chosen, ports)
+        try:
+            _start_all(lab)
+        except BaseException:
+            _end_processes(lab)
+            raise
     return lab
 
 
@@ -61,18 +77,33 @@ def is_up(lab: Lab) -> bool:
 def daemon_states(lab: Lab) -> dict[str, bool]:
     """Return for each daemon of this lab whether it runs."""
     known = processes.read_pids(lab.dir)
-    wanted = [name for name in STOP_ORDER if lab.options.accounting or name not in ("slurmdbd", "mariadbd")]
+    wanted = [name for name in DAEMONS if lab.options.accounting or name not in ("slurmdbd", "mariadbd")]
     return {name: name in known and processes.is_running(known[name]) for name in wanted}
 
 
 def down(lab: Lab) -> None:
     """End every process of the lab, jobs included, and return when they are gone. The folder stays."""
+    owner = lab.dir.stat().st_uid
+    if os.geteuid() not in (0, owner):
+        raise LabError(f"The lab in {lab.dir} belongs to user id {owner}, and only that user or root can end it.")
+    with locked(lab.dir):
+        _end_processes(lab)
+
+
+def _end_processes(lab: Lab) -> None:
     known = processes.read_pids(lab.dir)
-    for name in STOP_ORDER:
-        if name in known:
-            processes.stop([known[name]])
-        if name == f"slurmd-{NODES[-1]}":
-            processes.stop(daemons.find_job_processes(lab), sig=signal.SIGKILL)
+
+    def stop(*names: str, timeout_s: float = 10) -> None:
+        processes.stop([known[name] for name in names if name in known], timeout_s=timeout_s)
+
+    # Nobody is left without the one it reports to.
+    stop("slurmctld")
+    # A slurmd that has not registered yet asks for slurmctld for ten seconds and heeds no signal (22.05.8)
+    stop(*SLURMDS, timeout_s=2)
+    processes.stop(daemons.find_job_processes(lab), sig=signal.SIGKILL)
+    for name in ("slurmdbd", "mariadbd", "munged"):
+        stop(name)
+    processes.stop(daemons.find_unrecorded(lab), timeout_s=2)
     (lab.dir / "pids.json").unlink(missing_ok=True)
     if lab.run_dir != lab.dir:
         shutil.rmtree(lab.run_dir, ignore_errors=True)
@@ -110,7 +141,8 @@ def wait_ready(lab: Lab, *, timeout_s: float = 30) -> None:
 
     def has_submitted() -> bool:
         nonlocal job_id
-        done = daemons.run_client(lab, ["sbatch", "--parsable", "-J", "lab-ready", "-o", "/dev/null", "--wrap", "true"])
+        words = ["-J", "lab-ready", f"--account={ACCOUNT}", "-o", "/dev/null", "--wrap", "true"]
+        done = daemons.run_client(lab, ["sbatch", "--parsable", *words])
         job_id = done.stdout.strip()
         return done.returncode == 0
 
@@ -146,20 +178,12 @@ def _raise_unready(lab: Lab, why: str) -> None:
     raise LabError(f"The lab in {lab.dir} does not become ready: {why}. " + "\n".join(tails))
 
 
-def _ports_of(known: Lab | None) -> Ports:
-    if known is None:
-        return choose_ports()
-    ports = [known.ports.slurmctld, known.ports.slurmdbd, *known.ports.slurmd]
-    return known.ports if all(map(is_port_free, ports)) else choose_ports()
-
-
-def _clear_leftovers(lab: Lab, known: Lab | None) -> None:
+def _clear_leftovers(known: Lab, chosen: LabOptions) -> None:
     """End what a killed lab left running; forget a state that was kept with the other kind of accounting."""
-    if known is not None:
-        down(known)
-    if known is not None and known.options.accounting != lab.options.accounting:
+    _end_processes(known)
+    if known.options.accounting != chosen.accounting:
         for name in ("state", "mariadb", "spool"):
-            shutil.rmtree(lab.dir / name, ignore_errors=True)
+            shutil.rmtree(known.dir / name, ignore_errors=True)
 
 
 def _start_all(lab: Lab) -> None:
@@ -168,7 +192,7 @@ def _start_all(lab: Lab) -> None:
     if lab.options.accounting:
         accounting.start_database(lab)
         accounting.start_slurmdbd(lab)
-        accounting.add_account(lab, getpass.getuser())
+        accounting.add_account(lab, read_user_name())
     for node in NODES:
         daemons.start_slurmd(lab, node)
     daemons.start_slurmctld(lab)
@@ -178,12 +202,11 @@ def _start_all(lab: Lab) -> None:
 
 
 def _write_files(lab: Lab) -> None:
-    make_private_folder(lab.dir, 0o755)
     if lab.run_dir != lab.dir:
         make_private_folder(lab.run_dir)
     for name in ("state", "logs"):
         (lab.dir / name).mkdir(exist_ok=True)
-    user = pwd.getpwuid(os.geteuid()).pw_name
+    user = read_user_name()
     version = read_slurm_version()
     lab.slurm_conf.write_text(render_slurm_conf(lab, user, version), encoding="utf-8")
     (lab.dir / "gres.conf").write_text(render_gres_conf(), encoding="utf-8")

@@ -1,6 +1,6 @@
 """Renders the lab's configuration files (pure). What each line is for stands beside the line that needs a reason."""
 
-from lab.layout import CLUSTER, CPUS_PER_NODE, NODES, Lab
+from lab.layout import CLUSTER, CPUS_PER_NODE, DATABASE, NODES, Lab
 
 
 def render_slurm_conf(lab: Lab, user: str, version: tuple[int, int]) -> str:
@@ -113,5 +113,5 @@ DebugLevel=info
 StorageType=accounting_storage/mysql
 StorageHost=localhost
 StorageUser=root
-StorageLoc=slurm_acct_db
+StorageLoc={DATABASE}
 """

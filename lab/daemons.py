@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import socket
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,15 +14,22 @@ from lab.packages import SBIN, find_program
 
 
 def daemon_env(lab: Lab) -> dict[str, str]:
-    """Return the environment of the lab's daemons: little, so that nothing of the caller leaks into jobs."""
+    """Return the environment of the lab's daemons: little, so that nothing of the caller leaks into jobs.
+
+    LAB_DAEMON_OF is by what a daemon is found that an interrupted `up` had started and not yet recorded.
+    """
     path = os.environ.get("PATH", os.defpath) + ":" + SBIN
-    return {"PATH": path, "LANG": "C.UTF-8", "SLURM_CONF": str(lab.slurm_conf), "HOME": str(lab.dir)}
+    settings = {"SLURM_CONF": str(lab.slurm_conf), "HOME": str(lab.dir), "LAB_DAEMON_OF": str(lab.dir)}
+    return {"PATH": path, "LANG": "C.UTF-8", **settings}
 
 
 def run_client(lab: Lab, argv: Sequence[str], *, timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
-    """Run one of Slurm's own commands against this lab and return what it said."""
+    """Run one of Slurm's own commands against this lab and return what it said; 124 is no answer in time."""
     env = os.environ | lab.env | {"LC_ALL": "C", "PATH": daemon_env(lab)["PATH"]}
-    return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=timeout_s)
+    try:
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(argv, 124, "", f"{argv[0]} got no answer in {timeout_s:g} s")
 
 
 def start(
@@ -49,6 +57,16 @@ def wait_for(lab: Lab, name: str, condition: Callable[[], bool], *, timeout_s: f
         raise LabError(f"{name} {gone}. The end of its log:\n{read_log_tail(lab, name)}")
 
 
+def is_listening(path: Path) -> bool:
+    """Tell whether somebody answers at a socket; the file alone may be left of a daemon that was killed."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
 def read_log_tail(lab: Lab, name: str, lines: int = 15) -> str:
     """Return the last lines of a daemon's log; of its output if it came to no log."""
     paths = [path for path in (lab.log_of(name), lab.log_dir / f"{name}.out") if path.exists()]
@@ -60,11 +78,7 @@ def start_munged(lab: Lab) -> None:
     """Start the lab's own munged with the lab's own key."""
     folder = lab.munge_socket.parent
     make_private_folder(folder, 0o711)
-    key = lab.dir / "munge.key"
-    if not key.exists():
-        key.touch(mode=0o600)
-        key.write_bytes(secrets.token_bytes(1024))
-        key.chmod(0o400)
+    key = _make_key(lab.dir)
     start(
         lab,
         "munged",
@@ -80,7 +94,18 @@ def start_munged(lab: Lab) -> None:
             "--num-threads=2",
         ],
     )
-    wait_for(lab, "munged", lab.munge_socket.is_socket, timeout_s=10)
+    wait_for(lab, "munged", lambda: is_listening(lab.munge_socket), timeout_s=10)
+
+
+def _make_key(folder: Path) -> Path:
+    key, fresh = folder / "munge.key", folder / "munge.key.new"
+    if not key.exists():
+        fresh.unlink(missing_ok=True)
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(secrets.token_bytes(1024))
+        fresh.chmod(0o400)
+        fresh.replace(key)
+    return key
 
 
 def start_slurmctld(lab: Lab) -> None:
@@ -100,6 +125,14 @@ def start_slurmd(lab: Lab, node: str) -> None:
     spool = lab.run_dir / "spool" / node
     spool.mkdir(parents=True, exist_ok=True)
     start(lab, f"slurmd-{node}", ["slurmd", "-D", "-N", node], folder=spool)
+
+
+def find_unrecorded(lab: Lab) -> list[processes.Process]:
+    """Return what the lab started and its record does not name: an `up` may be killed between the two."""
+    mark = os.fsencode(f"LAB_DAEMON_OF={lab.dir}")
+    return processes.with_descendants(
+        processes.find_processes(lambda pid: mark in processes.read_proc_file(pid, "environ").split(b"\0"))
+    )
 
 
 def find_job_processes(lab: Lab, node: str = "") -> list[processes.Process]:

@@ -1,19 +1,24 @@
 """What a lab is and where its files lie: options, ports, folders, and the record of them."""
 
+import contextlib
 import hashlib
 import json
 import os
-import random
+import pwd
+import secrets
 import socket
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.standin.state import write_json
 
 NODES = ("n1", "n2", "n3")
 CPUS_PER_NODE = 4
 ACCOUNT = "twinscie"
 CLUSTER = "lab"
+DATABASE = "slurm_acct_db"
 # A unix socket's path holds 107 bytes; slurmstepd's own needs some 35 of them behind our folder.
 LONGEST_FOLDER = 60
 # Below the range from which the kernel hands out outgoing ports, so that a stopped daemon finds its port free again.
@@ -93,42 +98,69 @@ def short_folder(folder: Path) -> Path:
     if len(os.fsencode(folder)) <= LONGEST_FOLDER:
         return folder
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
-    return Path(f"/tmp/lab-{os.getuid()}-{name}")  # noqa: S108 - TMPDIR may be long too; make_private_folder checks the owner
+    owner = folder.stat().st_uid if folder.exists() else os.geteuid()  # root may take down another user's lab
+    return Path(f"/tmp/lab-{owner}-{name}")  # noqa: S108 - TMPDIR may be long too; make_private_folder checks the owner
 
 
 def make_private_folder(folder: Path, mode: int = 0o711) -> None:
     """Make `folder` (or take the one that is there) and be sure that it is ours and no link."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabError(f"{folder} cannot be made ({error.strerror}). Give another folder with --dir.") from error
+    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
         raise LabError(f"{folder} belongs to somebody else. Remove it, or give another folder with --dir.")
     folder.chmod(mode)
 
 
-def choose_ports() -> Ports:
-    """Choose ports on which nobody listens now."""
-    taken: list[int] = []
-    while len(taken) < len(NODES) + 2:
-        port = random.randrange(*PORT_RANGE)  # noqa: S311 - no secret
-        if port not in taken and is_port_free(port):
-            taken.append(port)
-    return Ports(taken[0], taken[1], tuple(taken[2:]))
+def read_user_name() -> str:
+    """Return the name of the Unix user that this process runs as.
+
+    Not getpass.getuser(): LOGNAME and USER go on naming the user before `su`.
+    """
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        raise LabError(
+            f"User id {os.geteuid()} has no name here, and Slurm asks for one. Run the lab as a user that has."
+        ) from None
 
 
-def is_port_free(port: int) -> bool:
-    """Tell whether a daemon could listen on `port`."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return False
+@contextlib.contextmanager
+def reserved_ports(wished: Ports | None) -> Iterator[Ports]:
+    """Choose ports that nobody uses, the `wished` ones if they are free; no other lab gets them within the block."""
+    with contextlib.ExitStack() as held:
+        if wished is not None and all(_reserve(port, held) for port in list_ports(wished)):
+            yield wished
+            return
+        taken: list[int] = []
+        while len(taken) < len(NODES) + 2:
+            port = secrets.SystemRandom().randrange(*PORT_RANGE)  # not `random`: two processes may share a seed
+            if _reserve(port, held):
+                taken.append(port)
+        yield Ports(taken[0], taken[1], tuple(taken[2:]))
+
+
+def list_ports(ports: Ports) -> list[int]:
+    """Return all ports of a lab."""
+    return [ports.slurmctld, ports.slurmdbd, *ports.slurmd]
+
+
+def _reserve(port: int, held: contextlib.ExitStack) -> bool:
+    """Bind a port without listening; Linux lets a daemon that sets SO_REUSEADDR, as Slurm's do, listen there still."""
+    holder = held.enter_context(socket.socket())
+    try:
+        holder.bind(("", port))
+    except OSError:
+        return False
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return True
 
 
 def write_lab(lab: Lab) -> None:
     """Keep the lab's options and ports in `lab.json`."""
     fields = {"options": asdict(lab.options) | {"dir": str(lab.dir)}, "ports": asdict(lab.ports)}
-    (lab.dir / "lab.json").write_text(json.dumps(fields, indent=1), encoding="utf-8")
+    write_json(lab.dir / "lab.json", fields)
 
 
 def read_lab(folder: Path) -> Lab | None:
@@ -137,9 +169,9 @@ def read_lab(folder: Path) -> Lab | None:
         fields = json.loads((folder / "lab.json").read_text(encoding="utf-8"))
         options = LabOptions(**fields["options"] | {"dir": folder})
         ports = Ports(**fields["ports"] | {"slurmd": tuple(fields["ports"]["slurmd"])})
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise LabError(
             f"{folder}/lab.json cannot be read ({error}). Remove the folder, or name another one."
         ) from error

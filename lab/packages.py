@@ -1,9 +1,12 @@
 """Makes sure that Slurm's programs are there: installs Debian's packages as root, or says in words what to install."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from lab.errors import LabError
@@ -24,6 +27,7 @@ ACCOUNTING_PROGRAMS = {
 BASE_PACKAGE = "slurm-wlm-basic-plugins"
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # an ordinary user's PATH often leaves these out
 POLICY = Path("/usr/sbin/policy-rc.d")
+WITHOUT = "Without Slurm there is the stand-in: python -m lab standin-up --dir DIR, or DEMO_SLURM=standin make demo."
 
 
 def find_program(name: str) -> str | None:
@@ -32,9 +36,10 @@ def find_program(name: str) -> str | None:
 
 
 def missing_packages(*, accounting: bool) -> list[str]:
-    """Return the Debian packages that must be installed before a lab can start."""
+    """Return the Debian packages that must be installed before a lab can start; none when its programs are there."""
     wanted = PROGRAMS | (ACCOUNTING_PROGRAMS if accounting else {})
-    return sorted({package for program, package in wanted.items() if find_program(program) is None})
+    missing = {package for program, package in wanted.items() if find_program(program) is None}
+    return sorted({BASE_PACKAGE, *missing}) if missing else []
 
 
 def ensure_programs(*, accounting: bool) -> None:
@@ -43,10 +48,15 @@ def ensure_programs(*, accounting: bool) -> None:
     if not packages:
         return
     command = "apt-get update && apt-get install -y --no-install-recommends " + " ".join(packages)
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    if shutil.which("apt-get") is None:
         raise LabError(
-            f"Slurm's programs are missing here ({', '.join(packages)}), and installing them takes root on Debian. "
-            f"Ask an administrator for: {command}. Without them: python -m lab standin-up --dir DIR."
+            f"Slurm's programs are missing here, and there is no apt-get to install them with. On Debian 12 or newer "
+            f"they are in: {' '.join(packages)}. {WITHOUT}"
+        )
+    if os.geteuid() != 0:
+        raise LabError(
+            f"Slurm's programs are missing here, and installing them takes root. "
+            f"Ask an administrator for: {command}\n{WITHOUT}"
         )
     _install(packages)
     if left := missing_packages(accounting=accounting):
@@ -54,28 +64,38 @@ def ensure_programs(*, accounting: bool) -> None:
 
 
 def _install(packages: list[str]) -> None:
-    print(f"lab: installing {' '.join(packages)} …", flush=True)
+    print(f"lab: installing {' '.join(packages)} …", file=sys.stderr, flush=True)
+    with _no_services_started():
+        _run_apt_get("update", "-q")
+        # a fresh machine's own updates may hold the lock for a while
+        _run_apt_get("install", "-y", "-q", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends", *packages)
+
+
+def _run_apt_get(*words: str) -> None:
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", BASE_PACKAGE, *packages]
-    forbid_services = (
-        not POLICY.exists()
-    )  # the packages would start a system-wide munge and MariaDB, which nobody asked for
-    if forbid_services:
-        POLICY.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
-        POLICY.chmod(0o755)
+    done = subprocess.run(["apt-get", *words], env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()[-800:]
+        raise LabError(f"apt-get {' '.join(words)} failed ({done.returncode}): {said}\n{WITHOUT}")
+
+
+@contextlib.contextmanager
+def _no_services_started() -> Iterator[None]:
+    """Keep Debian from starting a system-wide munge and MariaDB with the packages: nobody asked for those."""
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
+    POLICY.chmod(0o755)
     try:
-        for argv in (["apt-get", "update", "-q"], install):
-            done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise LabError(f"{' '.join(argv)} failed ({done.returncode}): {(done.stderr or done.stdout)[-800:]}")
+        yield
     finally:
-        if forbid_services:
-            POLICY.unlink(missing_ok=True)
+        POLICY.unlink(missing_ok=True)
 
 
 def read_slurm_version() -> tuple[int, int]:
     """Return Slurm's version as (22, 5)."""
-    text = subprocess.run([str(find_program("slurmctld")), "-V"], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run([str(find_program("slurmctld")), "-V"], capture_output=True, text=True, check=False).stdout
     found = re.search(r"(\d+)\.(\d+)", text)
     if found is None:
         raise LabError(f"slurmctld -V answered {text!r}, which names no version.")

@@ -5,11 +5,12 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.standin.state import write_json
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def spawn_daemon(argv: Sequence[str], *, env: Mapping[str, str], log: Path, fold
     ]
     # posix_spawn, not Popen: a daemon outlives the object, and Popen would complain about that.
     # It knows no working folder; env(1) does, and becomes the program under the same pid.
-    argv = ["env", f"--chdir={folder}", "--", *argv]
-    pid = os.posix_spawnp(argv[0], argv, env, file_actions=actions, setsid=True)
+    wrapped = ["env", f"--chdir={folder}", "--", *argv]
+    pid = os.posix_spawnp(wrapped[0], wrapped, env, file_actions=actions, setsid=True)
     process = read_process(pid)
     if process is None:
         raise LabError(f"{argv[0]} ended as soon as it was started. Its output is in {log}.")
@@ -65,7 +66,7 @@ def wait_until(condition: Callable[[], object], *, timeout_s: float, pause_s: fl
     return True
 
 
-def stop(processes: Iterable[Process], *, sig: int = signal.SIGTERM, timeout_s: float = 10) -> None:
+def stop(processes: Sequence[Process], *, sig: int = signal.SIGTERM, timeout_s: float = 10) -> None:
     """Ask processes to end, then make them, and return when all are gone."""
     for each, patience_s in ((sig, timeout_s), (signal.SIGKILL, 5.0)):
         left = [process for process in processes if is_running(process)]
@@ -134,6 +135,4 @@ def record_pid(folder: Path, name: str, process: Process | None) -> None:
         known.pop(name, None)
     else:
         known[name] = process
-    fresh = folder / "pids.json.new"
-    fresh.write_text(json.dumps({key: asdict(value) for key, value in known.items()}), encoding="utf-8")
-    fresh.replace(folder / "pids.json")
+    write_json(folder / "pids.json", {key: asdict(value) for key, value in known.items()})

@@ -3,21 +3,21 @@
 import json
 import os
 import secrets
+import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.demo.place import Place, is_running
+from lab.demo.place import Place, end_process, is_running
 from lab.errors import LabError
 
 __all__ = ["build_image", "command", "run_product", "start_agent", "start_gateway", "start_slurm", "write_env"]
 
-URL = "http://127.0.0.1:8008"
 _USER = "admin"
 _CLUSTER = "atena02"
 
@@ -44,20 +44,16 @@ def start_slurm(place: Place, kind: str) -> dict[str, str]:
                 "DEMO_SLURM=site, but there is no sbatch in PATH. Leave DEMO_SLURM out to use a lab of its own."
             )
         return {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
-    words = ["standin-up"] if kind == "standin" else ["up"]
-    lab = subprocess.run(
-        [sys.executable, "-m", "lab", *words, "--dir", str(place.lab)],
-        cwd=place.checkout, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    words = ["standin-up", "--dir", str(place.standin)] if kind == "standin" else ["up", "--dir", str(place.lab)]
+    lab = subprocess.run(  # what it says, it says to the person: installing packages takes a while
+        [sys.executable, "-m", "lab", *words], cwd=place.checkout, stdout=subprocess.PIPE, text=True, check=False
+    )
     if lab.returncode != 0:
-        hint = "Where no Slurm can be installed, DEMO_SLURM=standin uses a stand-in for it."
-        raise LabError(f"{lab.stderr.strip()}\n{hint}")
-    print(lab.stderr.strip())
-    exported = {}
-    for line in lab.stdout.splitlines():
-        name, _, value = line.removeprefix("export ").partition("=")
-        exported[name] = value.strip("'\"").replace(":$PATH", "")
-    return exported
+        raise LabError(
+            "There is no Slurm to run tasks with; the lines above say why. `DEMO_SLURM=standin make demo` does without."
+        )
+    exported = (line.removeprefix("export ").partition("=") for line in lab.stdout.splitlines())
+    return {name: shlex.split(value)[0].removesuffix(":$PATH") for name, _, value in exported}
 
 
 def build_image(place: Place) -> None:
@@ -82,14 +78,14 @@ def start_gateway(place: Place) -> dict[str, str]:
     """Start the gateway where it does not run; return the admin's name, password and token."""
     data = place.root / "gateway"
     data.mkdir(parents=True, exist_ok=True)
-    config = f'host = "127.0.0.1"\nport = 8008\ndata_dir = "{data}"\nname = "demo"\n'
+    config = f'host = "127.0.0.1"\nport = {place.port}\ndata_dir = "{data}"\nname = "demo"\n'
     place.gateway_config.write_text(config)
     options = ["--config", str(place.gateway_config)]
     gateway = command("mltm-gateway")
     run_product([gateway, "migrate", *options])
     known = _read_or_make_admin(place, gateway, options)
     if not is_running(place.pid("gateway"), "mltm-gateway"):
-        _check_port_is_free()
+        _check_port_is_free(place)
         started = _start(place, "gateway", [gateway, "serve", *options])
         _wait_for_gateway(place, started)
     return known
@@ -110,14 +106,17 @@ def _read_or_make_admin(place: Place, gateway: str, options: list[str]) -> dict[
 
 def start_agent(place: Place, slurm: dict[str, str]) -> None:
     """Enrol the agent where that was not done, and start it where it does not run."""
-    place.agent_config.write_text(_render_agent_config(place, slurm))
+    config = _render_agent_config(place, slurm)
+    if not place.agent_config.exists() or place.agent_config.read_text() != config:
+        end_process(place.pid("agent"), "mltm-agent")  # it was started for another Slurm or gateway
+        place.agent_config.write_text(config)
     options = ["--config", str(place.agent_config)]
     agent = command("mltm-agent")
     if not place.credential.exists():
         gateway = [command("mltm-gateway"), "agent", "code", "--config", str(place.gateway_config), "--json"]
         asked = [*gateway, "--cluster", _CLUSTER, "--shared", "--spool", str(place.spool)]
         code = json.loads(run_product(asked))["code"]
-        run_product([agent, "enroll", *options, "--gateway", URL, "--code-stdin"], stdin=code + "\n")
+        run_product([agent, "enroll", *options, "--gateway", place.url, "--code-stdin"], stdin=code + "\n")
     if not is_running(place.pid("agent"), "mltm-agent"):
         _start(place, "agent", [agent, "run", *options])
 
@@ -126,7 +125,7 @@ def _render_agent_config(place: Place, slurm: dict[str, str]) -> str:
     lines = [
         f'spool = "{place.spool}"',
         f'cluster = "{_CLUSTER}"',
-        f'gateway_url = "{URL}"',
+        f'gateway_url = "{place.url}"',
         f'credential_file = "{place.credential}"',
         'runtime = "none"',
         f'datasets_dir = "{place.datasets}"',
@@ -151,23 +150,23 @@ def _start(place: Place, part: str, argv: list[str]) -> subprocess.Popen[bytes]:
     return started
 
 
-def _check_port_is_free() -> None:
-    try:
-        urllib.request.urlopen(f"{URL}/healthz", timeout=2).close()  # noqa: S310 - our own loopback address
-    except urllib.error.HTTPError:
-        pass
-    except OSError:
-        return
-    raise LabError(
-        f"Something else listens on {URL}. End it, or run `make demo-down` where the other demo was started."
-    )
+def _check_port_is_free(place: Place) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", place.port))
+        except OSError as error:
+            raise LabError(
+                f"Port {place.port} cannot be had ({error.strerror}). Choose another: DEMO_PORT=8009 make demo. "
+                "Or run `make demo-down` where another demo was started."
+            ) from error
 
 
 def _wait_for_gateway(place: Place, started: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and started.poll() is None:
         try:
-            with urllib.request.urlopen(f"{URL}/healthz", timeout=2):  # noqa: S310 - our own loopback address
+            with urllib.request.urlopen(f"{place.url}/healthz", timeout=2):  # noqa: S310 - our own loopback address
                 return
         except OSError:
             time.sleep(0.1)
@@ -179,7 +178,7 @@ def write_env(place: Place, known: dict[str, str], slurm: dict[str, str]) -> dic
     """Write the shell file that lets a person (and a program) use the running demo; return its values."""
     path = str(Path(sys.executable).parent)
     values = {
-        "MLTM_URL": URL,
+        "MLTM_URL": place.url,
         "MLTM_TOKEN": known["token"],
         "MLTM_USER": known["user"],
         "MLTM_PASSWORD": known["password"],

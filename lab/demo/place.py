@@ -3,17 +3,28 @@
 import os
 import signal
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Place", "end_process", "is_running", "read_pid"]
+from lab.errors import LabError
+
+__all__ = ["Place", "end_process", "find_place", "is_running", "read_pid"]
+
+DEFAULT_PORT = 8008
 
 
 @dataclass(frozen=True)
 class Place:
-    """The folder `.demo` of a checkout."""
+    """The folder `.demo` of a checkout, and the loopback port of its gateway."""
 
     checkout: Path
+    port: int = DEFAULT_PORT
+
+    @property
+    def url(self) -> str:
+        """Where the gateway answers."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def root(self) -> Path:
@@ -22,8 +33,13 @@ class Place:
 
     @property
     def lab(self) -> Path:
-        """The lab's Slurm, or the stand-in."""
+        """The lab's Slurm."""
         return self.root / "slurm"
+
+    @property
+    def standin(self) -> Path:
+        """The stand-in for Slurm."""
+        return self.root / "standin"
 
     @property
     def spool(self) -> Path:
@@ -72,6 +88,25 @@ class Place:
     def log(self, part: str) -> Path:
         """What a part printed."""
         return self.root / f"{part}.log"
+
+
+def find_place(checkout: Path, wished_port: str = "") -> Place:
+    """Return the demo's place; its port is the wished one, else that of the last time. Raises LabError."""
+    place = Place(checkout, _read_port(Place(checkout).gateway_config))
+    if not wished_port:
+        return place
+    if not wished_port.isascii() or not wished_port.isdigit() or not 0 < int(wished_port) < 65536:
+        raise LabError(f"DEMO_PORT is {wished_port!r}; it can be a number from 1 to 65535.")
+    if int(wished_port) != place.port and is_running(place.pid("gateway"), "mltm-gateway"):
+        raise LabError(f"The demo already runs at {place.url}. To move it: make demo-down, then this again.")
+    return Place(checkout, int(wished_port))
+
+
+def _read_port(config: Path) -> int:
+    try:
+        return int(tomllib.loads(config.read_text())["port"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return DEFAULT_PORT
 
 
 def read_pid(path: Path) -> int | None:

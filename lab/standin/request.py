@@ -1,7 +1,7 @@
 """Turns sbatch's options into a job, or refuses them with the texts of Slurm 22.05.8 (captured from the lab)."""
 
-import getpass
 import os
+import pwd
 import socket
 import time
 from pathlib import Path
@@ -29,7 +29,7 @@ def build_job(options: dict[str, str], name: str, arguments: list[str], folder: 
     partition = options.get("partition", "cpu")
     job: state.Job = {
         "name": name,
-        "user": getpass.getuser(),
+        "user": read_user_name(os.getuid()),
         "uid": os.getuid(),
         "state": "PENDING",
         "reason": "None",
@@ -62,6 +62,14 @@ def build_job(options: dict[str, str], name: str, arguments: list[str], folder: 
     }
     check_job(job, options, state.read_settings(folder))
     return job
+
+
+def read_user_name(uid: int) -> str:
+    """Return the name of a Unix user, or the number where there is no name, as Slurm shows it."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def check_job(job: state.Job, options: dict[str, str], settings: dict[str, object]) -> None:
