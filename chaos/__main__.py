@@ -1,23 +1,25 @@
 """`make chaos`: run scenarios, print the table, exit 1 where something was lost, started twice or ended wrong."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chaos.scenarios import ambiguous, kills, points
+from chaos.scenarios import agents, ambiguous, kills, points
 from chaos.table import render_findings, render_table
 from chaos.trial import Result, Setup, Slurm
 from lab.cluster import running_lab
 from lab.standin_control import running_standin
 
-SCENARIOS = {"points": points.run, "kills": kills.run, "ambiguous": ambiguous.run}
+SCENARIOS = {"points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "agents": agents.run}
 
 
 def main() -> int:
     """Run what the command line asks for."""
     options = _parse()
+    signal.signal(signal.SIGTERM, _stop)  # so that everything that was started is ended
     results = [
         _run(name, seed, options)
         for name in options.scenarios or SCENARIOS
@@ -26,6 +28,10 @@ def main() -> int:
     print(render_table(results))
     print(render_findings(results), file=sys.stderr)
     return 0 if all(result.is_clean for result in results) else 1
+
+
+def _stop(*_: object) -> None:
+    raise SystemExit(143)
 
 
 def _run(name: str, seed: int, options: argparse.Namespace) -> Result:

@@ -5,8 +5,8 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import requests
 
@@ -30,6 +30,7 @@ class Kind:
     partition: str = "cpu"
     cancel_when: str = ""  #: the state in which its user cancels it; `accepted`: at once
     way: str = "https"
+    extra: Mapping[str, object] = field(default_factory=dict)  #: further fields of the config
 
 
 KINDS = (
@@ -40,6 +41,7 @@ KINDS = (
     Kind("stopped", frozenset({"cancelled"}), "time.sleep(600)", cancel_when="running"),
     Kind("regretted", frozenset({"cancelled", "succeeded"}), cancel_when="accepted"),
     Kind("dropped", frozenset({"succeeded"}), weight=2, way="drop"),
+    Kind("dropped-wrong", frozenset({"rejected"}), way="drop", extra={"model_parms": {}}),
 )
 
 
@@ -89,7 +91,7 @@ class Stream:
 
     def _submit(self, kind: Kind, name: str) -> None:
         script = render_script(self.ledger, kind.code)
-        task_id = self.house.submit(script, key=f"{self.seed}-{name}", config=_config(kind.partition))
+        task_id = self.house.submit(script, key=f"{self.seed}-{name}", config=_config(kind))
         self._expect(task_id, kind.ends)
         if kind.cancel_when:
             self._wait(task_id, lambda shown: shown["final"] or kind.cancel_when in (shown["state"], "accepted"))
@@ -110,7 +112,7 @@ class Stream:
         drop = self.house.spool / "drop"
         script, config = drop / f"script-{name}.py", drop / f"task-{name}.json"
         script.write_text(render_script(self.ledger, kind.code), encoding="utf-8")
-        config.write_text(json.dumps(_config(kind.partition) | {"script_path": script.name}), encoding="utf-8")
+        config.write_text(json.dumps(_config(kind) | {"script_path": script.name}), encoding="utf-8")
         (drop / f"{config.name}.ready").touch()
         receipt = drop / f"{config.name}.receipt.json"
         until_s = time.monotonic() + self._patience_s
@@ -131,8 +133,9 @@ class Stream:
             time.sleep(_LOOK_S)
 
 
-def _config(partition: str) -> dict[str, object]:
-    return {**SEED, "clusters": {"atena02": {"infra_config": {"instance_type": partition, "image_name": "image"}}}}
+def _config(kind: Kind) -> dict[str, object]:
+    infra = {"instance_type": kind.partition, "image_name": "image"}
+    return {**SEED, "clusters": {"atena02": {"infra_config": infra}}, **kind.extra}
 
 
 def read_shown(house: ChaosHouse) -> dict[str, Shown]:

@@ -72,7 +72,11 @@ async def test_a_disk_without_a_free_inode_is_full(tmp_path: Path) -> None:
 
 
 async def test_little_room_is_refused_before_it_is_none(tmp_path: Path, disk: Path) -> None:
-    changes = {"data_dir": disk, "database": str(tmp_path / "gateway.sqlite"), "min_free_bytes": 1_000_000}
+    changes: dict[str, Any] = {
+        "data_dir": disk,
+        "database": str(tmp_path / "gateway.sqlite"),
+        "min_free_bytes": 1_000_000,
+    }
     async with open_house(tmp_path, **changes) as house:
         fill_disk(disk / "big", leave=500_000)
         check_refusal(*await house.submit())
