@@ -79,7 +79,7 @@ class Cancels:
             self._pause(is_good=False)
 
     def _jobs(self) -> list[_Job]:
-        left = [(job_id, item.name) for item in self._leftovers.values() if item.is_fenced for job_id in item.job_ids]
+        left = [(job_id, item.name) for item in self._leftovers.values() for job_id in item.job_ids]
         return [*self._owners, *(job for job in left if job not in self._owners)]
 
     def _look_at(self, leftover: Leftover, polls: Polls, now_s: float, *, is_fresh: bool) -> None:

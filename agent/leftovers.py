@@ -33,7 +33,7 @@ class Leftover:
     is_fenced: bool = False
     is_dropped: bool = False  #: no agent owns the attempt, so that there is nothing to cancel
     is_answered: bool = False  #: sbatch's answer is on disk
-    job_ids: tuple[JobId, ...] = ()  #: as sbatch said, or as the last poll lists under the name
+    job_ids: tuple[JobId, ...] = ()  #: once fenced: as sbatch said, or as the last poll lists under the name
     absent_polls: int = 0
     absent_since_s: float = 0.0
     has_ended: bool = False

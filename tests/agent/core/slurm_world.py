@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from agent import files
 from agent.outbox import Outbox
 from agent.slurm.lanes import TokenBucket
+from agent.slurm.port import SlurmPort
 from agent.slurm.request import SubmitRequest
 from agent.slurm.values import (
     Accounting,
@@ -27,6 +29,8 @@ from agent.tick import Tick, TickResult
 from mltm.contract.ids import JobId, TaskId
 from mltm.contract.log_records import Command, render_record
 from tests.agent.spool.build import Hands, send
+
+AnySlurm = TypeVar("AnySlurm", bound=SlurmPort)
 
 
 @dataclass
@@ -70,7 +74,8 @@ class CountedSlurm:
         self.calls["scancel"] += 1
         if self.is_down:
             return CancelOutcome("failed", "down")
-        for job_id, name in jobs:
+        there = {(job.job_id, job.name) for job in (listed.jobs if listed else self.jobs.values())}
+        for job_id, name in there.intersection(jobs):
             if self.jobs.get(name) == JobLine(job_id, "PENDING", name):
                 self.jobs[name] = JobLine(job_id, "CANCELLED", name)
         return CancelOutcome("sent")
@@ -87,9 +92,9 @@ class CountedSlurm:
 
 
 @dataclass
-class World:
+class World(Generic[AnySlurm]):
     hands: Hands
-    slurm: CountedSlurm
+    slurm: AnySlurm
     tick: Tick
     outbox: Outbox
 
@@ -111,24 +116,24 @@ class World:
         (self.hands.spool.bell / task_id).touch()
 
 
-def open_world(hands: Hands, slurm: CountedSlurm) -> World:
+def open_world(hands: Hands, slurm: AnySlurm) -> World[AnySlurm]:
     identity = prepare_spool(hands.settings, hands.clock)
     outbox = Outbox(identity.spool.outbox, identity.spool_id, identity.epoch, hands.clock)
     tick = Tick(hands.settings, identity.spool, slurm, outbox, hands.clock, identity)
     return World(hands, slurm, tick, outbox)
 
 
-def build_world(folder: Path) -> World:
+def build_hands(folder: Path) -> Hands:
     hands = Hands(folder / "spool")
     (folder / "datasets").mkdir()
     (folder / "datasets" / "wine_classification.csv").write_text("a\n1\n")
     python = {"sklearn_sample_latest": Path(sys.executable)}
     found: Mapping[str, object] = {"runtime": "none", "images": python, "datasets_dir": folder / "datasets"}
     hands.settings = hands.settings.model_copy(update=dict(found))
-    return open_world(hands, CountedSlurm())
+    return hands
 
 
-def submit(world: World, count: int, *, first: int = 1) -> list[str]:
+def submit(world: World[CountedSlurm], count: int, *, first: int = 1) -> list[str]:
     """Hand in tasks of these numbers, and run until all have had their sbatch; the names of all jobs."""
     for number in range(first, first + count):
         send(world.hands, TaskId(f"{number:032x}"))

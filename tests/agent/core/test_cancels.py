@@ -16,22 +16,22 @@ from agent.steps import PutFence
 from mltm.contract.ids import JobId, TaskId
 from mltm.contract.log_records import render_record
 from tests.agent.core.build import claim
-from tests.agent.core.slurm_world import World, build_world, open_world, submit
+from tests.agent.core.slurm_world import CountedSlurm, World, build_hands, open_world, submit
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path: Path) -> World[CountedSlurm]:
     """With the buckets that a site has by default."""
-    built = build_world(tmp_path)
+    built = open_world(build_hands(tmp_path), CountedSlurm())
     built.slurm.bucket = TokenBucket(Bucket(burst=10, per_second=0.2), lambda: built.hands.now_s)
     return built
 
 
-def read_states(world: World) -> set[str]:
+def read_states(world: World[CountedSlurm]) -> set[str]:
     return {job.state for job in world.slurm.jobs.values()}
 
 
-def assert_idle(world: World) -> None:
+def assert_idle(world: World[CountedSlurm]) -> None:
     """Nothing is left to do, and an hour of it costs no call."""
     assert list_leftovers(world.hands.spool) == []
     before = Counter(world.slurm.calls)
@@ -40,7 +40,7 @@ def assert_idle(world: World) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])
-def test_a_job_that_no_poll_has_listed_is_cancelled_by_its_id(world: World, count: int) -> None:
+def test_a_job_that_no_poll_has_listed_is_cancelled_by_its_id(world: World[CountedSlurm], count: int) -> None:
     submit(world, 1)
     world.run(after_s=1)  # a poll: the next one is far away
     submit(world, count, first=2)
@@ -53,7 +53,7 @@ def test_a_job_that_no_poll_has_listed_is_cancelled_by_its_id(world: World, coun
     assert_idle(world)
 
 
-def test_many_tasks_that_are_cancelled_one_by_one_leave_no_job(world: World) -> None:
+def test_many_tasks_that_are_cancelled_one_by_one_leave_no_job(world: World[CountedSlurm]) -> None:
     submit(world, 20)
     world.run(after_s=60)
     world.slurm.calls.clear()
@@ -70,7 +70,9 @@ def test_many_tasks_that_are_cancelled_one_by_one_leave_no_job(world: World) -> 
 
 
 @pytest.mark.parametrize("moment", ["before the fence", "after the fence"])
-def test_a_kill_around_the_fence_loses_no_job(world: World, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+def test_a_kill_around_the_fence_loses_no_job(
+    world: World[CountedSlurm], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     submit(world, 1)
     (task_id,) = world.hands.tasks()
     world.ask_cancel(task_id)
@@ -91,7 +93,7 @@ def test_a_kill_around_the_fence_loses_no_job(world: World, monkeypatch: pytest.
     assert_idle(again)
 
 
-def test_a_kill_after_the_close_loses_no_job(world: World) -> None:
+def test_a_kill_after_the_close_loses_no_job(world: World[CountedSlurm]) -> None:
     submit(world, 5)
     world.slurm.is_down = True
     for task_id in world.hands.tasks():
@@ -108,7 +110,9 @@ def test_a_kill_after_the_close_loses_no_job(world: World) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 8])
-def test_a_slurm_that_is_away_for_hours_is_asked_seldom_and_cancels_at_last(world: World, count: int) -> None:
+def test_a_slurm_that_is_away_for_hours_is_asked_seldom_and_cancels_at_last(
+    world: World[CountedSlurm], count: int
+) -> None:
     submit(world, count)
     world.slurm.is_down = True
     for task_id in world.hands.tasks():
@@ -126,7 +130,7 @@ def test_a_slurm_that_is_away_for_hours_is_asked_seldom_and_cancels_at_last(worl
 
 
 @pytest.mark.parametrize("count", [1, 6])
-def test_a_foreign_job_under_the_same_id_is_left_alone(world: World, count: int) -> None:
+def test_a_foreign_job_under_the_same_id_is_left_alone(world: World[CountedSlurm], count: int) -> None:
     names = submit(world, count)
     world.slurm.jobs = {f"not-{name}": JobLine(job.job_id, "PENDING", f"not-{name}")
                         for name, job in world.slurm.jobs.items()}  # fmt: skip
@@ -140,7 +144,7 @@ def test_a_foreign_job_under_the_same_id_is_left_alone(world: World, count: int)
     assert_idle(world)
 
 
-def test_two_agents_cancel_and_come_to_rest(world: World) -> None:
+def test_two_agents_cancel_and_come_to_rest(world: World[CountedSlurm]) -> None:
     submit(world, 5)
     other = open_world(world.hands, world.slurm)
     for task_id in world.hands.tasks():
@@ -155,7 +159,7 @@ def test_two_agents_cancel_and_come_to_rest(world: World) -> None:
     assert_idle(other)
 
 
-def test_a_job_that_won_the_claim_is_not_a_leftover(world: World) -> None:
+def test_a_job_that_won_the_claim_is_not_a_leftover(world: World[CountedSlurm]) -> None:
     submit(world, 1)
     (task_id,) = world.hands.tasks()
     note_leftover(world.hands.spool, task_id, PutFence(1, "no_claim"), world.hands.clock)
@@ -170,7 +174,7 @@ def test_a_job_that_won_the_claim_is_not_a_leftover(world: World) -> None:
     assert read_states(world) == {"PENDING"}
 
 
-def test_a_job_whose_answer_was_lost_is_found_by_its_name(world: World) -> None:
+def test_a_job_whose_answer_was_lost_is_found_by_its_name(world: World[CountedSlurm]) -> None:
     world.slurm.is_mute = True
     (name,) = submit(world, 1)
     job = world.slurm.jobs.pop(name)
@@ -187,7 +191,9 @@ def test_a_job_whose_answer_was_lost_is_found_by_its_name(world: World) -> None:
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
-def test_a_job_that_never_comes_is_looked_for_and_then_forgotten(world: World, *, is_answered: bool) -> None:
+def test_a_job_that_never_comes_is_looked_for_and_then_forgotten(
+    world: World[CountedSlurm], *, is_answered: bool
+) -> None:
     world.slurm.is_mute = True
     submit(world, 1)
     world.slurm.jobs = {}
@@ -206,7 +212,7 @@ def test_a_job_that_never_comes_is_looked_for_and_then_forgotten(world: World, *
 
 
 def test_a_job_that_slurm_refuses_to_cancel_does_not_keep_the_others_waiting(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World[CountedSlurm], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = submit(world, 2)
     stuck, cancel = JobId("1"), world.slurm.cancel

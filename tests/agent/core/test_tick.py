@@ -11,25 +11,25 @@ from agent.slurm.values import SlurmFacts, Submission
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State
 from tests.agent.core.build import exit_record
-from tests.agent.core.slurm_world import World, build_world, open_world, submit
+from tests.agent.core.slurm_world import CountedSlurm, World, build_hands, open_world, submit
 from tests.agent.spool.build import send
 
 TASKS = 200
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return build_world(tmp_path)
+def world(tmp_path: Path) -> World[CountedSlurm]:
+    return open_world(build_hands(tmp_path), CountedSlurm())
 
 
-def test_an_idle_agent_makes_no_slurm_call(world: World) -> None:
+def test_an_idle_agent_makes_no_slurm_call(world: World[CountedSlurm]) -> None:
     for _ in range(5):
         world.run(after_s=60)
 
     assert world.slurm.calls == Counter()
 
 
-def test_two_hundred_active_tasks_cost_one_squeue_a_cycle(world: World) -> None:
+def test_two_hundred_active_tasks_cost_one_squeue_a_cycle(world: World[CountedSlurm]) -> None:
     submit(world, TASKS)
     cycle_s = world.hands.settings.slurm.poll_interval_s
     world.run(after_s=cycle_s)
@@ -45,7 +45,7 @@ def test_two_hundred_active_tasks_cost_one_squeue_a_cycle(world: World) -> None:
 
 
 def test_an_answer_of_sbatch_that_cannot_be_written_is_kept_and_asked_for_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World[CountedSlurm], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full: list[bool] = [True]
 
@@ -68,7 +68,7 @@ def test_an_answer_of_sbatch_that_cannot_be_written_is_kept_and_asked_for_once(
     assert world.slurm.calls["sbatch"] == 4
 
 
-def test_every_vanished_job_gets_its_turn_with_sacct(world: World) -> None:
+def test_every_vanished_job_gets_its_turn_with_sacct(world: World[CountedSlurm]) -> None:
     world.slurm.facts = SlurmFacts("22.05.8", accounting=True)
     names = submit(world, 120)
     world.slurm.jobs = {}
@@ -82,7 +82,7 @@ def test_every_vanished_job_gets_its_turn_with_sacct(world: World) -> None:
 
 
 @pytest.mark.parametrize("is_away", [True, False])
-def test_slurms_settings_are_read_again(world: World, *, is_away: bool) -> None:
+def test_slurms_settings_are_read_again(world: World[CountedSlurm], *, is_away: bool) -> None:
     submit(world, 1)
     world.run(after_s=31)
     world.slurm.is_down = is_away
@@ -94,7 +94,7 @@ def test_slurms_settings_are_read_again(world: World, *, is_away: bool) -> None:
     assert world.slurm.calls["scontrol"] == 2
 
 
-def test_a_failed_poll_changes_nothing_and_is_said(world: World) -> None:
+def test_a_failed_poll_changes_nothing_and_is_said(world: World[CountedSlurm]) -> None:
     send(world.hands)
     world.run()
     reports = world.outbox.count()
@@ -106,14 +106,14 @@ def test_a_failed_poll_changes_nothing_and_is_said(world: World) -> None:
     assert any("squeue" in problem for problem in results[-1].problems)
 
 
-def test_an_empty_bucket_is_no_word_about_slurm(world: World) -> None:
+def test_an_empty_bucket_is_no_word_about_slurm(world: World[CountedSlurm]) -> None:
     submit(world, 1)
     world.slurm.is_bucket_empty = True
 
     assert [problem for _ in range(5) for problem in world.run(after_s=60).problems] == []
 
 
-def test_early_polls_leave_half_of_the_bucket(world: World) -> None:
+def test_early_polls_leave_half_of_the_bucket(world: World[CountedSlurm]) -> None:
     submit(world, 1)
     (task_id,) = world.hands.tasks()
     waits = world.hands.settings.waits.model_copy(update={"poll_soon_s": 1})
@@ -130,7 +130,7 @@ def test_early_polls_leave_half_of_the_bucket(world: World) -> None:
     assert 9 <= world.slurm.calls["squeue"] - before <= 11
 
 
-def test_a_new_process_adopts_what_a_killed_one_submitted(world: World) -> None:
+def test_a_new_process_adopts_what_a_killed_one_submitted(world: World[CountedSlurm]) -> None:
     """The kill fell between sbatch and the job id on disk: the job is found by its name, and sbatch is not repeated."""
     send(world.hands)
     world.run()
@@ -145,7 +145,7 @@ def test_a_new_process_adopts_what_a_killed_one_submitted(world: World) -> None:
     assert world.hands.spool.task(task_id).attempt(1).submitted.exists()
 
 
-def test_an_exit_record_ends_the_task_without_another_call(world: World) -> None:
+def test_an_exit_record_ends_the_task_without_another_call(world: World[CountedSlurm]) -> None:
     send(world.hands)
     world.run()
     (task_id,) = world.hands.tasks()
