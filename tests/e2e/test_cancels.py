@@ -45,8 +45,14 @@ def cancel(house: House, task_id: str) -> None:
     assert house.wait_final(task_id)["state"] == "cancelled"
 
 
+def list_names(lab: Lab) -> set[str]:
+    listed = call(lab, "squeue", "--me", "--noheader", "--format=%j")
+    assert listed.returncode == 0, listed.stderr
+    return {name for name in listed.stdout.split() if name.startswith("mltm-")}
+
+
 def wait_empty(house: House, lab: Lab, deadline_s: float) -> None:
-    wait_until(lambda: "mltm-" not in call(lab, "squeue", "--me", "-h", "-o", "%j").stdout, "no job left", deadline_s)
+    wait_until(lambda: not list_names(lab), "no job left", deadline_s)
     wait_until(lambda: not list((house.spool / "agent" / "leftovers").iterdir()), "the list is empty")
 
 
@@ -58,9 +64,7 @@ def test_jobs_that_no_poll_listed_are_cancelled(house: House, slurm_lab: Lab, tm
         cancel(house, task_id)
 
     names = {f"mltm-{task_id}-a01" for task_id in late}
-    wait_until(
-        lambda: not names & set(call(slurm_lab, "squeue", "--me", "-h", "-o", "%j").stdout.split()), "they are gone"
-    )
+    wait_until(lambda: not names & list_names(slurm_lab), "they are gone")
 
 
 def test_thirty_cancels_one_after_another_leave_no_job(house: House, slurm_lab: Lab, tmp_path: Path) -> None:
