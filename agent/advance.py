@@ -10,6 +10,7 @@ from agent import files
 from agent.decide import Seen, decide
 from agent.errors import SpoolError
 from agent.job.launch import Refusal, plan_launch
+from agent.leftovers import note_leftover
 from agent.memory import Memory, Polls, forget_observation, load_observation, save_observation
 from agent.observe import Look, Observation, apply_accounting, look
 from agent.outbox import Outbox, ReportDraft
@@ -149,10 +150,9 @@ class Advance:
                 self.cancels.extend((JobId(job_id), name) for job_id, name in jobs)
                 self._update(memory, scancel_at_s=now_s)
                 return True
-            case PutFence(number, _, _, lines):
-                if put_record(step, log.task_id, self._hands):
-                    name = render_job_name(log.task_id, number)
-                    self.cancels.extend((line.job_id, name) for line in lines)
+            case PutFence():
+                note_leftover(self._hands.spool, log.task_id, step, self._hands.clock)
+                put_record(step, log.task_id, self._hands)
                 self._update(memory, fenced_since_s=now_s)
                 return True
             case Wait():

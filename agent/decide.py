@@ -173,10 +173,10 @@ def _watch_unowned(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> 
     observed, submitted, number = seen.observation, last.submitted, last.number
     waiting = tuple(line for line in seen.lines if classify_state(line.state).kind != "ended")
     if log.cancel is not None:
-        return PutFence(number, "cancel", "cancelled", waiting)
+        return PutFence(number, "cancel", "cancelled")
     if submitted is not None and submitted.outcome == "permanent":
         # Slurm 22.05 may list a job that it refused, as FAILED with BadConstraints: its refusal goes first.
-        return PutFence(number, "refused_by_slurm", submitted.words, waiting)
+        return PutFence(number, "refused_by_slurm", submitted.words)
     if waiting:
         return _watch_listed(last, waiting, seen, waits)
     if observed.ended is not None:
@@ -199,10 +199,10 @@ def _watch_listed(last: AttemptLog, waiting: tuple[JobLine, ...], seen: Seen, wa
     if last.submitted is None or last.submitted.job_id is None:
         return Adopt(number, first.job_id)
     if any("launch failed requeued held" in (line.reason or "").replace("_", " ").lower() for line in waiting):
-        return PutFence(number, "launch_failed", "Slurm could not launch the job and holds it", waiting)
+        return PutFence(number, "launch_failed", "Slurm could not launch the job and holds it")
     since_s, until_s = seen.observation.running_since_s, seen.observation.running_seen_s
     if since_s is not None and until_s is not None and until_s - since_s >= waits.no_claim_s:
-        return PutFence(number, "no_claim", f"job {first.job_id} runs, and its first act did not happen", waiting)
+        return PutFence(number, "no_claim", f"job {first.job_id} runs, and its first act did not happen")
     return Wait(seen.now_s + waits.rescan_s)
 
 

@@ -56,7 +56,7 @@ def put_record(step: Record, task_id: TaskId, hands: Hands) -> bool:
             is_ours = link_intent(folder.attempt(number), closed) == closed
             _log.info("task_closed", task_id=task_id, state=verdict.state, reason=verdict.reason, won=is_ours)
             return is_ours
-        case PutFence(number, reason, words, _):
+        case PutFence(number, reason, words):
             return _put_fence(task_id, number, reason, words, hands)
         case PutNote(number, claim):
             link_note(folder.attempt(number), claim, clock)

@@ -1,17 +1,21 @@
-"""What one round asks of Slurm: at most one squeue for all tasks, sacct for the vanished, one scancel, the sbatches."""
+"""What one round asks of Slurm: at most one squeue for all tasks, sacct for the vanished, the sbatches.
+
+The scancels are agent/cancels.py's.
+"""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 
 import structlog
 
+from agent.cancels import Cancels
 from agent.memory import Memory, Polls
 from agent.perform import Hands, record_submission
 from agent.slurm.port import SlurmPort
 from agent.slurm.request import SubmitRequest
 from agent.slurm.values import Accounting, JobLine, JobList, NotAsked, PollFailed, SlurmFacts, Submission
-from mltm.contract.ids import JobId, TaskId, parse_job_name, render_job_name
+from mltm.contract.ids import TaskId, parse_job_name, render_job_name
 
 __all__ = ["SlurmRound"]
 
@@ -27,6 +31,7 @@ class SlurmRound:
 
     def __init__(self, slurm: SlurmPort, hands: Hands) -> None:
         self._slurm, self._hands = slurm, hands
+        self.cancels = Cancels(slurm, hands)
         self._facts: SlurmFacts | None = None
         self._facts_due_s = float("-inf")
         self._accounted: dict[str, float] = {}  # job name: when sacct last answered about it
@@ -41,6 +46,10 @@ class SlurmRound:
 
     def due_s(self, memory: Mapping[TaskId, Memory], polls: Polls) -> float | None:
         """When the next poll is due (boot clock); None while Slurm has nothing of ours."""
+        due = [self._tasks_due_s(memory, polls), self.cancels.list_due_s(polls)]
+        return min((due_s for due_s in due if due_s is not None), default=None)
+
+    def _tasks_due_s(self, memory: Mapping[TaskId, Memory], polls: Polls) -> float | None:
         waits, slurm = self._hands.settings.waits, self._hands.settings.slurm
         ours = [task for task in memory.values() if task.is_submitted]
         if not ours:
@@ -55,8 +64,11 @@ class SlurmRound:
         due_s = self.due_s(memory, polls)
         if due_s is None or now_s < due_s:
             return False
-        answer = self._slurm.list_jobs()
+        # What is to be cancelled goes before: the poll leaves it a call.
+        answer = self._slurm.list_jobs(spare=0 if self.cancels.due_s is None else 1)
         polls.last_s = now_s
+        if not isinstance(answer, JobList):
+            self.cancels.put_off()
         if isinstance(answer, NotAsked):
             return False
         if isinstance(answer, PollFailed):
@@ -66,7 +78,7 @@ class SlurmRound:
         if polls.problem:
             self._facts_due_s = now_s  # slurmctld was away: it may have come back with another slurm.conf
         polls.problem = ""
-        polls.lines = _group(answer)
+        polls.lines, polls.good_s = _group(answer), self._hands.clock.boot_s()
         self._read_facts(now_s)
         self._ask_accounting(memory, polls, now_s)
         return True
@@ -103,12 +115,6 @@ class SlurmRound:
             for line in answer.jobs:
                 grouped[line.name].append(line)
             polls.ended = {name: tuple(lines) for name, lines in grouped.items()}
-
-    def cancel(self, jobs: Sequence[tuple[JobId, str]]) -> None:
-        """scancel, once for all. What is not done now is decided again later."""
-        if jobs:
-            answer = self._slurm.cancel(list(dict.fromkeys(jobs)))
-            _log.info("jobs_cancelled", jobs=[job_id for job_id, _ in jobs], outcome=answer.outcome, words=answer.words)
 
     def submit(
         self, wanted: Mapping[TaskId, tuple[int, SubmitRequest]], memory: Mapping[TaskId, Memory]

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from agent.slurm.values import JobLine
 from mltm.contract.log_records import FenceReason, JobClaim, Verdict
 from mltm.contract.states import State
 
@@ -43,12 +42,11 @@ class PutNote:
 
 @dataclass(frozen=True)
 class PutFence:
-    """Take the claim, so that this attempt's code never starts; then cancel what Slurm still lists of it."""
+    """Take the claim, so that this attempt's code never starts; then cancel what Slurm still has of it."""
 
     number: int
     reason: FenceReason
     words: str = ""
-    lines: tuple[JobLine, ...] = ()
 
 
 @dataclass(frozen=True)

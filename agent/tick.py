@@ -5,6 +5,7 @@ It decides nothing itself. Its cost grows with the active tasks only, and an idl
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -22,7 +23,7 @@ from agent.settings import AgentSettings
 from agent.slurm.port import SlurmPort
 from agent.slurm_round import SlurmRound
 from agent.spool_setup import SpoolIdentity
-from mltm.contract.ids import TaskId, parse_task_id
+from mltm.contract.ids import JobId, TaskId, parse_task_id
 from mltm.contract.log_records import Author
 from mltm.contract.names import Spool
 
@@ -74,6 +75,7 @@ class Tick:
         for gone in set(self._memory) - set(active):
             del self._memory[gone]
         fresh = self._round.poll(self._memory, self._polls, now_s)
+        self._cancel((), is_fresh=fresh)
         self._advance.min_job_age_s = self._round.min_job_age_s
         room = 0 if self._round.has_deferred else self._settings.slurm.sbatch_bucket.burst
         self._advance.begin_round(room)
@@ -81,7 +83,7 @@ class Tick:
             self._look_at(task_id, is_fresh=fresh, is_rung=task_id in rung)
         for task_id in rung - set(active):
             self._amend(task_id)
-        self._round.cancel(self._advance.cancels)
+        self._cancel(self._advance.cancels, is_fresh=False)
         for task_id in self._round.submit(self._advance.submissions, self._memory):
             self._look_at(task_id, is_fresh=False, is_rung=True)
         self._problems.extend(self._round.problems)
@@ -117,6 +119,15 @@ class Tick:
             _log.warning("task_waits", task_id=task_id, error=str(error))
             self._problems.append(f"Task {task_id} has to wait: {error}")
 
+    def _cancel(self, wanted: Sequence[tuple[JobId, str]], *, is_fresh: bool) -> None:
+        cancels = self._round.cancels
+        try:
+            cancels.look(self._polls, is_fresh=is_fresh)
+            cancels.send(wanted, self._polls)
+        except OSError as error:
+            _log.warning("cancels_wait", error=str(error))
+            self._problems.append(f"Jobs cannot be cancelled: {error}")
+
     def _amend(self, task_id: TaskId) -> None:
         try:
             self._advance.look_again(task_id)
@@ -130,6 +141,8 @@ class Tick:
             due.append(waits.glance_s)
         if (poll_s := self._round.due_s(self._memory, self._polls)) is not None:
             due.append(poll_s - now_s)
+        if (cancel_s := self._round.cancels.due_s) is not None:
+            due.append(cancel_s - now_s)
         if self._round.has_deferred:
             due.append(0.2)
         return min([waits.rescan_s, *(max(0.05, seconds) for seconds in due)])

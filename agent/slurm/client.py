@@ -124,17 +124,19 @@ class Slurm:
             found += answer.jobs
         return Accounting(tuple(found))
 
-    def cancel(self, jobs: Sequence[tuple[JobId, str]], *, signal: str | None = None) -> CancelOutcome:
+    def cancel(
+        self, jobs: Sequence[tuple[JobId, str]], *, signal: str | None = None, listed: JobList | None = None
+    ) -> CancelOutcome:
         """Cancel (or signal) jobs by id and name; a job of that id under another name is left alone."""
         if len(jobs) <= GUARDED_CANCELS:
             calls = [commands.build_cancel_argv([job_id], job_name=name, signal=signal) for job_id, name in jobs]
             return self._cancel_all(calls)
-        listed = self.list_jobs(spare=1)
-        if isinstance(listed, NotAsked):
+        answer = listed or self.list_jobs(spare=1)
+        if isinstance(answer, NotAsked):
             return CancelOutcome("deferred", _TOO_OFTEN)
-        if isinstance(listed, PollFailed):
-            return CancelOutcome("failed", listed.words)
-        there = {(job.job_id, job.name) for job in listed.jobs}
+        if isinstance(answer, PollFailed):
+            return CancelOutcome("failed", answer.words)
+        there = {(job.job_id, job.name) for job in answer.jobs}
         ids = [job_id for job_id, name in jobs if (job_id, name) in there]
         parts = [ids[first : first + MAX_PER_CALL] for first in range(0, len(ids), MAX_PER_CALL)]
         return self._cancel_all([commands.build_cancel_argv(part, signal=signal) for part in parts])

@@ -42,8 +42,13 @@ class SlurmPort(Protocol):
         """Ask sacct for the jobs of these names submitted or alive since then (aware)."""
         ...
 
-    def cancel(self, jobs: Sequence[tuple[JobId, str]], *, signal: str | None = None) -> CancelOutcome:
-        """Cancel (or signal) jobs by id and name; a job of that id under another name is left alone."""
+    def cancel(
+        self, jobs: Sequence[tuple[JobId, str]], *, signal: str | None = None, listed: JobList | None = None
+    ) -> CancelOutcome:
+        """Cancel (or signal) jobs by id and name; a job of that id under another name is left alone.
+
+        `listed`: a good poll of this very moment, where the caller has one; otherwise many jobs cost one more squeue.
+        """
         ...
 
     def describe(self) -> SlurmFacts | PollFailed | NotAsked:

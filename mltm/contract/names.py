@@ -201,6 +201,11 @@ class Spool:
         return self.agent / "notes"
 
     @property
+    def leftovers(self) -> Path:
+        """An empty file for each fenced attempt of which Slurm may still have a job, named like the job."""
+        return self.agent / "leftovers"
+
+    @property
     def observations(self) -> Path:
         """What agents saw over time (advice)."""
         return self.agent / "observations"
@@ -269,8 +274,8 @@ class Spool:
     def agent_folders(self) -> tuple[Path, ...]:
         """The folders that the agent makes at its start."""
         return (
-            self.drop, self.taking, self.tasks, self.staging, self.agent, self.notes, self.observations, self.epochs,
-            self.active, self.bell, self.outbox, self.done, self.bad,
+            self.drop, self.taking, self.tasks, self.staging, self.agent, self.notes, self.leftovers, self.observations,
+            self.epochs, self.active, self.bell, self.outbox, self.done, self.bad,
         )  # fmt: skip
 
     def task(self, task_id: TaskId) -> TaskFolder:

@@ -174,7 +174,7 @@ def test_a_job_that_slurm_cannot_launch_is_fenced_and_cancelled() -> None:
     held = line("PENDING", "launch failed requeued held")
     step = decide(build.task_log(attempt(submitted=submitted("accepted", "7"))), seen(lines=(held,)), WAITS)
 
-    assert step == PutFence(1, "launch_failed", "Slurm could not launch the job and holds it", (held,))
+    assert step == PutFence(1, "launch_failed", "Slurm could not launch the job and holds it")
 
 
 def test_running_without_a_claim_for_long_is_fenced() -> None:
