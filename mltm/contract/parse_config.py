@@ -64,7 +64,8 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     names = [name for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
-        _refuse(twice[:80], "each name may stand once in an object", "it stands twice")
+        plain = twice.encode(errors="replace").decode()  # JSON may hold what is no text: half of a surrogate pair
+        _refuse(plain[:80], "each name may stand once in an object", "it stands twice")
     return dict(pairs)
 
 
