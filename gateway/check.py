@@ -15,8 +15,6 @@ __all__ = ["check_all", "find_file_system"]
 
 # SQLite's WAL needs shared memory between processes, and locks that these do not promise.
 _UNSAFE = frozenset({"nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "9p", "ceph", "glusterfs"})
-
-
 _RENEW_DAYS = 14
 
 
@@ -46,10 +44,16 @@ def _check_database(settings: GatewaySettings) -> str:
     kind = find_file_system(path, Path("/proc/self/mountinfo").read_text())
     if kind in _UNSAFE or kind.startswith("fuse"):
         return f"{path} lies on {kind}, where SQLite's WAL mode loses data. Set `database` to a file on a local disk."
+    if not path.exists():
+        return f"there is none at {path}. Is this the right data_dir? If so: `mltm-gateway migrate` makes it."
     return "ok"
 
 
 def _check_disk(settings: GatewaySettings) -> str:
+    if not settings.data_dir.is_dir():
+        return f"there is no data folder {settings.data_dir.absolute()}; `mltm-gateway migrate` makes it"
+    if not os.access(settings.data_dir, os.W_OK | os.X_OK):
+        return f"the data folder {settings.data_dir.absolute()} cannot be written by this user"
     free = shutil.disk_usage(settings.data_dir).free
     return "ok" if free >= settings.min_free_bytes else f"only {free:,} bytes are free in {settings.data_dir}"
 

@@ -18,7 +18,7 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidError
 from gateway.logging_setup import set_up_logging
 from gateway.passwords import hash_password, hash_secret
-from gateway.serve import open_database, serve, write_url
+from gateway.serve import make_folders, open_database, serve, write_url
 from gateway.settings import GatewaySettings, read_settings
 from gateway.store import agents, migrate, people
 from gateway.store.database import Database
@@ -28,7 +28,12 @@ from mltm.contract.task_config import check_key
 __all__ = ["main"]
 
 T = TypeVar("T")
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="The gateway of the ML Task Manager.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The gateway of the ML Task Manager.",
+)
 user_app = typer.Typer(no_args_is_help=True, help="People who may log in.")
 token_app = typer.Typer(no_args_is_help=True, help="API tokens of people.")
 agent_app = typer.Typer(no_args_is_help=True, help="Agents on clusters, and the codes that they enrol with.")
@@ -59,7 +64,7 @@ def run_serve(
 def run_migrate(config: Config = None) -> None:
     """Bring the database up to date."""
     settings = read_settings(config, {})
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_folders(settings)
     database = Database(settings.database_path)
     try:
         done = migrate.migrate(database)
@@ -72,8 +77,10 @@ def run_migrate(config: Config = None) -> None:
 def run_check(config: Config = None) -> None:
     """Look at everything that the gateway needs; exit 1 where something is wrong."""
     settings = read_settings(config, {})
-    with _database(settings) as database:
-        spools = sorted({a.spool for a in database.call_now(agents.list_live) if a.spool})
+    spools: list[Path] = []
+    if settings.database_path.exists():  # looking makes nothing
+        with _database(settings) as database:
+            spools = sorted({a.spool for a in database.call_now(agents.list_live) if a.spool})
     findings = check_all(settings, spools, Clock().now())
     for name, words in findings:
         print(f"{'ok' if words == 'ok' else 'FAIL':<5} {name}{'' if words == 'ok' else ': ' + words}")
@@ -102,7 +109,7 @@ def add_user(
         raise InvalidError(f"--role is {role!r}; it can be user or admin.", key="bad_role")
     password = hash_password(_read_password(from_stdin=password_stdin))
     _do(config, people.add_user, username, "admin" if role == "admin" else "user", password, Clock().now())
-    print(f"{username} can log in now ({role})")
+    print(f"{username} can log in now ({role}), at the gateway of {read_settings(config, {}).database_path.absolute()}")
 
 
 @user_app.command("passwd")
@@ -191,8 +198,8 @@ def list_agents(as_json: AsJson = False, config: Config = None) -> None:
 @agent_app.command("revoke")
 def revoke_agent(agent_id: str, config: Config = None) -> None:
     """End an agent's credential; its tasks wait for an agent of the same spool."""
-    _do(config, agents.revoke_agent, agent_id, Clock().now())
-    print(f"{agent_id} is revoked")
+    waiting = _do(config, agents.revoke_agent, agent_id, Clock().now())
+    print(f"{agent_id} is revoked; {waiting} tasks that have not ended wait for an agent of the same spool")
 
 
 def _do(config: Path | None, fn: Callable[..., T], *args: object) -> T:
@@ -217,6 +224,12 @@ def _check_name(name: str) -> None:
 
 
 def _read_password(*, from_stdin: bool) -> str:
+    if not from_stdin and not sys.stdin.isatty():
+        raise InvalidError(
+            "There is no terminal to ask for the password on.",
+            key="no_terminal",
+            next_step="Give it on standard input, with --password-stdin.",
+        )
     password: str = sys.stdin.readline().rstrip("\n") if from_stdin else typer.prompt("Password", hide_input=True)
     if len(password) < 8:
         raise InvalidError("The password is too short: at least 8 characters are needed.", key="short_password")
@@ -242,4 +255,7 @@ def main() -> None:
         app()
     except GatewayError as error:
         print(f"mltm-gateway: {error} {error.next_step}".rstrip(), file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as error:
+        print(f"mltm-gateway: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
         raise SystemExit(1) from None

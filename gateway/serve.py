@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
+import os
 import shutil
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from importlib.metadata import version
@@ -34,7 +37,7 @@ from gateway.wake import Wake
 from mltm.contract.names import Spool
 from mltm.contract.user_api import Health
 
-__all__ = ["open_database", "open_services", "serve"]
+__all__ = ["make_folders", "open_database", "open_services", "serve"]
 
 _log = structlog.get_logger(__name__)
 _WATCHDOG_S = 15.0
@@ -43,7 +46,7 @@ _VERSION = version("ml-task-manager")  # read here: it reads files
 
 def open_database(settings: GatewaySettings) -> Database:
     """Open the database; a new file is migrated, an old one that lacks a migration is refused in words."""
-    _make_folders(settings)
+    make_folders(settings)
     database = Database(settings.database_path)
     try:
         if migrate.is_new(database):
@@ -55,7 +58,8 @@ def open_database(settings: GatewaySettings) -> Database:
     return database
 
 
-def _make_folders(settings: GatewaySettings) -> None:
+def make_folders(settings: GatewaySettings) -> None:
+    """Make the data folder. Raises UnavailableError."""
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         settings.staging.mkdir(exist_ok=True)
@@ -141,11 +145,7 @@ async def serve(settings: GatewaySettings) -> None:
         try:
             await site.start()
         except OSError as error:
-            raise UnavailableError(
-                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}.",
-                key="address_in_use",
-                next_step="Choose another --port, or end what uses this one.",
-            ) from error
+            raise _explain_listening(error, settings) from error
         port = runner.addresses[0][1]
         url = settings.public_url or settings.model_copy(update={"port": port}).url
         await asyncio.to_thread(_tell_spools, settings, url)
@@ -165,7 +165,7 @@ async def serve(settings: GatewaySettings) -> None:
 @contextlib.contextmanager
 def _lock(settings: GatewaySettings) -> Iterator[None]:
     """One process serves a data folder; the kernel frees the lock of one that was killed."""
-    _make_folders(settings)
+    make_folders(settings)
     try:
         with (settings.data_dir / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -195,3 +195,15 @@ def write_url(spool: Spool, url: str) -> None:
     with contextlib.suppress(OSError):
         building.write_text(f"{url}\n")
         building.replace(spool.gateway_url)
+
+
+def _explain_listening(error: OSError, settings: GatewaySettings) -> UnavailableError:
+    step = {
+        errno.EADDRINUSE: "Choose another --port, or end what uses this one.",
+        errno.EACCES: "Ports below 1024 are for root: choose another --port.",
+    }.get(error.errno or 0, "Set host to an address of this machine; 0.0.0.0 means all of them.")
+    # asyncio puts a sentence of its own in place of the system's words; those of a name are no errno of the system's.
+    words = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+    return UnavailableError(
+        f"{settings.host}:{settings.port} cannot be listened on: {words}.", key="address_in_use", next_step=step
+    )

@@ -1,5 +1,6 @@
 """The gateway's settings: one TOML file and the command line's options, read once by the CLI and passed down."""
 
+import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -67,11 +68,13 @@ def read_settings(path: Path | None, options: dict[str, object]) -> GatewaySetti
     """Read the TOML file (None: no file); options that are not None win. Raises InvalidError in words."""
     values = _read_toml(path) if path else {}
     values.update({name: value for name, value in options.items() if value is not None})
+    where = f"settings file {path}" if path else "settings"
     try:
         settings = GatewaySettings.model_validate(values)
     except ValidationError as error:
         fields = [_explain(dict(detail)) for detail in error.errors(include_url=False, include_context=False)]
-        raise InvalidError("settings: " + "; ".join(map(str, fields)), key="bad_settings", fields=fields) from error
+        words = f"{where}: " + "; ".join(map(str, fields))
+        raise InvalidError(words, key="bad_settings", next_step=_STEP, fields=fields) from error
     if settings.database and "://" in settings.database:
         raise InvalidError(
             f"database: {settings.database.split('://')[0]}:// is not available in this version; only SQLite is",
@@ -81,15 +84,24 @@ def read_settings(path: Path | None, options: dict[str, object]) -> GatewaySetti
     return settings
 
 
+_STEP = "docs/gateway.md lists every setting."
+
+
 def _read_toml(path: Path) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidError(f"cannot read the settings file {path}: {error}", key="bad_settings") from error
+    except OSError as error:
+        words, step = f"cannot read the settings file {path}: {error.strerror}.", "Give the right path to --config."
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        words, step = f"the settings file {path} is no TOML: {error}.", f"A line looks like: port = 8008. {_STEP}"
+    raise InvalidError(words, key="bad_settings", next_step=step)
 
 
 def _explain(detail: dict[str, object]) -> FieldProblem:
     loc = detail["loc"]
     field = ".".join(str(step) for step in loc) if isinstance(loc, tuple) else ""
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(field, list(GatewaySettings.model_fields), n=1)
+        return FieldProblem(field=field, allowed="no such setting", hint=f"Did you mean {near[0]}?" if near else "")
     words = str(detail["msg"]).removeprefix("Value error, ")
     return FieldProblem(field=field or "file", given=ascii(detail.get("input"))[:60] if field else "", allowed=words)

@@ -170,7 +170,7 @@ def _describe_body(route: Route) -> Json | None:
 
 def _describe_upload() -> Json:
     """A box for the config and a chooser for the files; parts may also all be called `files`."""
-    files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    files: Json = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
     files["description"] = "the script, called as script_path says, and further files"
     schema = {
         "type": "object",

@@ -5,14 +5,16 @@ from datetime import datetime
 from pathlib import Path
 
 from gateway.errors import ConflictError, NotFoundError, UnauthorizedError
-from gateway.store.models import Agent, EnrolCode
+from gateway.store.models import Agent, Command, EnrolCode, Outbox, Task
 from gateway.store.moments import parse_moment, render_moment
 from gateway.values import AgentIdentity
 from mltm.contract.agent_api import Enrolment, Heartbeat
 from mltm.contract.ids import AgentId
+from mltm.contract.states import ACTIVE
 
 __all__ = [
-    "NewCode", "add_code", "enrol", "find_agent", "keep_beat", "list_agents", "list_live", "revoke_agent", "touch",
+    "NewCode", "add_code", "count_active", "enrol", "find_agent", "keep_beat", "list_agents", "list_live",
+    "revoke_agent", "touch",
 ]  # fmt: skip
 
 
@@ -60,7 +62,22 @@ def enrol(
     row.host, row.unix_user, row.version = asked.host[:255], asked.unix_user[:255], asked.version[:255]
     row.enrolled_at = row.seen_at = render_moment(now)
     row.save(force_insert=found is None)
+    _adopt(row)
     return identity(row)
+
+
+def _adopt(row: Agent) -> None:
+    """The spool is the truth: what a revoked agent of the same spool has left goes on with this one.
+
+    From one user to another it does not: whoever learns a spool's id must not come by its tasks.
+    """
+    left = Agent.select(Agent.agent_id, Agent.owner).where(
+        Agent.cluster == row.cluster, Agent.spool_id == row.spool_id, ~Agent.revoked_at.is_null()
+    )
+    ids = [agent.agent_id for agent in left if None in (agent.owner, row.owner)]
+    for model in (Task, Outbox):
+        model.update(agent_id=row.agent_id).where(model.agent_id.in_(ids)).execute()
+    Command.update(agent_id=row.agent_id).where(Command.agent_id.in_(ids), Command.closed_at.is_null()).execute()
 
 
 def _use_code(code_sha256: str, now: datetime) -> EnrolCode:
@@ -134,14 +151,26 @@ def list_live() -> list[AgentIdentity]:
 
 
 def list_agents() -> list[dict[str, object]]:
-    """All agents for people to read, the revoked ones too."""
+    """All agents for people to read, the revoked ones too, with the number of their tasks that have not ended."""
     columns = ("agent_id", "cluster", "owner", "spool", "host", "unix_user", "version", "enrolled_at", "seen_at")
     rows = Agent.select().order_by(Agent.cluster, Agent.enrolled_at)
-    return [{**{name: getattr(row, name) for name in columns}, "revoked_at": row.revoked_at} for row in rows]
+    return [
+        {
+            **{name: getattr(row, name) for name in columns},
+            "revoked_at": row.revoked_at,
+            "active_tasks": count_active(row.agent_id),
+        }
+        for row in rows
+    ]
 
 
-def revoke_agent(agent_id: str, now: datetime) -> None:
-    """End an agent's credential; its tasks go on, and wait for an agent of the same spool. Raises NotFoundError."""
+def count_active(agent_id: str) -> int:
+    """How many tasks of an agent have not ended."""
+    return int(Task.select().where(Task.agent_id == agent_id, Task.state.in_([s.value for s in ACTIVE])).count())
+
+
+def revoke_agent(agent_id: str, now: datetime) -> int:
+    """End an agent's credential; returns how many tasks wait for an agent of the same spool. Raises NotFoundError."""
     query = Agent.update(revoked_at=render_moment(now)).where(Agent.agent_id == agent_id, Agent.revoked_at.is_null())
     if not query.execute():
         raise NotFoundError(
@@ -149,3 +178,4 @@ def revoke_agent(agent_id: str, now: datetime) -> None:
             key="agent_not_found",
             next_step="List them with `mltm-gateway agent list`.",
         )
+    return count_active(agent_id)

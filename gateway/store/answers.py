@@ -45,14 +45,14 @@ def build_answers(rows: Sequence[Task], now: datetime) -> list[user_api.TaskAnsw
     attempts: dict[str, list[user_api.AttemptAnswer]] = {}
     for found in Attempt.select().where(Attempt.task_id.in_(ids)).order_by(Attempt.task_id, Attempt.attempt):
         attempts.setdefault(found.task_id, []).append(user_api.AttemptAnswer.model_validate_json(found.body))
-    seen = {agent.agent_id: agent.seen_at for agent in Agent.select(Agent.agent_id, Agent.seen_at)}
-    return [_build(row, attempts.get(row.task_id, []), seen.get(row.agent_id), now) for row in rows]
+    agents = {agent.agent_id: agent for agent in Agent.select()}
+    return [_build(row, attempts.get(row.task_id, []), agents.get(row.agent_id), now) for row in rows]
 
 
 def _build(
-    row: Task, attempts: list[user_api.AttemptAnswer], seen_at: str | None, now: datetime
+    row: Task, attempts: list[user_api.AttemptAnswer], agent: Agent | None, now: datetime
 ) -> user_api.TaskAnswer:
-    state = State(row.state)
+    state, seen_at = State(row.state), agent.seen_at if agent else None
     last = attempts[-1].job_id if attempts else None
     return user_api.TaskAnswer(
         task_id=row.task_id,
@@ -60,7 +60,7 @@ def _build(
         state=state,
         final=is_final(state),
         reason=row.reason,
-        note=Note.model_validate_json(row.note),
+        note=_note_of_agent(agent, state) or Note.model_validate_json(row.note),
         owner=row.owner,
         cluster=row.cluster,
         runner_location=row.cluster,
@@ -72,6 +72,16 @@ def _build(
         job_id=int(last) if last is not None and last.isdecimal() else last,
         **json.loads(row.card),
     )
+
+
+def _note_of_agent(agent: Agent | None, state: State) -> Note | None:
+    if agent is None or agent.revoked_at is None or is_final(state):
+        return None
+    words = (
+        f"The agent of this task was revoked at {agent.revoked_at}. Nothing more is heard of the task until an agent "
+        f"is enrolled on the same spool ({agent.spool or agent.spool_id}); with another spool it is not run again."
+    )
+    return Note(kind="attention", words=words)
 
 
 def build_history(events: Iterable[Event], reports: Iterable[StoredReport]) -> list[user_api.Event]:

@@ -19,7 +19,10 @@ __all__ = ["store_report"]
 
 def store_report(agent: AgentIdentity, report: Report, now: datetime) -> ReportOutcome:
     """Store one report and merge it; the outcome says what became of it."""
-    digest = digest_report(report)
+    try:
+        digest = digest_report(report)
+    except ValueError as error:  # NaN in a dropped config: no JSON, and a reason to refuse this report only
+        return _say(report, "refused", f"The report cannot be kept: {error}.")
     known: StoredReport | None = StoredReport.get_or_none(
         StoredReport.spool_id == report.spool_id, StoredReport.epoch == report.epoch, StoredReport.seq == report.seq
     )

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from mltm.contract.reports import Report
-from mltm.contract.shape import Message, Moment
+from mltm.contract.shape import MOST, Message, Moment
 
 __all__ = [
     "MAX_REPORTS", "POLL_WAIT_S", "Ack", "Answer", "BytesHeaders", "CommandKind", "CommandMessage", "Commands",
@@ -134,6 +134,6 @@ class BytesHeaders(Message):
     `size`: how long the file is by now. `final`: it will not grow any more.
     """
 
-    offset: int
-    size: int
+    offset: int = Field(ge=0, le=MOST)
+    size: int = Field(ge=0, le=MOST)
     final: bool

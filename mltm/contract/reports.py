@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 from pydantic import Field
 
 from mltm.contract.manifest import Manifest
-from mltm.contract.shape import Message, Moment, render_canonical
+from mltm.contract.shape import MOST, Message, Moment, render_canonical
 from mltm.contract.states import ORDER, Evidence, State, is_final
 
 __all__ = ["AttemptView", "Note", "Report", "TaskView", "digest_report", "view_task"]
@@ -33,10 +33,10 @@ class Report(Message):
     """One event of an agent. Identified by (spool_id, epoch, seq); the same identity has the same content for ever."""
 
     spool_id: str = Field(pattern=r"^[0-9a-f]{32}$")
-    epoch: int = Field(ge=1)
-    seq: int = Field(ge=1)
+    epoch: int = Field(ge=1, le=MOST)
+    seq: int = Field(ge=1, le=MOST)
     task_id: str = Field(pattern=r"^[0-9a-f]{32}$")
-    attempt: int = Field(ge=1)
+    attempt: int = Field(ge=1, le=MOST)
     state: State
     evidence: Evidence
     at: Moment

@@ -3,21 +3,28 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, JsonValue
 
-__all__ = ["JsonObject", "Message", "Moment", "Strict", "render_canonical"]
+__all__ = ["MOST", "JsonObject", "Message", "Moment", "Strict", "render_canonical"]
 
 JsonObject = dict[str, JsonValue]
 
 
 def _as_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:  # within a day of the first or last year
+        raise ValueError("a time that exists in UTC is needed") from error
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_as_utc)]
 """An aware time, kept in UTC. Display only: no rule compares two hosts' clocks."""
+
+
+MOST: Final = 2**63 - 1
+"""The largest whole number that every database can keep."""
 
 
 class Strict(BaseModel):

@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from gateway.check import find_file_system
 from gateway.cli import main
 from tests.gateway.process import serving
 
@@ -23,6 +24,8 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     settings = tmp_path / "gateway.toml"
     settings.write_text(f'data_dir = "{tmp_path}/data"\n')
     monkeypatch.setenv("COLUMNS", "200")
+    # sdnotify 0.3.2 drops its socket unclosed where there is no systemd: a ResourceWarning, and none of ours.
+    monkeypatch.setattr("gateway.serve.sdnotify.SystemdNotifier", Mock)
 
     def call(*arguments: str, stdin: str = "", config: Path = settings) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["mltm-gateway", *arguments, "--config", str(config)])
@@ -100,8 +103,9 @@ def test_a_user_twice_is_a_conflict_with_a_way_out(run: Run) -> None:
     ("text", "words"),
     [
         ("port = 99999\n", "port"),
-        ("prot = 8008\n", "prot"),
-        ("port = \n", "cannot read the settings file"),
+        ("prot = 8008\n", "wrong.toml: prot: no such setting. Did you mean port?"),
+        ("[server]\nport = 1\n", "server: no such setting. docs/gateway.md lists every setting."),
+        ("port = \n", "wrong.toml is no TOML: Invalid value (at line 1, column 8). A line looks like"),
         ('database = "postgresql://x"\n', "only SQLite is"),
         ('tls_cert = "cert.pem"\n', "tls_cert and tls_key belong together"),
         ('name = "--x"\n', "name"),
@@ -115,16 +119,77 @@ def test_wrong_settings_are_named(run: Run, tmp_path: Path, text: str, words: st
         assert (code, words in err, "Traceback" in err) == (1, True, False), err
 
 
-def test_a_settings_file_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
-    code, _, err = run("user", "list", config=tmp_path / "none.toml")
+@pytest.mark.parametrize(("name", "words"), [("none.toml", "No such file"), ("", "Is a directory")])
+def test_a_settings_file_that_cannot_be_read_is_named(run: Run, tmp_path: Path, name: str, words: str) -> None:
+    code, _, err = run("user", "list", config=tmp_path / name)
+
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"cannot read the settings file {tmp_path / name}: {words}" in err
+    assert "Give the right path to --config" in err
+
+
+def test_looking_makes_nothing(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("check")
 
     assert code == 1
-    assert "none.toml" in err
+    assert f"there is none at {tmp_path}/data/gateway.sqlite. Is this the right data_dir?" in out
+    assert not (tmp_path / "data").exists()
+    assert run("migrate")[0] == 0
+    assert run("check")[0] == 0
 
 
-def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # sdnotify 0.3.2 drops its socket unclosed where there is no systemd: a ResourceWarning, and none of ours.
-    monkeypatch.setattr("gateway.serve.sdnotify.SystemdNotifier", Mock)
+def test_a_database_that_is_none_is_named(run: Run, tmp_path: Path) -> None:
+    run("migrate")
+    (tmp_path / "data" / "gateway.sqlite").write_text("something else\n" * 100)
+    for command in (("user", "list"), ("check",), ("migrate",), ("serve",)):
+        code, _, err = run(*command)
+        assert (code, f"{tmp_path}/data/gateway.sqlite cannot be used now: file is not a database" in err) == (1, True)
+
+
+def test_a_folder_that_cannot_be_made_is_named(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "proc.toml"
+    config.write_text('data_dir = "/proc/x"\n')
+    for command in (("user", "list"), ("migrate",), ("serve",)):
+        code, _, err = run(*command, config=config)
+        assert (code, "The data folder /proc/x cannot be used" in err, err.count("\n")) == (1, True, 1), err
+
+
+def test_without_a_terminal_the_password_is_not_asked_for(run: Run) -> None:
+    code, out, err = run("user", "add", "alice")
+
+    assert (code, out) == (1, "")
+    assert "--password-stdin" in err
+
+
+MOUNTS = """\
+30 22 0:44 / /home rw,relatime shared:9 - nfs4 server:/home rw
+31 30 0:45 / /home/local\\040disk rw - xfs /dev/sdb1 rw
+22 1 0:21 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/lib/mltm/gateway.sqlite", "ext4"),
+        ("/home/ada/gateway.sqlite", "nfs4"),
+        ("/home/local disk/gateway.sqlite", "xfs"),
+        ("/homework/gateway.sqlite", "ext4"),
+    ],
+)
+def test_the_file_system_of_a_path_is_found(path: str, kind: str) -> None:
+    assert find_file_system(Path(path), MOUNTS) == kind
+
+
+def test_the_check_refuses_a_database_on_a_network_file_system(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("migrate")
+    monkeypatch.setattr("gateway.check.find_file_system", lambda *_: "nfs4")
+    code, out, _ = run("check")
+
+    assert (code, "lies on nfs4" in out, "local disk" in out) == (1, True, True)
+
+
+def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -133,6 +198,10 @@ def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path, monkeypatc
     assert code == 1
     assert f"127.0.0.1:{port} cannot be listened on" in err
     assert "Choose another --port" in err
+
+    for host, words in (("192.0.2.1", "Cannot assign requested address"), ("no.such.invalid", "not known")):
+        code, _, err = run("serve", "--host", host, "--port", "0")
+        assert (code, words in err, "Set host to an address of this machine" in err) == (1, True, True), err
 
     (tmp_path / "file").write_text("")
     code, _, err = run("serve", "--data-dir", str(tmp_path / "file"))
