@@ -109,7 +109,7 @@ class AgentSettings(Strict):
     gpu_flag: bool = True  #: --nv for tasks that ask for GPUs
     binds: list[str] = Field(default_factory=list)  #: further --bind items of the site
     drops: bool = True
-    observer: Literal["polling", "inotify"] = "polling"
+    observer: Literal["auto", "polling", "inotify"] = "auto"  #: auto: by the spool's file system
     log_head_bytes: int = 8 * 1024 * 1024
     log_tail_bytes: int = 56 * 1024 * 1024
     instance_types: dict[str, InstanceType] = Field(default_factory=dict)

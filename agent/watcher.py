@@ -3,6 +3,7 @@
 It looks at no file and removes none; bells are removed by the tick, which answers them.
 """
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +13,17 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
+from agent.mounts import is_seen_whole, read_file_system
 from agent.settings import AgentSettings
 from mltm.contract.names import RECEIPT_SUFFIX, Spool, is_ignored
 
-__all__ = ["Watcher"]
+__all__ = ["Watcher", "uses_inotify"]
 
 _POLL_S = 1.0
 # Polling tells of a rename into the folder as `created`, inotify as `created` or `moved` (dependencies.md, 5).
 _NEWS = frozenset({"created", "moved", "closed"})
+# inotify(7): no memory for a watch left to this user, or no further instance.
+_USED_UP = frozenset({errno.ENOSPC, errno.EMFILE, errno.ENOMEM})
 _log = structlog.get_logger(__name__)
 
 
@@ -42,7 +46,7 @@ class Watcher:
         drops = (spool.drop,) if settings.drops else ()
         self._folders = (spool.incoming, *drops, spool.bell)
         self._handler = _Bell(wake)
-        self._uses_inotify = settings.observer == "inotify"
+        self._uses_inotify = uses_inotify(settings)
         self._poll_s = poll_s
         self._observers: dict[Path, BaseObserver] = {}
 
@@ -64,15 +68,34 @@ class Watcher:
         self._observers.clear()
 
     def _watch(self, folder: Path) -> None:
-        observer: BaseObserver = Observer() if self._uses_inotify else PollingObserver(timeout=self._poll_s)
+        if self._uses_inotify:
+            try:
+                self._start(Observer(), folder)
+            except OSError as error:
+                if error.errno not in _USED_UP:
+                    _log.warning("watch_failed", folder=folder.name, error=str(error))
+                    return
+                self._uses_inotify = False
+                _log.warning("inotify_used_up", folder=folder.name, error=str(error), instead="polling")
+            else:
+                return
         try:
-            observer.schedule(self._handler, str(folder), recursive=False)
-            observer.start()
-        except OSError as error:  # no more inotify watches, or the folder went away: the rescan goes on
+            self._start(PollingObserver(timeout=self._poll_s), folder)
+        except OSError as error:  # the folder went away: the rescan goes on
             _log.warning("watch_failed", folder=folder.name, error=str(error))
-            return
+
+    def _start(self, observer: BaseObserver, folder: Path) -> None:
+        observer.schedule(self._handler, str(folder), recursive=False)
+        observer.start()
         self._observers[folder] = observer
 
     def _end(self, observer: BaseObserver) -> None:
         observer.stop()
         observer.join(timeout=5)
+
+
+def uses_inotify(settings: AgentSettings) -> bool:
+    """What the config says; else inotify where the spool's file system is this host's own, and polling elsewhere."""
+    if settings.observer != "auto":
+        return settings.observer == "inotify"
+    return is_seen_whole(read_file_system(settings.spool))
