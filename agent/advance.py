@@ -38,6 +38,7 @@ class Advance:
     def __init__(self, hands: Hands, outbox: Outbox, boot_id: str) -> None:
         self._hands, self._outbox, self._boot_id = hands, outbox, boot_id
         self.min_job_age_s = 300.0
+        self.kill_wait_s = hands.settings.slurm.kill_wait_s
         self.cancels: list[tuple[JobId, str]] = []
         self.submissions: dict[TaskId, tuple[int, SubmitRequest]] = {}
         self._room = 0
@@ -171,12 +172,13 @@ class Advance:
         return True
 
     def _plan(self, log: TaskLog, number: int, memory: Memory) -> bool:
-        planned = plan_attempt(memory.config, log.task_id, number, self._hands) if memory.config else None
+        if memory.config is None:
+            return False
+        planned = plan_attempt(memory.config, log.task_id, number, self._hands, kill_wait_s=self.kill_wait_s)
         if isinstance(planned, Refusal):
             put_record(PutFence(number, "refused_by_policy", planned.words), log.task_id, self._hands)
             return True
-        if planned is not None:
-            self.submissions[log.task_id] = (number, planned.request)
+        self.submissions[log.task_id] = (number, planned.request)
         return False
 
     @staticmethod

@@ -14,7 +14,8 @@ from agent.gateway_address import build_tls
 from agent.gateway_client import GatewayClient, open_session
 from agent.settings import AgentSettings
 from agent.slurm.client import Slurm
-from agent.slurm.values import PollFailed
+from agent.slurm.values import PollFailed, SlurmFacts
+from agent.slurm_round import KILL_WAIT_WORDS
 from agent.spool_setup import check_gateway, prepare_spool
 
 __all__ = ["Finding", "run_checks"]
@@ -95,6 +96,9 @@ def _check_slurm(settings: AgentSettings, environment: Mapping[str, str]) -> Fin
     for answer in (facts, jobs):
         if isinstance(answer, PollFailed):
             return Finding("FAIL", "slurm", f"{answer.words} Ask the site whether slurmctld is up.")
+        if isinstance(answer, SlurmFacts) and answer.kill_wait_s < settings.slurm.kill_wait_s:
+            words = f"KillWait is {answer.kill_wait_s} s, kill_wait_s in the config {settings.slurm.kill_wait_s:g} s."
+            return Finding("warn", "slurm", f"{words} {KILL_WAIT_WORDS}")
     return Finding("ok", "slurm", "" if isinstance(facts, PollFailed) else f"Slurm {facts.version}")
 
 

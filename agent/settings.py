@@ -61,7 +61,7 @@ class SlurmSettings(Strict):
     sbatch_timeout_s: Seconds = 300
     query_timeout_s: Seconds = 60
     poll_interval_s: Seconds = 30
-    kill_wait_s: Seconds = 30  #: Slurm's KillWait here (scontrol show config): TERM, then so long until KILL
+    kill_wait_s: Seconds = 30  #: TERM, then so long until KILL; where Slurm's own KillWait is shorter, that
     extra_transient: list[str] = Field(default_factory=list)
     extra_limit: list[str] = Field(default_factory=list)
     extra_permanent: list[str] = Field(default_factory=list)

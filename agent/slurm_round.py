@@ -13,9 +13,11 @@ from agent.slurm.request import SubmitRequest
 from agent.slurm.values import Accounting, JobLine, JobList, PollFailed, SlurmFacts, Submission
 from mltm.contract.ids import JobId, TaskId, parse_job_name, render_job_name
 
-__all__ = ["SlurmRound"]
+__all__ = ["KILL_WAIT_WORDS", "SlurmRound"]
 
 _log = structlog.get_logger(__name__)
+KILL_WAIT_WORDS = "Slurm's KillWait is shorter than kill_wait_s in the agent's config, so Slurm's is used."
+_LEARN_EVERY_S = 3600.0
 _ACCOUNTING_EVERY_S = 60.0
 _MOST_NAMES = 100
 _SBATCH_WAIT_S = 2.0
@@ -27,12 +29,33 @@ class SlurmRound:
     def __init__(self, slurm: SlurmPort, hands: Hands) -> None:
         self._slurm, self._hands = slurm, hands
         self._facts: SlurmFacts | None = None
+        self._learn_at_s = 0.0
         self.has_deferred = False
 
     @property
     def min_job_age_s(self) -> float:
         """Slurm's MinJobAge; its default, 300 s, while it is not known."""
         return float(self._facts.min_job_age_s) if self._facts else 300.0
+
+    @property
+    def kill_wait_s(self) -> float:
+        """The config's, but never more than Slurm's own: the exit record has to be there before Slurm's KILL."""
+        wanted_s = self._hands.settings.slurm.kill_wait_s
+        return min(wanted_s, self._facts.kill_wait_s) if self._facts else wanted_s
+
+    def learn(self, now_s: float) -> None:
+        """Ask Slurm for its own settings, before the first job and every hour of work: a site may change them."""
+        if now_s < self._learn_at_s:
+            return
+        described = self._slurm.describe()
+        if isinstance(described, PollFailed):
+            self._learn_at_s = now_s + self._hands.settings.slurm.poll_interval_s
+            return
+        self._learn_at_s = now_s + _LEARN_EVERY_S
+        is_news = self._facts is None or described.kill_wait_s != self._facts.kill_wait_s
+        self._facts = described
+        if is_news and described.kill_wait_s < self._hands.settings.slurm.kill_wait_s:
+            _log.warning("kill_wait_shortened", kill_wait_s=self.kill_wait_s, words=KILL_WAIT_WORDS)
 
     def due_s(self, memory: Mapping[TaskId, Memory], polls: Polls) -> float | None:
         """When the next poll is due (boot clock); None while Slurm has nothing of ours."""
@@ -48,9 +71,6 @@ class SlurmRound:
         due_s = self.due_s(memory, polls)
         if due_s is None or now_s < due_s:
             return False
-        if self._facts is None:
-            described = self._slurm.describe()
-            self._facts = described if isinstance(described, SlurmFacts) else None
         answer = self._slurm.list_jobs()
         polls.last_s = now_s
         if isinstance(answer, PollFailed):

@@ -73,8 +73,10 @@ class Tick:
         active = [TaskId(name) for name in files.list_names(self._spool.active)]
         for gone in set(self._memory) - set(active):
             del self._memory[gone]
+        if active:
+            self._round.learn(now_s)
         fresh = self._round.poll(self._memory, self._polls, now_s)
-        self._advance.min_job_age_s = self._round.min_job_age_s
+        self._advance.min_job_age_s, self._advance.kill_wait_s = self._round.min_job_age_s, self._round.kill_wait_s
         room = 0 if self._round.has_deferred else self._settings.slurm.sbatch_bucket.burst
         self._advance.begin_round(room)
         for task_id in active:

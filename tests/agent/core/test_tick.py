@@ -38,10 +38,13 @@ class CountedSlurm:
 
     calls: Counter[str] = field(default_factory=Counter)
     jobs: dict[str, JobLine] = field(default_factory=dict)
+    requests: list[SubmitRequest] = field(default_factory=list)
     is_down: bool = False
+    kill_wait_s: int = 30
 
     def submit_many(self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0) -> dict[str, Submission]:
         self.calls["sbatch"] += len(requests)
+        self.requests += requests
         for request in requests:
             job_id = JobId(str(len(self.jobs) + 1))
             self.jobs[request.job_name] = JobLine(job_id, "PENDING", request.job_name)
@@ -61,7 +64,7 @@ class CountedSlurm:
 
     def describe(self) -> SlurmFacts | PollFailed:
         self.calls["scontrol"] += 1
-        return SlurmFacts("22.05.8")
+        return PollFailed("down") if self.is_down else SlurmFacts("22.05.8", kill_wait_s=self.kill_wait_s)
 
     def close(self) -> None:
         """Nothing runs here."""
@@ -165,3 +168,28 @@ def test_an_exit_record_ends_the_task_without_another_call(world: World) -> None
     assert world.hands.spool.tombstone(task_id).exists()
     assert world.run(after_s=1).active == 0
     assert calls["sbatch"] == world.slurm.calls["sbatch"]
+
+
+@pytest.mark.parametrize(("slurms", "used", "said"), [(12, "8.000", 1), (30, "20.000", 0), (90, "20.000", 0)])
+def test_the_wrapper_is_done_before_slurms_own_kill(
+    world: World, capsys: pytest.CaptureFixture[str], slurms: int, used: str, said: int
+) -> None:
+    world.slurm.kill_wait_s = slurms
+    for number in range(2):
+        send(world.hands, TaskId(f"{number + 1:032x}"))
+        world.run(after_s=1)
+
+    assert [request.args[9] for request in world.slurm.requests] == [used, used]
+    assert capsys.readouterr().out.count("kill_wait_shortened") == said
+
+
+def test_slurms_settings_are_asked_for_once_in_a_while(world: World) -> None:
+    send(world.hands)
+    for _ in range(20):
+        world.run(after_s=60)
+    assert world.slurm.calls["scontrol"] == 1
+
+    world.slurm.is_down = True
+    for _ in range(5):
+        world.run(after_s=3600)
+    assert world.slurm.calls["scontrol"] == 6
