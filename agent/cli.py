@@ -73,8 +73,10 @@ async def _once(config: Path) -> bool:
         result = await parts.service.tick_once()
         try:
             await parts.reporter.flush()
-        except AgentError as error:
-            print(f"reports wait in the outbox: {error}")
+        except AgentError:
+            print("reports wait in the outbox")
+        for words in parts.board.sentences():
+            print(f"problem: {words}")
         if result is None:
             return False
         print(f"{result.active} active tasks, {parts.outbox.count()} reports waiting")
@@ -86,6 +88,7 @@ async def _once(config: Path) -> bool:
 @app.command("check")
 def check(config: Config = None) -> None:
     """Look at everything that the agent needs; exit 1 where something is wrong."""
+    set_up_logging()
     findings = asyncio.run(run_checks(read_settings(_find_config(config)), os.environ))
     for finding in findings:
         print(f"{finding.grade:<5} {finding.what}{': ' + finding.words if finding.words else ''}")

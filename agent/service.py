@@ -170,7 +170,8 @@ class Service:
         """Tell systemd that the loop turns, as long as no tick is stuck for longer than Slurm's time limits allow."""
         if self._notifier.watchdog_s is None:
             return
-        stuck_s = 3 * self._settings.slurm.sbatch_timeout_s
+        slurm = self._settings.slurm
+        stuck_s = 3 * max(slurm.sbatch_timeout_s, slurm.query_timeout_s)
         while self._thread.busy_s(time.monotonic()) < stuck_s:
             self._notifier.alive(f"{self._pulse.active_tasks} active tasks")
             await asyncio.sleep(self._notifier.watchdog_s / 3)

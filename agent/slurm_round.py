@@ -31,6 +31,7 @@ class SlurmRound:
         self._facts: SlurmFacts | None = None
         self._learn_at_s = 0.0
         self.has_deferred = False
+        self.problem = ""  #: why Slurm takes no jobs now, in its words
 
     @property
     def min_job_age_s(self) -> float:
@@ -124,6 +125,8 @@ class SlurmRound:
                 self.has_deferred = True
                 continue
             record_submission(answer, task_id, number, self._hands)
+            is_open = answer.outcome in {"transient", "ambiguous"}
+            self.problem = f"Slurm takes no jobs now: {answer.words} They are tried again." if is_open else ""
             self._set_retry(answer, memory[task_id])
             answered.append(task_id)
         return answered

@@ -86,8 +86,8 @@ class Tick:
         self._round.cancel(self._advance.cancels)
         for task_id in self._round.submit(self._advance.submissions, self._memory):
             self._look_at(task_id, is_fresh=False, is_rung=True)
-        if self._polls.problem:
-            self._problems.append(self._polls.problem)
+        if active:
+            self._problems.extend(words for words in (self._polls.problem, self._round.problem) if words)
         return TickResult(self._wake_after_s(), len(active), tuple(dict.fromkeys(self._problems)))
 
     def _answer_bells(self) -> set[TaskId]:
