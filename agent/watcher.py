@@ -4,6 +4,8 @@ It looks at no file and removes none; bells are removed by the tick, which answe
 """
 
 import errno
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +17,10 @@ from watchdog.observers.polling import PollingObserver
 
 from agent.mounts import is_seen_whole, read_file_system
 from agent.settings import AgentSettings
+from agent.shell import run_command
 from mltm.contract.names import RECEIPT_SUFFIX, Spool, is_ignored
 
-__all__ = ["Watcher", "uses_inotify"]
+__all__ = ["Watcher", "hears_inotify", "uses_inotify"]
 
 _POLL_S = 1.0
 # Polling tells of a rename into the folder as `created`, inotify as `created` or `moved` (dependencies.md, 5).
@@ -99,3 +102,20 @@ def uses_inotify(settings: AgentSettings) -> bool:
     if settings.observer != "auto":
         return settings.observer == "inotify"
     return is_seen_whole(read_file_system(settings.spool))
+
+
+def hears_inotify(folder: Path, *, timeout_s: float = 2.0) -> bool:
+    """True where inotify tells of a file that another process makes in the folder. Starts threads."""
+    heard = threading.Event()
+    observer = Observer()
+    try:
+        observer.schedule(_Bell(heard.set), str(folder), recursive=False)
+        observer.start()
+    except OSError:
+        return False
+    try:
+        run_command(["touch", str(folder / "sound")], timeout_s=10, env={"PATH": os.defpath})
+        return heard.wait(timeout_s)
+    finally:
+        observer.stop()
+        observer.join(timeout=5)
