@@ -1,7 +1,7 @@
 """Brings one task forward: read, observe, decide, perform, until there is nothing to do now; then report."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -36,8 +36,11 @@ _SOON_S = 0.5
 class Advance:
     """Brings tasks forward; collects what the round asks of Slurm, so that it asks once for all of them."""
 
-    def __init__(self, hands: Hands, outbox: Outbox, boot_id: str) -> None:
+    def __init__(
+        self, hands: Hands, outbox: Outbox, boot_id: str, read_kill_wait_s: Callable[[], float] | None = None
+    ) -> None:
         self._hands, self._outbox, self._boot_id = hands, outbox, boot_id
+        self._read_kill_wait_s = read_kill_wait_s or (lambda: hands.settings.slurm.kill_wait_s)
         self.min_job_age_s = 300.0
         self.cancels: list[tuple[JobId, str]] = []
         self.submissions: dict[TaskId, tuple[int, SubmitRequest]] = {}
@@ -175,12 +178,14 @@ class Advance:
         return True
 
     def _plan(self, log: TaskLog, number: int, memory: Memory) -> bool:
-        planned = plan_attempt(memory.config, log.task_id, number, self._hands) if memory.config else None
+        if memory.config is None:
+            return False
+        kill_wait_s = self._read_kill_wait_s()
+        planned = plan_attempt(memory.config, log.task_id, number, self._hands, kill_wait_s=kill_wait_s)
         if isinstance(planned, Refusal):
             put_record(PutFence(number, "refused_by_policy", planned.words), log.task_id, self._hands)
             return True
-        if planned is not None:
-            self.submissions[log.task_id] = (number, planned.request)
+        self.submissions[log.task_id] = (number, planned.request)
         return False
 
     @staticmethod

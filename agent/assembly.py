@@ -39,6 +39,7 @@ class Parts:
     poller: Poller
     reporter: Reporter
     outbox: Outbox
+    board: ProblemBoard
 
 
 @dataclass(frozen=True)
@@ -95,4 +96,4 @@ async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> A
         notifier = Notifier(environment)
         stack.callback(notifier.close)
         service = Service(settings, tick, thread, reporter, pulse, board, notifier, clock)
-        yield Parts(service, Poller(identity.spool, client, clock, service.wake), reporter, outbox)
+        yield Parts(service, Poller(identity.spool, client, clock, service.wake), reporter, outbox, board)

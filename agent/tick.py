@@ -62,8 +62,8 @@ class Tick:
         self._problems: list[str] = []
         self._intake = Intake(spool, settings, clock, author=author)
         self._drops = Drops(spool, settings, clock)
-        self._advance = Advance(self._hands, outbox, self._boot_id)
         self._round = SlurmRound(slurm, self._hands)
+        self._advance = Advance(self._hands, outbox, self._boot_id, self._round.read_kill_wait_s)
 
     def run(self) -> TickResult:
         """Do one round. Raises OSError and SpoolError where the spool as a whole cannot be used."""
@@ -87,8 +87,8 @@ class Tick:
         for task_id in self._round.submit(self._advance.submissions, self._memory):
             self._look_at(task_id, is_fresh=False, is_rung=True)
         self._problems.extend(self._round.problems)
-        if self._polls.problem:
-            self._problems.append(self._polls.problem)
+        if active or self._round.cancels.due_s is not None:
+            self._problems.extend(words for words in (self._polls.problem, self._round.refusal) if words)
         return TickResult(self._wake_after_s(), len(active), tuple(dict.fromkeys(self._problems)))
 
     def _answer_bells(self) -> set[TaskId]:

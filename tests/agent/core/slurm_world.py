@@ -39,6 +39,7 @@ class CountedSlurm:
 
     calls: Counter[str] = field(default_factory=Counter)
     jobs: dict[str, JobLine] = field(default_factory=dict)
+    requests: list[SubmitRequest] = field(default_factory=list)
     is_down: bool = False
     is_mute: bool = False  #: sbatch takes the job and its answer is lost
     is_bucket_empty: bool = False
@@ -48,6 +49,7 @@ class CountedSlurm:
 
     def submit_many(self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0) -> dict[str, Submission]:
         self.calls["sbatch"] += len(requests)
+        self.requests += requests
         for request in requests:
             job_id = JobId(str(len(self.jobs) + 1))
             self.jobs[request.job_name] = JobLine(job_id, "PENDING", request.job_name)
@@ -85,7 +87,7 @@ class CountedSlurm:
 
     def describe(self) -> SlurmFacts | PollFailed:
         self.calls["scontrol"] += 1
-        return self.facts
+        return PollFailed("down") if self.is_down else self.facts
 
     def close(self) -> None:
         """Nothing runs here."""

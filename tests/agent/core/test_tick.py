@@ -161,3 +161,28 @@ def test_an_exit_record_ends_the_task_without_another_call(world: World[CountedS
     assert world.hands.spool.tombstone(task_id).exists()
     assert world.run(after_s=1).active == 0
     assert calls["sbatch"] == world.slurm.calls["sbatch"]
+
+
+@pytest.mark.parametrize(("slurms", "used", "said"), [(12, "8.000", 1), (30, "20.000", 0), (90, "20.000", 0)])
+def test_the_wrapper_is_done_before_slurms_own_kill(
+    world: World[CountedSlurm], capsys: pytest.CaptureFixture[str], slurms: int, used: str, said: int
+) -> None:
+    world.slurm.facts = SlurmFacts("22.05.8", kill_wait_s=slurms)
+    for number in range(2):
+        send(world.hands, TaskId(f"{number + 1:032x}"))
+        world.run(after_s=1)
+
+    assert [request.args[9] for request in world.slurm.requests] == [used, used]
+    assert capsys.readouterr().out.count("kill_wait_shortened") == said
+
+
+def test_slurms_settings_are_asked_for_once_in_a_while_and_not_while_it_is_away(world: World[CountedSlurm]) -> None:
+    send(world.hands)
+    for _ in range(20):
+        world.run(after_s=60)
+    assert world.slurm.calls["scontrol"] == 1
+
+    world.slurm.is_down = True
+    for _ in range(5):
+        world.run(after_s=3600)
+    assert world.slurm.calls["scontrol"] == 1

@@ -9,6 +9,8 @@ import pytest
 
 from lab.processes import wait_until
 from tests.agent.job.running import (
+    COUNT,
+    COUNTED_ONCE,
     IGNORE,
     PLAIN,
     SAVE,
@@ -76,11 +78,29 @@ def test_a_stop_signal_to_the_wrapper_alone_is_recorded_too(tmp_path: Path, name
     assert [each.name for each in read_exit(task).stop_signals] == [name]
 
 
-def test_the_wrapper_sends_term_on_to_nobody(tmp_path: Path) -> None:
-    task = prepare(tmp_path, SAVE)
+@pytest.mark.parametrize("send", [lambda process: signal_job(process, signal.SIGTERM), lambda p: p.terminate()])
+def test_every_process_of_the_code_gets_one_term_whomever_it_was_sent_to(
+    tmp_path: Path, send: Callable[[subprocess.Popen[str]], None]
+) -> None:
+    task = prepare(tmp_path, COUNT, kill_wait_s=9)
+    with started(task) as process:
+        wait_log(task, "up parent")
+        wait_log(task, "up child")
+        send(process)
+        assert finish(process) == 137
 
-    assert _stop(task, lambda process: process.terminate()) == 137
-    assert read_log(task) == b"up\n"
+    assert sorted(read_log(task).splitlines()) == COUNTED_ONCE
+    assert [each.name for each in read_exit(task).stop_signals] == ["TERM"]
+
+
+def test_a_killed_wrapper_leaves_no_helper_behind(tmp_path: Path) -> None:
+    task = prepare(tmp_path, UNTIL_GO)
+    with started(task) as process:
+        wait_log(task, "up")
+        process.kill()
+        (task.folder.work / "go").touch()
+
+        assert wait_until(lambda: read_session(process) == [], timeout_s=15), read_session(process)
 
 
 def test_usr1_reaches_code_that_asked_for_a_warning_and_is_no_stop(tmp_path: Path) -> None:
