@@ -101,7 +101,9 @@ def _watch_owner(log: TaskLog, last: AttemptLog, owner: JobClaim, seen: Seen, wa
         if _may_rerun(log, verdict.state, seen):
             return OpenAttempt(last.number + 1, f"attempt {last.number} ended as {verdict.state}", verdict.state)
         return Close(last.number + 1, verdict)
-    if log.cancel is not None and observed.ended is None and _is_due(observed.scancel_at_s, 30, seen.now_s):
+    # With a copy that stepped aside, an end may be the copy's, and the owner may still have to be cancelled.
+    may_run = observed.ended is None or bool(last.dups)
+    if log.cancel is not None and may_run and _is_due(observed.scancel_at_s, 30, seen.now_s):
         return CancelJobs(((owner.job_id, render_job_name(log.task_id, last.number)),))
     return Wait(seen.now_s + min(waits.rescan_s, 30))
 

@@ -65,14 +65,20 @@ def look(before: Observation, attempt: AttemptLog, seen: Look, waits: Waits, min
         after = after.model_copy(update={"beat_ns": seen.beat_ns, "beat_since_s": seen.now_s})
     if attempt.owner is None:
         return after.model_copy(update={"over_since_s": None})
-    if not (is_slurm_over(after, waits, min_job_age_s, seen.now_s) and _is_beat_still(after, waits, seen.now_s)):
+    if not (is_slurm_over(after, attempt, waits, min_job_age_s, seen.now_s) and _is_beat_still(after, waits, seen.now_s)):
         return after.model_copy(update={"over_since_s": None})
     return after if after.over_since_s is not None else after.model_copy(update={"over_since_s": seen.now_s})
 
 
-def is_slurm_over(seen: Observation, waits: Waits, min_job_age_s: float, now_s: float) -> bool:
-    """Rule 5 (i): a terminal state, or three good polls without it over long enough."""
-    if seen.ended is not None:
+def is_slurm_over(
+    seen: Observation, attempt: AttemptLog, waits: Waits, min_job_age_s: float, now_s: float
+) -> bool:
+    """Rule 5 (i): a terminal state, or three good polls without it over long enough.
+
+    An end is not believed where a copy stepped aside (it may be the copy's), nor where no beat was ever seen: the beat
+    could not contradict it (docs/decisions/0006).
+    """
+    if seen.ended is not None and seen.beat_ns is not None and not attempt.dups:
         return True
     if seen.absent_since_s is None or seen.absent_polls < 3:
         return False

@@ -186,6 +186,13 @@ def test_a_cancel_of_a_running_task_is_repeated_until_it_is_over() -> None:
     assert isinstance(decide(log, seen(scancel_at_s=NOW_S - 31), WAITS), CancelJobs)
 
 
+def test_a_cancel_goes_on_when_the_end_may_be_a_copys() -> None:
+    dup = (Dup(nonce=build.NONCE, job_id="7", node="n2"),)
+    log = build.task_log(attempt(**OWNED, dups=dup), cancel=build.cancel())
+
+    assert isinstance(decide(log, seen(ended="COMPLETED"), WAITS), CancelJobs)
+
+
 def test_an_exit_record_closes_the_task() -> None:
     step = decide(build.task_log(attempt(**OWNED, exit=build.exit_record(0))), seen(), WAITS)
 
