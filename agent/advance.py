@@ -206,7 +206,7 @@ class Advance:
         spool, clock = self._hands.spool, self._hands.clock
         write_tombstone(spool, log.task_id, draft.model_dump_json(exclude_defaults=True), clock)
         retire(spool, log.task_id)
-        forget_observation(spool, self._boot_id, log.task_id)
+        forget_observation(spool, log.task_id)
 
 
 def _read_mtime(path: Path) -> int | None:

@@ -65,14 +65,14 @@ def look(before: Observation, attempt: AttemptLog, seen: Look, waits: Waits, min
         after = after.model_copy(update={"beat_ns": seen.beat_ns, "beat_since_s": seen.now_s})
     if attempt.owner is None:
         return after.model_copy(update={"over_since_s": None})
-    if not (is_slurm_over(after, attempt, waits, min_job_age_s, seen.now_s) and _is_beat_still(after, waits, seen.now_s)):
+    if not (
+        is_slurm_over(after, attempt, waits, min_job_age_s, seen.now_s) and _is_beat_still(after, waits, seen.now_s)
+    ):
         return after.model_copy(update={"over_since_s": None})
     return after if after.over_since_s is not None else after.model_copy(update={"over_since_s": seen.now_s})
 
 
-def is_slurm_over(
-    seen: Observation, attempt: AttemptLog, waits: Waits, min_job_age_s: float, now_s: float
-) -> bool:
+def is_slurm_over(seen: Observation, attempt: AttemptLog, waits: Waits, min_job_age_s: float, now_s: float) -> bool:
     """Rule 5 (i): a terminal state, or three good polls without it over long enough.
 
     An end is not believed where a copy stepped aside (it may be the copy's), nor where no beat was ever seen: the beat

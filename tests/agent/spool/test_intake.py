@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent import intake as intake_module
+from agent.bundle import publish
 from agent.intake import Intake
 from agent.records import read_task_log
 from mltm.contract.ids import TaskId
@@ -108,8 +108,8 @@ def test_a_folder_that_a_cancel_made_is_filled_and_keeps_its_cancel(hands: Hands
 def test_a_late_second_agent_leaves_the_folders_of_a_running_job_alone(
     hands: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hold made the folder, both agents copied; the first completes it, and its job runs before the second goes on."""
-    folder, publish = hands.spool.task(TASK), intake_module.publish
+    """A hold made the folder, both agents copied; the first completes it and its job runs, then the second goes on."""
+    folder = hands.spool.task(TASK)
     folder.control.mkdir(parents=True)
     send(hands)
     inodes: list[int] = []
@@ -121,7 +121,7 @@ def test_a_late_second_agent_leaves_the_folders_of_a_running_job_alone(
         inodes.extend(path.stat().st_ino for path in folder.folders)
         return is_ours
 
-    monkeypatch.setattr(intake_module, "publish", lose_and_be_late)
+    monkeypatch.setattr("agent.intake.publish", lose_and_be_late)
     assert intake_of(hands).scan() == []
 
     assert inodes == [path.stat().st_ino for path in folder.folders]
