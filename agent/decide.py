@@ -96,6 +96,8 @@ def _watch_owner(log: TaskLog, last: AttemptLog, owner: JobClaim, seen: Seen, wa
     observed = seen.observation
     if last.noted is None:
         return PutNote(last.number, owner)
+    if last.declined is not None:
+        return _after_fence(log, last, seen, waits)
     if is_over(observed, waits, seen.now_s):
         verdict = judge_without_exit(owner, slurm=None if last.dups else observed.ended)
         if _may_rerun(log, verdict.state, seen):
@@ -117,9 +119,10 @@ def _may_rerun(log: TaskLog, end: State, seen: Seen) -> bool:
 
 
 def _after_fence(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> Step:
+    """Nothing of the last attempt will ever start: an agent fenced it, or its owner said that it did not."""
     fence, number = last.fence, last.number + 1
-    reason = fence.reason if fence else "unknown"
-    words = fence.words if fence else ""
+    reason = fence.reason if fence else "refused_start"
+    words = fence.words if fence else last.declined.words if last.declined else ""
     if log.cancel is not None or reason == "cancel":
         return Close(number, _never_started(log, State.CANCELLED, "It was cancelled before it started."))
     match reason:
@@ -144,7 +147,7 @@ def _after_fence(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> St
 
 def _never_started(log: TaskLog, state: State, words: str) -> Verdict:
     """The end of a task whose last attempt is fenced. Where an earlier attempt ran, its end is the task's (rule 7)."""
-    ran = [attempt for attempt in log.attempts if attempt.owner is not None]
+    ran = [attempt for attempt in log.attempts if attempt.may_have_run]
     if not ran:
         return Verdict(state=state, reason=words, evidence="fence")
     following = log.attempts[ran[-1].number] if ran[-1].number < len(log.attempts) else None

@@ -21,7 +21,7 @@ def describe_task(log: TaskLog, observed: Observation, lines: Sequence[JobLine])
     last = log.last
     if last is None:
         return _draft(log, 1, State.ACCEPTED, Evidence.NONE, note=_note_of_wait(log, None))
-    if last.owner is not None:
+    if last.may_have_run:
         return _describe_owned(log, last, observed, lines)
     return _describe_unowned(log, last, lines)
 
@@ -73,7 +73,8 @@ def _describe_owned(log: TaskLog, last: AttemptLog, observed: Observation, lines
 def _describe_unowned(log: TaskLog, last: AttemptLog, lines: Sequence[JobLine]) -> ReportDraft:
     submitted = last.submitted
     job_id = lines[0].job_id if lines else submitted.job_id if submitted else None
-    is_known = last.fence is None and (bool(lines) or (submitted is not None and submitted.outcome == "accepted"))
+    may_start = last.fence is None and last.declined is None
+    is_known = may_start and (bool(lines) or (submitted is not None and submitted.outcome == "accepted"))
     return _draft(
         log,
         last.number,

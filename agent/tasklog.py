@@ -47,6 +47,19 @@ class AttemptLog:
         owner = self.owner
         return self.exit if self.exit is not None and owner is not None and self.exit.nonce == owner.nonce else None
 
+    @property
+    def declined(self) -> Refused | None:
+        """The owner's own refusal: it won the claim and left without starting the code (docs/decisions/0008)."""
+        owner = self.owner
+        if owner is None or self.own_exit is not None:
+            return None
+        return next((record for record in self.refused if record.nonce == owner.nonce), None)
+
+    @property
+    def may_have_run(self) -> bool:
+        """True where a job owns this attempt and did not say that its code never started."""
+        return self.owner is not None and self.declined is None
+
 
 @dataclass(frozen=True)
 class TaskLog:

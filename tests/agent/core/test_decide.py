@@ -167,6 +167,34 @@ def test_running_without_a_claim_for_long_is_fenced() -> None:
     assert step.reason == "no_claim"
 
 
+DECLINED = Refused(nonce=build.NONCE, job_id="7", node="n1", check="sync", words="could not be synced")
+
+
+def test_an_owner_that_refused_to_start_is_noted_and_then_tried_again() -> None:
+    late = {"since_s": 0.0}
+    fresh = build.task_log(attempt(claim=build.claim(), refused=(DECLINED,)))
+    noted = build.task_log(attempt(**OWNED, refused=(DECLINED,)))
+
+    assert decide(fresh, seen(**late), WAITS) == PutNote(1, build.claim())
+    assert decide(noted, seen(**late), WAITS) == OpenAttempt(2, "attempt 1 never started: could not be synced")
+
+
+def test_an_owner_that_refused_to_start_never_ran() -> None:
+    step = decide(build.task_log(attempt(**OWNED, refused=(DECLINED,)), cancel=build.cancel()), seen(), WAITS)
+
+    assert isinstance(step, Close)
+    assert (step.verdict.state, step.verdict.evidence) == (State.CANCELLED, "fence")
+
+
+def test_a_refusal_of_another_copy_or_beside_an_exit_record_says_nothing_of_the_owner() -> None:
+    others = DECLINED.model_copy(update={"nonce": "f" * 32})
+    ended = decide(build.task_log(attempt(**OWNED, refused=(DECLINED,), exit=build.exit_record(0))), seen(), WAITS)
+
+    assert isinstance(decide(build.task_log(attempt(**OWNED, refused=(others,))), seen(since_s=0.0), WAITS), Wait)
+    assert isinstance(ended, Close)
+    assert ended.verdict.state is State.SUCCEEDED
+
+
 def test_a_claim_is_noted_before_anything_else() -> None:
     log = build.task_log(attempt(claim=build.claim()))
 
