@@ -15,7 +15,7 @@ from agent.observe import Look, Observation, apply_accounting, look
 from agent.outbox import Outbox, ReportDraft
 from agent.perform import Hands, plan_attempt, put_record
 from agent.receipts import update_receipt
-from agent.records import read_task_log
+from agent.records import name_deciding, read_task_log, sync_found
 from agent.slurm.request import SubmitRequest
 from agent.standing import describe_amended, describe_task
 from agent.steps import Amend, CallSbatch, CancelJobs, OpenAttempt, PutFence, Step, Wait
@@ -88,6 +88,9 @@ class Advance:
     def _read(self, task_id: TaskId, names: Sequence[str], memory: Memory, now_s: float) -> TaskLog:
         spool = self._hands.spool
         log = read_task_log(spool, task_id, names)
+        if (deciding := name_deciding(log)) != memory.synced:
+            sync_found(spool, log, is_first=not memory.synced)
+            memory.synced = deciding
         number = log.last.number if log.last else 0
         if memory.observation is None or memory.observation.attempt != number:
             kept = memory.observation

@@ -25,6 +25,7 @@ class Memory:
     """One active task between two ticks."""
 
     names: tuple[str, ...] = ()
+    synced: tuple[object, ...] = ()  #: the deciding records that were made durable here before anything rested on them
     due_s: float = 0.0
     observation: Observation | None = None
     config: TaskConfig | None = None

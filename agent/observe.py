@@ -23,7 +23,6 @@ class Observation(Message):
     attempt: int
     since_s: float  #: when this attempt was first looked at
     target: str = ""  #: the owner's job id, once there is one: counts of another target do not carry over
-    good_polls: int = 0
     absent_polls: int = 0
     absent_since_s: float | None = None
     ended: str | None = None  #: Slurm's terminal state, as it said it
@@ -61,7 +60,7 @@ def look(before: Observation, attempt: AttemptLog, seen: Look, waits: Waits, min
     after = before if before.target == target else _retarget(before, target, seen.now_s)
     if seen.lines is not None:
         after = _count_poll(after, attempt, match_lines(attempt, seen.lines), seen.now_s)
-    if seen.beat_ns != after.beat_ns or attempt.owner is None:
+    if seen.beat_ns != after.beat_ns:
         after = after.model_copy(update={"beat_ns": seen.beat_ns, "beat_since_s": seen.now_s})
     if attempt.owner is None:
         return after.model_copy(update={"over_since_s": None})
@@ -97,18 +96,16 @@ def _is_beat_still(seen: Observation, waits: Waits, now_s: float) -> bool:
 def _retarget(before: Observation, target: str, now_s: float) -> Observation:
     return before.model_copy(
         update={
-            "target": target, "good_polls": 0, "absent_polls": 0, "absent_since_s": None, "ended": None,
+            "target": target, "absent_polls": 0, "absent_since_s": None, "ended": None,
             "beat_since_s": now_s, "over_since_s": None, "running_since_s": None,
         }
     )  # fmt: skip
 
 
 def _count_poll(before: Observation, attempt: AttemptLog, lines: Sequence[JobLine], now_s: float) -> Observation:
-    polls = before.good_polls + 1
     if not lines:
         return before.model_copy(
             update={
-                "good_polls": polls,
                 "absent_polls": before.absent_polls + 1,
                 "absent_since_s": now_s if before.absent_since_s is None else before.absent_since_s,
                 "running_since_s": None,
@@ -121,7 +118,6 @@ def _count_poll(before: Observation, attempt: AttemptLog, lines: Sequence[JobLin
     limits = [line.time_limit_s for line in lines if line.time_limit_s is not None]
     return before.model_copy(
         update={
-            "good_polls": polls,
             "absent_polls": 0,
             "absent_since_s": None,
             "ended": ended[0] if len(ended) == len(lines) else None,

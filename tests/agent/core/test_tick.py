@@ -1,100 +1,23 @@
 """What a round costs Slurm, and that a new process goes on where a killed one stopped."""
 
-import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from agent import files
-from agent.outbox import Outbox
-from agent.slurm.request import SubmitRequest
-from agent.slurm.values import (
-    Accounting,
-    CancelOutcome,
-    JobLine,
-    JobList,
-    NoAccounting,
-    PollFailed,
-    SlurmFacts,
-    Submission,
-)
-from agent.spool_setup import prepare_spool
-from agent.tick import Tick, TickResult
-from mltm.contract.ids import JobId, TaskId
+from mltm.contract.ids import TaskId
 from mltm.contract.states import State
 from tests.agent.core.build import exit_record
-from tests.agent.spool.build import Hands, send
+from tests.agent.core.rounds import World, make_world
+from tests.agent.spool.build import send
 
 TASKS = 200
 
 
-@dataclass
-class CountedSlurm:
-    """Takes every job and keeps it pending; counts what it is asked."""
-
-    calls: Counter[str] = field(default_factory=Counter)
-    jobs: dict[str, JobLine] = field(default_factory=dict)
-    is_down: bool = False
-
-    def submit_many(self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0) -> dict[str, Submission]:
-        self.calls["sbatch"] += len(requests)
-        for request in requests:
-            job_id = JobId(str(len(self.jobs) + 1))
-            self.jobs[request.job_name] = JobLine(job_id, "PENDING", request.job_name)
-        return {r.job_name: Submission("accepted", self.jobs[r.job_name].job_id) for r in requests}
-
-    def list_jobs(self) -> JobList | PollFailed:
-        self.calls["squeue"] += 1
-        return PollFailed("down") if self.is_down else JobList(tuple(self.jobs.values()))
-
-    def account(self, job_names: Sequence[str], *, since: datetime) -> Accounting | NoAccounting | PollFailed:
-        self.calls["sacct"] += 1
-        return NoAccounting()
-
-    def cancel(self, jobs: Sequence[tuple[JobId, str]], *, signal: str | None = None) -> CancelOutcome:
-        self.calls["scancel"] += 1
-        return CancelOutcome("sent")
-
-    def describe(self) -> SlurmFacts | PollFailed:
-        self.calls["scontrol"] += 1
-        return SlurmFacts("22.05.8")
-
-    def close(self) -> None:
-        """Nothing runs here."""
-
-
-@dataclass
-class World:
-    hands: Hands
-    slurm: CountedSlurm
-    tick: Tick
-    outbox: Outbox
-
-    def run(self, after_s: float = 0.0) -> TickResult:
-        self.hands.now_s += after_s
-        return self.tick.run()
-
-
-def open_world(hands: Hands, slurm: CountedSlurm) -> World:
-    identity = prepare_spool(hands.settings, hands.clock)
-    outbox = Outbox(identity.spool.outbox, identity.spool_id, identity.epoch, hands.clock)
-    tick = Tick(hands.settings, identity.spool, slurm, outbox, hands.clock, identity)
-    return World(hands, slurm, tick, outbox)
-
-
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    hands = Hands(tmp_path / "spool")
-    (tmp_path / "datasets").mkdir()
-    (tmp_path / "datasets" / "wine_classification.csv").write_text("a\n1\n")
-    python = {"sklearn_sample_latest": Path(sys.executable)}
-    found: Mapping[str, object] = {"runtime": "none", "images": python, "datasets_dir": tmp_path / "datasets"}
-    hands.settings = hands.settings.model_copy(update=dict(found))
-    return open_world(hands, CountedSlurm())
+    return make_world(tmp_path)
 
 
 def test_an_idle_agent_makes_no_slurm_call(world: World) -> None:
@@ -140,7 +63,7 @@ def test_a_new_process_adopts_what_a_killed_one_submitted(world: World) -> None:
     world.run()
     (task_id,) = world.hands.tasks()
     files.remove(world.hands.spool.task(task_id).attempt(1).submitted)
-    again = open_world(world.hands, world.slurm)
+    again = world.start_again()
 
     for _ in range(4):
         again.run(after_s=31)
