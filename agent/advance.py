@@ -10,20 +10,21 @@ from agent import files
 from agent.decide import Seen, decide
 from agent.errors import SpoolError
 from agent.job.launch import Refusal, plan_launch
-from agent.memory import Memory, Polls, forget_observation, load_observation, save_observation
+from agent.memory import Memory, Polls, carry_told, forget_observation, load_observation, save_observation
 from agent.observe import Look, Observation, apply_accounting, look
 from agent.outbox import Outbox, ReportDraft
 from agent.perform import Hands, plan_attempt, put_record
 from agent.receipts import update_receipt
 from agent.records import name_deciding, read_task_log, sync_found
 from agent.slurm.request import SubmitRequest
-from agent.standing import describe_amended, describe_task
+from agent.standing import describe_amended, describe_late_exit, describe_task
 from agent.steps import Amend, CallSbatch, CancelJobs, OpenAttempt, PutFence, Step, Wait
 from agent.tasklog import TaskLog
-from agent.tombstones import has_tombstone, retire, write_tombstone
+from agent.tombstones import has_tombstone, read_tombstone, retire, write_tombstone
 from mltm.contract.ids import JobId, TaskId, render_job_name
 from mltm.contract.parse_config import ConfigError, parse_config
 from mltm.contract.shape import render_canonical
+from mltm.contract.states import Evidence
 
 __all__ = ["Advance"]
 
@@ -73,14 +74,24 @@ class Advance:
         self._settle(log, memory, polls, before)
 
     def look_again(self, task_id: TaskId) -> None:
-        """Look at a task that has ended: a late exit record may correct it, once (rule 7)."""
-        memory, now_s = Memory(), self._hands.clock.boot_s()
+        """Look at a task that has ended: a late exit record may correct it, once (rule 7). Raises OSError, SpoolError.
+
+        The tombstone comes last: while it does not say `amended`, the correction has perhaps not been told.
+        """
+        memory, now_s, spool = Memory(), self._hands.clock.boot_s(), self._hands.spool
         log = self._read(task_id, self._list(task_id), memory, now_s)
         step = decide(log, self._seen(log, memory, Polls(), now_s), self._hands.settings.waits)
-        if isinstance(step, Amend) and put_record(step, task_id, self._hands):
-            draft = describe_amended(log, step.verdict)
+        if isinstance(step, Amend):
+            put_record(step, task_id, self._hands)
+            log = self._read(task_id, self._list(task_id), memory, now_s)
+        if log.closed is None or log.amended is None:
+            return
+        told = read_tombstone(spool, task_id)
+        if told is None or told.evidence is not Evidence.AMENDED:
+            draft = describe_amended(log, log.amended.verdict)
             self._outbox.put(draft)
-            write_tombstone(self._hands.spool, task_id, draft.model_dump_json(exclude_defaults=True), self._hands.clock)
+            update_receipt(spool, task_id, draft, self._hands.clock)
+            write_tombstone(spool, task_id, draft.model_dump_json(exclude_defaults=True), self._hands.clock)
 
     def _list(self, task_id: TaskId) -> tuple[str, ...]:
         return tuple(files.list_names(self._hands.spool.task(task_id).control))
@@ -96,8 +107,7 @@ class Advance:
             kept = memory.observation
             memory.observation = load_observation(spool, self._boot_id, task_id, number, now_s)
             if kept is not None:
-                carried = {"reported": kept.reported, "last_report": kept.last_report}
-                memory.observation = memory.observation.model_copy(update=carried)
+                memory.observation = carry_told(kept, memory.observation)
         if memory.config is None and memory.refusal is None and log.manifest is not None:
             self._read_config(log, memory)
         memory.is_submitted = bool(log.attempts) and log.closed is None
@@ -190,6 +200,7 @@ class Advance:
     def _settle(self, log: TaskLog, memory: Memory, polls: Polls, before: Observation | None) -> None:
         """Report what changed, keep what was seen; where the log is closed, bury the task."""
         number = log.last.number if log.last else 0
+        self._tell_late_exits(log, memory)
         seen = memory.observation
         if seen is None:
             return
@@ -204,6 +215,15 @@ class Advance:
             self._bury(log, draft)
         elif memory.observation is not None and memory.observation != before:
             save_observation(self._hands.spool, log.task_id, memory.observation, self._hands.clock)
+
+    def _tell_late_exits(self, log: TaskLog, memory: Memory) -> None:
+        """Tell, as a note in the history, of exit records that came after the next attempt (rule 7)."""
+        told = memory.observation.late_told if memory.observation else ()
+        for attempt, record in log.late_exits:
+            if attempt.number not in told:
+                self._outbox.put(describe_late_exit(log, attempt, record))
+                told = (*told, attempt.number)
+                self._update(memory, late_told=told)
 
     def _bury(self, log: TaskLog, draft: ReportDraft) -> None:
         spool, clock = self._hands.spool, self._hands.clock

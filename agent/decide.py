@@ -68,7 +68,7 @@ def _open_first(log: TaskLog, seen: Seen) -> Step:
 
 def _after_the_end(log: TaskLog, seen: Seen) -> Step:
     closed, last = log.closed, log.last
-    if closed is None or last is None or last.own_exit is None or log.amended:
+    if closed is None or last is None or last.own_exit is None or log.amended is not None:
         return Wait(seen.now_s + 3600)
     if closed.verdict.state not in {State.LOST, State.NODE_FAIL} or closed.verdict.evidence == "exit":
         return Wait(seen.now_s + 3600)

@@ -14,9 +14,17 @@ from mltm.contract.ids import TaskId
 from mltm.contract.names import Spool
 from mltm.contract.task_config import TaskConfig
 
-__all__ = ["Memory", "Polls", "forget_observation", "list_observations", "load_observation", "save_observation"]
+__all__ = [
+    "Memory",
+    "Polls",
+    "carry_told",
+    "forget_observation",
+    "list_observations",
+    "load_observation",
+    "save_observation",
+]
 
-_OF_THE_TASK = {"reported", "last_report"}
+_OF_THE_TASK = {"reported", "last_report", "late_told"}
 _OF_THE_ATTEMPT = {"target", "ended", "time_limit_s", "tries"}
 
 
@@ -77,12 +85,17 @@ def load_observation(spool: Spool, boot_id: str, task_id: TaskId, attempt: int, 
         return fresh
     newest = kept[0]
     if newest.attempt != attempt:
-        return fresh.model_copy(update=newest.model_dump(include=_OF_THE_TASK))
+        return carry_told(newest, fresh)
     if newest.boot_id == boot_id:
         return newest
     carried = newest.model_dump(include=_OF_THE_TASK | _OF_THE_ATTEMPT)
     scancel_at_s = None if newest.scancel_at_s is None else now_s
     return fresh.model_copy(update={**carried, "scancel_at_s": scancel_at_s})
+
+
+def carry_told(before: Observation, after: Observation) -> Observation:
+    """Keep what was told of the task, across its attempts."""
+    return after.model_copy(update=before.model_dump(include=_OF_THE_TASK))
 
 
 def save_observation(spool: Spool, task_id: TaskId, seen: Observation, clock: Clock) -> None:

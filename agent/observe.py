@@ -37,6 +37,7 @@ class Observation(Message):
     scancel_at_s: float | None = None
     reported: str = ""
     last_report: str = ""
+    late_told: tuple[int, ...] = ()  #: attempts whose exit record became visible late, and was told
 
 
 @dataclass(frozen=True)

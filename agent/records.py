@@ -13,6 +13,7 @@ from agent.errors import SpoolError
 from agent.tasklog import AttemptLog, TaskLog
 from mltm.contract.ids import TaskId
 from mltm.contract.log_records import (
+    Amended,
     Claim,
     Closed,
     Command,
@@ -78,7 +79,7 @@ def read_task_log(spool: Spool, task_id: TaskId, names: Sequence[str] | None = N
         cancel=_read_advice(folder.cancel, Command),
         held=_is_held(listed),
         manifest=_read_advice(folder.manifest, Manifest),
-        amended=folder.amended.name in listed,
+        amended=_read_advice(folder.amended, Amended) if folder.amended.name in listed else None,
     )
 
 

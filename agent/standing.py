@@ -7,11 +7,12 @@ from agent.outbox import ReportDraft
 from agent.slurm.states import classify_state
 from agent.slurm.values import JobLine
 from agent.tasklog import AttemptLog, TaskLog
-from mltm.contract.log_records import Verdict
+from agent.verdict import judge_exit
+from mltm.contract.log_records import Exit, Verdict
 from mltm.contract.reports import Note
 from mltm.contract.states import Evidence, State
 
-__all__ = ["describe_amended", "describe_task"]
+__all__ = ["describe_amended", "describe_late_exit", "describe_task"]
 
 
 def describe_task(log: TaskLog, observed: Observation, lines: Sequence[JobLine]) -> ReportDraft:
@@ -43,13 +44,22 @@ def _draft(log: TaskLog, attempt: int, state: State, evidence: Evidence, **field
     )  # fmt: skip
 
 
+def describe_late_exit(log: TaskLog, attempt: AttemptLog, record: Exit) -> ReportDraft:
+    """Describe an exit record that became visible after the next attempt had been opened: a note in the history."""
+    verdict = judge_exit(record, slurm=None, cancelled=False, limit_s=None)
+    words = f"Its exit record became visible only after attempt {attempt.number + 1} had been opened. {verdict.reason}"
+    found = verdict.model_copy(update={"reason": words.strip()})
+    return _draft(log, attempt.number, found.state, Evidence.EXIT, **_tell(found))
+
+
 def _describe_verdict(log: TaskLog, verdict: Verdict, number: int, evidence: Evidence) -> ReportDraft:
     # The end belongs to the attempt that it is about: the one before the closing intent, where there is one.
-    return _draft(
-        log, max(1, number - 1), verdict.state, evidence, closed=True, words=verdict.reason, job_id=verdict.job_id,
-        node=verdict.node, slurm_state=verdict.slurm_state, exit_code=verdict.exit_code, signal=verdict.signal,
-        started_at=verdict.started_at, ended_at=verdict.ended_at, elapsed_s=verdict.elapsed_s,
-    )  # fmt: skip
+    return _draft(log, max(1, number - 1), verdict.state, evidence, closed=True, **_tell(verdict))
+
+
+def _tell(verdict: Verdict) -> dict[str, object]:
+    """A verdict's details, which a report calls by the same names."""
+    return {"words": verdict.reason, **verdict.model_dump(exclude={"state", "reason", "evidence"})}
 
 
 def _describe_owned(log: TaskLog, last: AttemptLog, observed: Observation, lines: Sequence[JobLine]) -> ReportDraft:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mltm.contract.ids import TaskId
-from mltm.contract.log_records import Closed, Command, Dup, Exit, Fence, JobClaim, Refused, Submit, Submitted
+from mltm.contract.log_records import Amended, Closed, Command, Dup, Exit, Fence, JobClaim, Refused, Submit, Submitted
 from mltm.contract.manifest import Manifest
 
 __all__ = ["AttemptLog", "TaskLog"]
@@ -71,7 +71,12 @@ class TaskLog:
     cancel: Command | None = None
     held: bool = False
     manifest: Manifest | None = None
-    amended: bool = False
+    amended: Amended | None = None
+
+    @property
+    def late_exits(self) -> tuple[tuple[AttemptLog, Exit], ...]:
+        """Exit records of earlier attempts: they became visible only after the next attempt had been opened."""
+        return tuple((early, early.own_exit) for early in self.attempts[:-1] if early.own_exit is not None)
 
     @property
     def last(self) -> AttemptLog | None:

@@ -10,7 +10,7 @@ from agent.slurm.values import JobLine
 from agent.steps import Adopt, Amend, CallSbatch, CancelJobs, Close, OpenAttempt, PutFence, PutNote, Wait
 from agent.tasklog import AttemptLog, TaskLog
 from mltm.contract.ids import JobId, render_job_name
-from mltm.contract.log_records import Dup, JobClaim, Refused, Submitted
+from mltm.contract.log_records import Amended, Dup, JobClaim, Refused, Submitted
 from mltm.contract.states import State
 from tests.agent.core import build
 
@@ -294,7 +294,8 @@ def test_a_late_exit_record_corrects_lost_once() -> None:
     step = decide(build.task_log(ran, closed=lost), seen(), WAITS)
     assert isinstance(step, Amend)
     assert step.verdict.state is State.SUCCEEDED
-    assert isinstance(decide(build.task_log(ran, closed=lost, amended=True), seen(), WAITS), Wait)
+    amended = Amended(verdict=step.verdict, at=build.NOW)
+    assert isinstance(decide(build.task_log(ran, closed=lost, amended=amended), seen(), WAITS), Wait)
 
 
 def test_a_closed_task_stays_closed() -> None:
