@@ -1,32 +1,10 @@
 """A full disk, on a small one of its own: nothing is claimed on it, and no exit record is lost on it."""
 
-import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import pytest
-
 from lab.processes import wait_until
+from tests.agent.disk import fill
 from tests.agent.job.running import finish, prepare, read_exit, read_session, run, started, wait_log
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    argv = ["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=300", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(argv, check=False, capture_output=True).returncode != 0:
-        words = "a small disk of its own can be mounted by root only"
-        if os.environ.get("CI"):
-            pytest.fail(words)  # in CI no part may be missing
-        pytest.skip(words)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
 
 FILL = "import errno\ntry:\n  with open('../outputs/big', 'wb', 0) as f:\n    while True: f.write(bytes(1024))\n"
 FILL += "except OSError as error:\n  assert error.errno == errno.ENOSPC\n"
@@ -39,15 +17,9 @@ def test_a_disk_that_the_code_filled_does_not_cost_the_exit_record(small_disk: P
     assert read_exit(task).code == 3
 
 
-def _fill(path: Path) -> None:
-    with suppress(OSError), path.open("wb", 0) as stream:
-        while stream.write(bytes(1024)):
-            pass
-
-
 def test_on_a_full_disk_nothing_is_claimed(small_disk: Path) -> None:
     task = prepare(small_disk, "open('mark', 'w')")
-    _fill(small_disk / "big")
+    fill(small_disk / "big")
 
     assert run(task) == 75
     assert not task.records.claim.exists()

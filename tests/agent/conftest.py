@@ -1,0 +1,5 @@
+"""Fixtures that several folders here use."""
+
+from tests.agent.disk import small_disk
+
+__all__ = ["small_disk"]
