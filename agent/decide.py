@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agent.observe import Observation, is_over
 from agent.settings import Waits
-from agent.slurm.states import classify_state
+from agent.slurm.states import classify_state, is_launch_failure
 from agent.slurm.values import JobLine
 from agent.steps import Adopt, Amend, CallSbatch, CancelJobs, Close, OpenAttempt, PutFence, PutNote, Step, Wait
 from agent.tasklog import AttemptLog, TaskLog
@@ -29,7 +29,8 @@ class Seen:
     """Everything but the log that a decision rests on.
 
     lines: what the last good poll lists under the last attempt's name. may_submit: this process won the last intent
-    and has not called sbatch for it. refusal: why site policy will not run this task. min_job_age_s: Slurm's.
+    and has not called sbatch for it. refusal: why site policy will not run this task. config: None where the task's
+    manifest is not there yet, or cannot be read: nothing is submitted without one.
     """
 
     observation: Observation
@@ -139,6 +140,8 @@ def _after_fence(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> St
         return Close(number, _never_started(log, State.REJECTED, refusal))
     if seen.refusal is not None:
         return Close(number, _never_started(log, State.REJECTED, seen.refusal))
+    if seen.config is None:
+        return Wait(seen.now_s + 60)
     due_s = seen.observation.since_s + _back_off(last.number, waits)
     if log.held or seen.now_s < due_s:
         return Wait(max(due_s, seen.now_s + 1))
@@ -200,7 +203,7 @@ def _watch_listed(last: AttemptLog, waiting: tuple[JobLine, ...], seen: Seen, wa
     number, first = last.number, waiting[0]
     if last.submitted is None or last.submitted.job_id is None:
         return Adopt(number, first.job_id)
-    if any("launch failed requeued held" in (line.reason or "").replace("_", " ").lower() for line in waiting):
+    if any(is_launch_failure(line.reason) for line in waiting):
         return PutFence(number, "launch_failed", "Slurm could not launch the job and holds it", waiting)
     since_s = seen.observation.running_since_s
     if since_s is not None and seen.now_s - since_s >= waits.no_claim_s:

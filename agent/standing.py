@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from agent.observe import Observation
 from agent.outbox import ReportDraft
-from agent.slurm.states import classify_state
+from agent.slurm.states import classify_state, needs_attention
 from agent.slurm.values import JobLine
 from agent.tasklog import AttemptLog, TaskLog
 from agent.verdict import judge_exit
 from mltm.contract.log_records import Exit, Verdict
-from mltm.contract.reports import Note
+from mltm.contract.reports import Note, NoteKind
 from mltm.contract.states import Evidence, State
 
 __all__ = ["describe_amended", "describe_late_exit", "describe_task"]
@@ -101,7 +101,8 @@ def _note_of_lines(lines: Sequence[JobLine]) -> Note | None:
     reasons = {line.reason for line in lines if line.reason and line.reason not in {"None", "Priority", "Resources"}}
     if not reasons:
         return None
-    return Note(kind="attention", words=f"Slurm's reason for its wait: {', '.join(sorted(reasons))}.")
+    kind: NoteKind = "attention" if any(map(needs_attention, reasons)) else "waiting_for_slurm"
+    return Note(kind=kind, words=f"Slurm's reason for its wait: {', '.join(sorted(reasons))}.")
 
 
 def _note_of_wait(log: TaskLog, last: AttemptLog | None) -> Note:

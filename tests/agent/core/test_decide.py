@@ -195,6 +195,12 @@ def test_a_refusal_of_another_copy_or_beside_an_exit_record_says_nothing_of_the_
     assert ended.verdict.state is State.SUCCEEDED
 
 
+def test_a_task_whose_config_is_gone_waits_long_after_a_fence() -> None:
+    log = build.task_log(attempt(claim=build.fence("unknown")))
+
+    assert decide(log, seen(since_s=0.0, config=None), WAITS) == Wait(NOW_S + 60)
+
+
 def test_a_claim_is_noted_before_anything_else() -> None:
     log = build.task_log(attempt(claim=build.claim()))
 
