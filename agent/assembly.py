@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from agent.clock import Clock
 from agent.credential import read_credential
@@ -24,6 +25,7 @@ from agent.slurm.client import Slurm
 from agent.spool_setup import check_gateway, prepare_spool
 from agent.tick import Tick
 from agent.tick_thread import TickThread
+from mltm.contract.names import Spool
 
 __all__ = ["Parts", "assemble"]
 
@@ -54,17 +56,8 @@ async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> A
         session = await stack.enter_async_context(open_session())
         client = GatewayClient(session, settings, tls=build_tls(settings.ca_file))
         reporter = Reporter(outbox, client, board, clock)
-        loop = asyncio.get_running_loop()
-
-        def tell_reporter() -> None:
-            loop.call_soon_threadsafe(reporter.wake)
-
-        outbox.on_put = tell_reporter
-
-        def repeat() -> None:
-            for draft in reports_again(identity.spool):
-                outbox.put(draft)
-
+        outbox.on_put = partial(asyncio.get_running_loop().call_soon_threadsafe, reporter.wake)
+        repeat = partial(_repeat, identity.spool, outbox)
         watch = GenerationWatch(identity.spool.agent / "generation", lambda: thread.call(repeat), board, clock)
         client.heed_generation = watch.heed
         pulse = Pulse(client, outbox, board, clock, identity.epoch, lambda: slurm.calls)
@@ -73,3 +66,8 @@ async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> A
         stack.callback(notifier.close)
         service = Service(settings, tick, thread, reporter, pulse, board, notifier, clock)
         yield Parts(service, Poller(identity.spool, client, clock, service.wake), reporter, outbox)
+
+
+def _repeat(spool: Spool, outbox: Outbox) -> None:
+    for draft in reports_again(spool):
+        outbox.put(draft)

@@ -43,6 +43,11 @@ class Memory:
     needs_poll: bool = False
     is_unclaimed: bool = False
 
+    def note(self, **fields: object) -> None:
+        """Write something into the observation, where there is one."""
+        if self.observation is not None:
+            self.observation = self.observation.model_copy(update=fields)
+
 
 @dataclass
 class Polls:

@@ -42,7 +42,7 @@ class Outbox:
         self._clock = clock
         self._lock = threading.Lock()
         self._seq = 0
-        self.on_put: Callable[[], None] | None = None  #: called after each put, in the caller's thread
+        self.on_put: Callable[[], object] | None = None  #: called after each put, in the caller's thread
 
     def put(self, draft: ReportDraft | Mapping[str, object]) -> Report:
         """Give the draft its identity and write it, durably. Raises SpoolError where it may not have been written."""

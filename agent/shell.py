@@ -57,12 +57,9 @@ def run_command(
     program, arguments = argv[0], argv[1:]
     out, err = io.BytesIO(), io.BytesIO()
     began = time.monotonic()
-    try:
-        process = _start(program, arguments, env, out, err)
-    except sh.CommandNotFound:
-        return CommandResult(tuple(argv), None, not_started=_words_for_missing(program, env))
-    except (OSError, sh.ForkException) as error:
-        return CommandResult(tuple(argv), None, not_started=f"{program} could not be started: {error}")
+    process = _try_start(program, arguments, env, out, err)
+    if isinstance(process, str):
+        return CommandResult(tuple(argv), None, not_started=process)
     timed_out = not _wait(process, timeout_s, stop)
     if timed_out:
         is_leaving = stop is not None and stop.is_set()
@@ -75,6 +72,18 @@ def run_command(
         timed_out=timed_out,
         duration_s=time.monotonic() - began,
     )
+
+
+def _try_start(
+    program: str, arguments: Sequence[str], env: Mapping[str, str], out: io.BytesIO, err: io.BytesIO
+) -> sh.RunningCommand | str:
+    """Start it; or why it could not be started, in words."""
+    try:
+        return _start(program, arguments, env, out, err)
+    except sh.CommandNotFound:
+        return _words_for_missing(program, env)
+    except (OSError, sh.ForkException) as error:
+        return f"{program} could not be started: {error}"
 
 
 def _start(
