@@ -28,8 +28,9 @@ from agent.watcher import Watcher
 __all__ = ["Round", "RoundResult", "Service"]
 
 _GATHER_S = 0.2  #: the least pause between two ticks: what comes together is one tick
-_FLUSH_S = 3.0
-_FINISH_S = 6.0
+# With the second that the tick's thread gets and the two that a hanging command of Slurm's takes to end: under ten.
+_FLUSH_S = 2.0
+_FINISH_S = 4.0
 _log = structlog.get_logger(__name__)
 
 

@@ -453,8 +453,9 @@ render_exit() {
   ended_at=$(date -u +%Y-%m-%dT%H:%M:%SZ)
   printf '{"kind":"exit",%s,"boot_id":"%s","code":%d,"started_at":"%s","ended_at":"%s","elapsed_s":%d.%02d,' \
     "$(identity)" "$boot_id" "$code" "$started_at" "$ended_at" $((elapsed_cs / 100)) $((elapsed_cs % 100))
-  printf '"stop_signals":[%s],"warnings":[%s],"stopped_for_beat":%s,"oom_kills":%s,"image_started":%s}' \
-    "$stops" "$warnings" "$stopped_for_beat" "$oom" "$started"
+  printf '"stop_signals":[%s],"ended_uptime_s":%d.%02d,"warnings":[%s],"stopped_for_beat":%s,"oom_kills":%s,' \
+    "$stops" $((ended_cs / 100)) $((ended_cs % 100)) "$warnings" "$stopped_for_beat" "$oom"
+  printf '"image_started":%s}' "$started"
 }
 
 # Written over the reserved blocks, which are never given back to a full disk before it is linked.

@@ -11,7 +11,7 @@ from agent.slurm.values import SlurmFacts, Submission
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State
 from tests.agent.core.build import exit_record
-from tests.agent.core.slurm_world import CountedSlurm, World, build_hands, open_world, submit
+from tests.agent.core.slurm_world import CountedSlurm, World, make_world, open_world, submit
 from tests.agent.spool.build import send
 
 TASKS = 200
@@ -19,7 +19,7 @@ TASKS = 200
 
 @pytest.fixture
 def world(tmp_path: Path) -> World[CountedSlurm]:
-    return open_world(build_hands(tmp_path), CountedSlurm())
+    return make_world(tmp_path)
 
 
 def test_an_idle_agent_makes_no_slurm_call(world: World[CountedSlurm]) -> None:
@@ -136,7 +136,7 @@ def test_a_new_process_adopts_what_a_killed_one_submitted(world: World[CountedSl
     world.run()
     (task_id,) = world.hands.tasks()
     files.remove(world.hands.spool.task(task_id).attempt(1).submitted)
-    again = open_world(world.hands, world.slurm)
+    again = world.start_again()
 
     for _ in range(4):
         again.run(after_s=31)

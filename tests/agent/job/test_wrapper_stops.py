@@ -1,5 +1,6 @@
 """Signals and the lost beat: the exit record is written in time, and it says what happened."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -151,6 +152,33 @@ def test_a_stop_that_ends_the_code_in_the_same_instant_costs_no_exit_record(tmp_
         task = prepare(tmp_path, PLAIN)
         assert _stop(task, lambda process: signal_job(process, signal.SIGTERM)) == 143
         assert read_exit(task).code == 143
+
+
+SLEEP = """#!/bin/sh
+[ "$1" = 0.3 ] || exec /bin/sleep "$@"
+: >"$FOLDER/ended"
+until [ -e "$FOLDER/go" ]; do /bin/sleep 0.02; done
+"""
+
+
+def test_a_stop_after_the_codes_end_can_be_told_from_one_before(tmp_path: Path) -> None:
+    task, programs = prepare(tmp_path / "spool", "pass"), tmp_path / "bin"
+    programs.mkdir()
+    (programs / "sleep").write_text(SLEEP)
+    (programs / "sleep").chmod(0o755)
+
+    with started(task, PATH=f"{programs}:{os.environ['PATH']}", FOLDER=str(programs)) as process:
+        assert wait_until((programs / "ended").exists, timeout_s=15)
+        process.terminate()
+        (programs / "go").touch()
+        assert finish(process) == 0
+
+    late = read_exit(task)
+    assert [each.name for each in late.stop_signals] == ["TERM"]
+    assert late.stopped_in_time is False
+    early = prepare(tmp_path / "other", SAVE)
+    assert _stop(early, lambda process: signal_job(process, signal.SIGTERM)) == 0
+    assert read_exit(early).stopped_in_time is True
 
 
 def test_code_whose_keeper_was_killed_is_no_success(tmp_path: Path) -> None:
