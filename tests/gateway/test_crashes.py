@@ -169,7 +169,7 @@ async def test_a_published_bundle_that_a_power_loss_took_is_published_again(plac
     running = place.publisher()
     await running.run_once()
     shutil.rmtree(place.spool.bundle(TaskId(lost)))
-    place.database.call_now(outbox.mark, taken, "published", "taken", NOW)
+    await place.database.call(outbox.mark, taken, "published", "taken", NOW)
     await running.run_once()
 
     await running.republish()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import advance, files
+from agent import carry_out, files
 from agent.leftovers import list_leftovers, note_leftover
 from agent.perform import Hands as Perform
 from agent.perform import Record, put_record
@@ -83,7 +83,7 @@ def test_a_kill_around_the_fence_loses_no_job(
         raise SystemExit("kill -9")
 
     with monkeypatch.context() as patch:
-        patch.setattr(advance, "put_record", die)
+        patch.setattr(carry_out, "put_record", die)
         with pytest.raises(SystemExit):
             world.run(after_s=1)
     again = open_world(world.hands, world.slurm)

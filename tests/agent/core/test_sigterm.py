@@ -38,16 +38,18 @@ CREDENTIAL = {"agent_id": "a", "credential": "secret", "cluster": "atena02", "ow
 
 @pytest.fixture
 def hands(tmp_path: Path) -> Hands:
-    """A spool with a task, a Slurm whose every command hangs and ignores TERM, and a gateway that is away."""
+    """A spool with a task, a Slurm that fails, and a gateway that is away."""
     hands = Hands(tmp_path / "spool")
     (tmp_path / "bin").mkdir()
     for name in ("sbatch", "squeue", "scontrol", "sacct", "scancel"):
-        (tmp_path / "bin" / name).write_text(HANGS)
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / "bin" / name).chmod(0o755)
     (tmp_path / "wine_classification.csv").write_text("a\n1\n")
     (tmp_path / "credential").write_text(json.dumps(CREDENTIAL))
     (tmp_path / "credential").chmod(0o600)
     (tmp_path / "agent.toml").write_text(SETTINGS.format(root=tmp_path, python=sys.executable))
+    hands.spool.gateway_name.parent.mkdir(parents=True, exist_ok=True)
+    hands.spool.gateway_name.write_text("away\n")
     send(hands, TaskId("1" * 32))
     return hands
 
@@ -66,9 +68,10 @@ def running(root: Path) -> Iterator[subprocess.Popen[bytes]]:
                 agent.kill()
 
 
-@pytest.mark.parametrize("hanging", ["sbatch", "scontrol"])
+@pytest.mark.parametrize("hanging", ["sbatch", "squeue"])
 def test_sigterm_ends_an_agent_whose_slurm_hangs_and_whose_gateway_is_away(hands: Hands, hanging: str) -> None:
     root = hands.root.parent
+    (root / "bin" / hanging).write_text(HANGS)  # and it ignores TERM
     with running(root) as agent:
         assert wait_until(lambda: bool(list((root / "bin").glob(f"{hanging}.*"))), timeout_s=40), (
             root / "log"
