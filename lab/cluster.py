@@ -63,6 +63,7 @@ def _start(chosen: LabOptions, known: Lab | None) -> Lab:
         lab = Lab(chosen, ports)
         try:
             _start_all(lab)
+            lab.ready_mark.touch()
         except BaseException:
             _end_processes(lab)
             raise
@@ -70,8 +71,8 @@ def _start(chosen: LabOptions, known: Lab | None) -> Lab:
 
 
 def is_up(lab: Lab) -> bool:
-    """Tell whether every daemon runs and slurmctld answers."""
-    return all(alive for alive in daemon_states(lab).values()) and daemons.is_answering(lab)
+    """Tell whether the lab came up wholly, every daemon runs and slurmctld answers."""
+    return lab.ready_mark.exists() and all(alive for alive in daemon_states(lab).values()) and daemons.is_answering(lab)
 
 
 def daemon_states(lab: Lab) -> dict[str, bool]:
@@ -91,6 +92,7 @@ def down(lab: Lab) -> None:
 
 
 def _end_processes(lab: Lab) -> None:
+    lab.ready_mark.unlink(missing_ok=True)
     known = processes.read_pids(lab.dir)
 
     def stop(*names: str, timeout_s: float = 10) -> None:

@@ -64,6 +64,11 @@ class Lab:
         return self.dir / "slurm.conf"
 
     @property
+    def ready_mark(self) -> Path:
+        """A file that is there once the lab came up wholly; an `up` killed before that is no lab to be used."""
+        return self.dir / "ready"
+
+    @property
     def env(self) -> dict[str, str]:
         """What to add to the environment of whoever uses this lab."""
         return {"SLURM_CONF": str(self.slurm_conf), "PATH": os.environ.get("PATH", os.defpath)}

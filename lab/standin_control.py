@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -18,7 +19,7 @@ from lab.standin import schedule, state
 from lab.standin.entry import COMMANDS
 from lab.standin.scancel import give_order
 
-_PROGRAM = """#!{python} -IS
+_PROGRAM = """{start}
 import sys
 from pathlib import Path
 
@@ -74,12 +75,19 @@ def up(folder: Path, **settings: object) -> Standin:
 def _write_program(path: Path, module: str, arguments: str) -> None:
     # This Python by its own path: a wrapper that chooses one would cost each call a tenth of a second.
     root = str(Path(__file__).resolve().parent.parent)
-    python = sys.executable
-    text = _PROGRAM.format(python=python, root=root, module=module, arguments=arguments)
+    text = _PROGRAM.format(start=render_start(sys.executable), root=root, module=module, arguments=arguments)
     fresh = path.with_name(f".{path.name}.new")
     fresh.write_text(text, encoding="utf-8")
     fresh.chmod(0o755)
     fresh.replace(path)
+
+
+def render_start(python: str) -> str:
+    """Return the first lines of a program for this Python; Linux reads no `#!` with spaces or beyond 255 bytes."""
+    if " " not in python and len(os.fsencode(python)) < 240:
+        return f"#!{python} -IS"
+    # To sh this is a command, to Python a string.
+    return f"#!/bin/sh\n'''exec' {shlex.quote(python)} -IS \"$0\" \"$@\" # '''"
 
 
 def down(standin: Standin) -> None:

@@ -1,4 +1,5 @@
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,12 @@ def test_every_call_leaves_a_line(standin: Standin) -> None:
     call(standin, "sinfo")
 
     assert [made["arguments"] for made in standin_control.read_calls(standin, "squeue")] == [["-h"]]
+
+
+def test_a_path_with_spaces_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a place"
+    folder.mkdir()
+    (folder / "python").symlink_to(Path(sys.executable).resolve())
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    with standin_control.running_standin(folder / "standin") as standin:
+        wait_state(standin, submit(standin, "true", "--job-name=a name"), "COMPLETED")
