@@ -1,4 +1,4 @@
-"""The command `python -m lab`: up, status, down, env, and standin-up for the stand-in."""
+"""The command `python -m lab`: up, status, down, env, standin-up for the stand-in, root for other releases."""
 
 import argparse
 import shlex
@@ -10,6 +10,7 @@ from lab import cluster, daemons, standin_control
 from lab.errors import LabError
 from lab.layout import Lab, LabOptions, read_lab
 from lab.packages import ensure_programs
+from lab.root_cli import add_root_commands, run_root_command, split_command
 
 DEFAULT_DIR = Path(".lab")
 
@@ -31,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "up":
             _add_up_options(command)
     commands.add_parser("install", help="install the Debian packages of a lab with accounting, where they are missing")
+    add_root_commands(commands)
     return parser
 
 
@@ -95,10 +97,13 @@ def find_lab(folder: Path) -> Lab:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    arguments = build_parser().parse_args(argv)
+    own, command = split_command(sys.argv[1:] if argv is None else argv)
+    arguments = build_parser().parse_args(own)
     try:
         if arguments.command == "install":
             ensure_programs(accounting=True)
+        elif arguments.command == "root":
+            return run_root_command(arguments, command)
         elif arguments.command == "up":
             run_up(arguments)
         elif arguments.command == "status":

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from lab.errors import LabError
@@ -31,32 +32,44 @@ def find_program(name: str) -> str | None:
     return shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":" + SBIN)
 
 
-def missing_packages(*, accounting: bool) -> list[str]:
-    """Return the Debian packages that must be installed before a lab can start."""
-    wanted = PROGRAMS | (ACCOUNTING_PROGRAMS if accounting else {})
+def missing_packages(wanted: Mapping[str, str]) -> list[str]:
+    """Return the Debian packages of those programs that are not here."""
     return sorted({package for program, package in wanted.items() if find_program(program) is None})
 
 
 def ensure_programs(*, accounting: bool) -> None:
-    """Install what is missing, or raise with the command that a person with root should give."""
-    packages = missing_packages(accounting=accounting)
+    """Install what a lab lacks, or raise with the command that a person with root should give."""
+    wanted = PROGRAMS | (ACCOUNTING_PROGRAMS if accounting else {})
+    ensure_tools(
+        wanted,
+        besides=(BASE_PACKAGE,),
+        what="Slurm's programs",
+        otherwise=" Without them: python -m lab standin-up --dir DIR.",
+    )
+
+
+def ensure_tools(
+    wanted: Mapping[str, str], *, besides: tuple[str, ...] = (), what: str = "Programs", otherwise: str = ""
+) -> None:
+    """Install the packages of the programs (name: package) that are not here, and `besides` then. Raises LabError."""
+    packages = missing_packages(wanted)
     if not packages:
         return
     command = "apt-get update && apt-get install -y --no-install-recommends " + " ".join(packages)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise LabError(
-            f"Slurm's programs are missing here ({', '.join(packages)}), and installing them takes root on Debian. "
-            f"Ask an administrator for: {command}. Without them: python -m lab standin-up --dir DIR."
+            f"{what} are missing here ({', '.join(packages)}), and installing them takes root on Debian. "
+            f"Ask an administrator for: {command}.{otherwise}"
         )
-    _install(packages)
-    if left := missing_packages(accounting=accounting):
+    _install([*besides, *packages])
+    if left := missing_packages(wanted):
         raise LabError(f"apt-get went well but {', '.join(left)} still lack their programs. Try by hand: {command}")
 
 
 def _install(packages: list[str]) -> None:
     print(f"lab: installing {' '.join(packages)} …", flush=True)
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", BASE_PACKAGE, *packages]
+    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
     forbid_services = (
         not POLICY.exists()
     )  # the packages would start a system-wide munge and MariaDB, which nobody asked for

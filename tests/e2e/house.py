@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import requests
@@ -22,6 +22,7 @@ SEED = {
     "script_path": "path/to/script.py",
     "clusters": {"atena02": {"infra_config": {"instance_type": "cpu", "image_name": "image"}}},
 }
+PLAIN = ('runtime = "none"', f'images = {{ image = "{sys.executable}" }}')
 # The protocol's waits, in seconds instead of minutes: economy only, but for the beat, which the tests do not shorten
 # below what a loaded machine needs.
 WAITS = """
@@ -56,9 +57,9 @@ def wait_until(holds: Callable[[], bool], what: str, deadline_s: float = 60.0) -
 
 
 class House:
-    """One gateway, one agent, one spool."""
+    """One gateway, one agent, one spool. `site`: lines of the agent's config, in place of runtime `none`."""
 
-    def __init__(self, folder: Path, slurm_env: dict[str, str]) -> None:
+    def __init__(self, folder: Path, slurm_env: dict[str, str], site: Sequence[str] = PLAIN) -> None:
         self.folder, self.spool = folder, folder / "spool"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         with socket.socket() as free:
@@ -66,7 +67,7 @@ class House:
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
         (folder / "datasets").mkdir()
         (folder / "datasets" / "wine.csv").write_text("a,b\n1,2\n")
-        self._write_configs(slurm_env)
+        self._write_configs(slurm_env, site)
         config = ("--config", str(folder / "gateway.toml"))
         run("mltm-gateway", "user", "add", "admin", "--role", "admin", "--password-stdin", *config, stdin="password1\n")
         self.token = json.loads(run("mltm-gateway", "token", "create", "admin", "--json", *config))["token"]
@@ -77,7 +78,7 @@ class House:
         run("mltm-agent", "enroll", "--config", str(folder / "agent.toml"), "--code-stdin", stdin=code + "\n")
         self.start("agent")
 
-    def _write_configs(self, slurm_env: dict[str, str]) -> None:
+    def _write_configs(self, slurm_env: dict[str, str], site: Sequence[str]) -> None:
         port = self.url.rpartition(":")[2]
         gateway = f'host = "127.0.0.1"\nport = {port}\ndata_dir = "{self.folder}/gateway"\nname = "test"\n'
         (self.folder / "gateway.toml").write_text(gateway)
@@ -86,9 +87,8 @@ class House:
             'cluster = "atena02"',
             f'gateway_url = "{self.url}"',
             f'credential_file = "{self.folder}/credential"',
-            'runtime = "none"',
             f'datasets_dir = "{self.folder}/datasets"',
-            f'images = {{ image = "{sys.executable}" }}',
+            *site,
             WAITS,
             "[slurm]",
             "poll_interval_s = 2",
@@ -170,8 +170,8 @@ class House:
 
 
 @contextlib.contextmanager
-def open_house(folder: Path, slurm_env: dict[str, str]) -> Iterator[House]:
-    house = House(folder, slurm_env)
+def open_house(folder: Path, slurm_env: dict[str, str], site: Sequence[str] = PLAIN) -> Iterator[House]:
+    house = House(folder, slurm_env, site)
     try:
         yield house
     finally:

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,14 @@ _NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Database:
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """One database for all examples: each makes its own task in it. No fsync: this is not about power cuts."""
     opened = Database(tmp_path_factory.mktemp("merge") / "gateway.sqlite")
     migrate(opened)
     opened.run_now(_stop_syncing)
     opened.call_now(_add_agent)
-    return opened
+    yield opened
+    opened.close()
 
 
 def _stop_syncing(db: Any) -> None:
