@@ -44,7 +44,9 @@ make_devices() {
   make_device fuse 10 229
   ln -s pts/ptmx "$new/dev/ptmx"
   ln -s /proc/self/fd "$new/dev/fd"
-  for number in 0 1 2; do ln -s "/proc/self/fd/$number" "$new/dev/$(echo stdin stdout stderr | cut -d' ' -f$((number + 1)))"; done
+  ln -s /proc/self/fd/0 "$new/dev/stdin"
+  ln -s /proc/self/fd/1 "$new/dev/stdout"
+  ln -s /proc/self/fd/2 "$new/dev/stderr"
 }
 
 # The network is the host's: so are the names in it. munged wants the machine's own name to be known.
