@@ -24,16 +24,18 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 # Real parts (Slurm with accounting on and off) are installed where they are missing; nothing is skipped.
+# Apptainer and a newer Slurm live in a root of Debian sid: those tests run in it, as an ordinary user.
 test: $(READY)
 	$(BIN)/python -m lab install
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not apptainer"
+	$(BIN)/python -m lab root pytest sid -- -m apptainer
 
 test-fast: $(READY)
-	$(BIN)/pytest -m "not slurm and not long and not apptainer"
+	$(BIN)/pytest -m "not slurm and not long and not apptainer and not root"
 
 # The fast tests on each Python that is allowed and found here; each has an environment of its own.
 test-pythons:
-	@failed=; for version in 3.11 3.12 3.13; do \
+	@failed=; for version in 3.11 3.12 3.13 3.14; do \
 	  found=; for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python; do \
 	    if "$$python" -c "" 2>/dev/null; then found=$$python; break; fi; done; \
 	  if [ -z "$$found" ]; then echo "Python $$version: not on this machine"; continue; fi; \
@@ -49,10 +51,11 @@ bench: $(READY)
 chaos: $(READY)
 	$(BIN)/python -m chaos $(CHAOS)
 
-# The lock names packages and hashes, and no address.
+# The locks name packages and hashes, and no address. The gateway's image gets what the gateway needs of the first one.
+COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header
 lock: $(READY)
-	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --all-extras \
-	  --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	$(COMPILE) --upgrade --all-extras pyproject.toml -o requirements.lock
+	$(COMPILE) --extra gateway --constraints requirements.lock pyproject.toml -o singularity/gateway.lock
 
 $(READY): requirements.lock pyproject.toml
 	@sh lab/venv.sh $(VENV) $(PYTHON)

@@ -1,4 +1,4 @@
-"""The command `python -m lab`: up, status, down, env, and standin-up for the stand-in."""
+"""The command `python -m lab`: up, status, down, env, standin-up for the stand-in, root for other releases."""
 
 import argparse
 import shlex
@@ -11,6 +11,7 @@ from lab import cluster, daemons, standin_control
 from lab.errors import LabError
 from lab.layout import Lab, LabOptions, read_lab
 from lab.packages import ensure_programs
+from lab.root_cli import add_root_commands, run_root_command, split_command
 
 DEFAULT_DIR = Path(".lab")
 
@@ -32,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "up":
             _add_up_options(command)
     commands.add_parser("install", help="install the Debian packages of a lab with accounting, where they are missing")
+    add_root_commands(commands)
     return parser
 
 
@@ -100,11 +102,13 @@ def run_down(folder: Path) -> None:
     print(f"lab: down in {lab.dir}", file=sys.stderr)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, command: list[str]) -> int:
     """Do what the command line asks for; return the exit code."""
     match arguments.command:
         case "install":
             ensure_programs(accounting=True)
+        case "root":
+            return run_root_command(arguments, command)
         case "up":
             run_up(arguments)
         case "status":
@@ -124,9 +128,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    arguments = build_parser().parse_args(argv)
+    own, command = split_command(sys.argv[1:] if argv is None else argv)
+    arguments = build_parser().parse_args(own)
     try:
-        return run(arguments)
+        return run(arguments, command)
     except (LabError, OSError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

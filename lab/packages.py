@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from lab.errors import LabError
@@ -35,48 +35,55 @@ def find_program(name: str) -> str | None:
     return shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":" + SBIN)
 
 
-def missing_packages(*, accounting: bool) -> list[str]:
-    """Return the Debian packages that must be installed before a lab can start; none when its programs are there."""
-    wanted = PROGRAMS | (ACCOUNTING_PROGRAMS if accounting else {})
-    missing = {package for program, package in wanted.items() if find_program(program) is None}
-    return sorted({BASE_PACKAGE, *missing}) if missing else []
+def missing_packages(wanted: Mapping[str, str]) -> list[str]:
+    """Return the Debian packages of those programs that are not here."""
+    return sorted({package for program, package in wanted.items() if find_program(program) is None})
 
 
 def ensure_programs(*, accounting: bool) -> None:
-    """Install what is missing, or raise with the command that a person with root should give."""
-    packages = missing_packages(accounting=accounting)
-    if not packages:
+    """Install what a lab lacks, or raise with the command that a person with root should give."""
+    wanted = PROGRAMS | (ACCOUNTING_PROGRAMS if accounting else {})
+    ensure_tools(wanted, besides=(BASE_PACKAGE,), what="Slurm's programs", otherwise=WITHOUT)
+
+
+def ensure_tools(
+    wanted: Mapping[str, str], *, besides: tuple[str, ...] = (), what: str = "Programs", otherwise: str = ""
+) -> None:
+    """Install the packages of the programs (name: package) that are not here, and `besides` then. Raises LabError."""
+    missing = missing_packages(wanted)
+    if not missing:
         return
+    packages = sorted({*besides, *missing})
     command = "apt-get update && apt-get install -y --no-install-recommends " + " ".join(packages)
     if shutil.which("apt-get") is None:
         raise LabError(
-            f"Slurm's programs are missing here, and there is no apt-get to install them with. On Debian 12 or newer "
-            f"they are in: {' '.join(packages)}. {WITHOUT}"
+            f"{what} are missing here, and there is no apt-get to install them with. On Debian 12 or newer "
+            f"they are in: {' '.join(packages)}. {otherwise}"
         )
     if os.geteuid() != 0:
         raise LabError(
-            f"Slurm's programs are missing here, and installing them takes root. "
-            f"Ask an administrator for: {command}\n{WITHOUT}"
+            f"{what} are missing here, and installing them takes root. Ask an administrator for: {command}\n{otherwise}"
         )
-    _install(packages)
-    if left := missing_packages(accounting=accounting):
+    _install(packages, otherwise)
+    if left := missing_packages(wanted):
         raise LabError(f"apt-get went well but {', '.join(left)} still lack their programs. Try by hand: {command}")
 
 
-def _install(packages: list[str]) -> None:
+def _install(packages: list[str], otherwise: str) -> None:
     print(f"lab: installing {' '.join(packages)} …", file=sys.stderr, flush=True)
     with _no_services_started():
-        _run_apt_get("update", "-q")
+        _run_apt_get(otherwise, "update", "-q")
         # a fresh machine's own updates may hold the lock for a while
-        _run_apt_get("install", "-y", "-q", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends", *packages)
+        options = ("-y", "-q", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends")
+        _run_apt_get(otherwise, "install", *options, *packages)
 
 
-def _run_apt_get(*words: str) -> None:
+def _run_apt_get(otherwise: str, *words: str) -> None:
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     done = subprocess.run(["apt-get", *words], env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).strip()[-800:]
-        raise LabError(f"apt-get {' '.join(words)} failed ({done.returncode}): {said}\n{WITHOUT}")
+        raise LabError(f"apt-get {' '.join(words)} failed ({done.returncode}): {said}\n{otherwise}")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 import aioresponses.core
 from aiohttp import ClientResponse
 
-pytest_plugins = ["tests.lab.fixtures"]
+pytest_plugins = ["tests.lab.fixtures", "tests.apptainer.fixtures"]
 
 
 class _StubResponse(ClientResponse):

@@ -1,6 +1,7 @@
 """The command line of Apptainer or Singularity. Pure. Paths inside are those of the host (docs/decisions)."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from agent.job.environment import params_path
@@ -8,16 +9,27 @@ from agent.job.refusal import Refusal
 from agent.settings import AgentSettings
 from mltm.contract.names import TaskFolder
 
-__all__ = ["build_container_argv", "check_bind_paths", "prefix_environment", "started_folder"]
+__all__ = ["build_container_argv", "carry_environment", "check_bind_paths", "started_folder", "temporary_folder"]
 
-# The image's first act: without this file the image did not start, whatever the exit code. Constant; the user's
-# arguments stay arguments of their own.
-_MARK = ': >"$1"; shift; exec "$@"'
+# The image's first acts. The marker: without this file the image did not start, whatever the exit code. Then the task's
+# variables get their own names, after the image's defaults. Constant: only names, which are checked, are evaluated;
+# values and arguments stay what they are. `command`: a name that this shell keeps for itself (UID) ends nothing.
+_START = (
+    ': >"$1"; shift; '
+    'while [ "$1" != -- ]; do eval "command export \\"$1=\\$MLTMENV_$1\\"; unset -v MLTMENV_$1"; shift; done; '
+    'shift; exec "$@"'
+)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def started_folder(folder: TaskFolder, attempt: int) -> Path:
     """`control/started.<NN>/`: bound writable by itself; the wrapper looks for `image` in it."""
     return folder.control / f"started.{attempt:02d}"
+
+
+def temporary_folder(folder: TaskFolder) -> Path:
+    """What /tmp is inside: `.tmp` in the work folder."""
+    return folder.work / ".tmp"
 
 
 def build_container_argv(
@@ -28,28 +40,42 @@ def build_container_argv(
     image: Path,
     dataset: Path | None,
     command: Sequence[str],
+    names: Iterable[str],
     with_gpus: bool,
 ) -> list[str]:
-    """Build the whole command: what is bound is the task's own folders, its dataset and its parameters, no records."""
+    """Build the whole command: what is bound is the task's own folders, its dataset and its parameters, no records.
+
+    `names`: the task's variables, whose values come by `carry_environment`.
+    """
     started = started_folder(folder, attempt)
     binds = [f"{folder.input}:{folder.input}:ro", f"{params_path(folder, attempt)}:{params_path(folder, attempt)}:ro"]
     binds += [f"{path}:{path}" for path in (folder.outputs, folder.checkpoint, started)]
     binds += [f"{dataset}:{dataset}:ro"] if dataset is not None else []
     options = ["--nv"] if with_gpus and settings.gpu_flag else []
-    # --contain: neither the real home nor the host's /tmp; --home: HOME is the work folder, bound by this.
-    options += ["--contain", "--home", f"{folder.work}:{folder.work}", "--pwd", str(folder.work)]
+    # --contain: neither the real home nor the host's /tmp; --pid: /proc shows no process from which a record can be
+    # reached or that can be killed; --home: HOME is the work folder, bound by this; --workdir: /tmp and /var/tmp are
+    # folders in it, because Apptainer's own of 64 MB are soon full.
+    options += ["--contain", "--pid", "--home", f"{folder.work}:{folder.work}", "--pwd", str(folder.work)]
+    options += ["--workdir", str(temporary_folder(folder))]
     for bind in [*binds, *settings.binds]:
         options += ["--bind", bind]
-    marked = ["/bin/sh", "-c", _MARK, "mltm", str(started / "image"), *command]
-    return [settings.runtime, "exec", *options, str(image), *marked]
+    started_by = ["/bin/sh", "-c", _START, "mltm", str(started / "image"), *map(_check_name, names), "--", *command]
+    return [settings.runtime, "exec", *options, str(image), *started_by]
 
 
-def prefix_environment(variables: Mapping[str, str], runtime: str) -> dict[str, str]:
-    """Prefix the names so that the image's own defaults do not win over them; each runtime knows its own prefix.
+def _check_name(name: str) -> str:
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is no name of a variable; a task's config cannot hold it")
+    return name
 
-    No --cleanenv: what Slurm sets (CUDA_VISIBLE_DEVICES, SLURM_*) has to come through.
+
+def carry_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Give the variables the names under which they travel into the image.
+
+    Not APPTAINERENV_: Apptainer 1.4.5 evaluates such values in a shell, and one odd quote loses all of them (docs/
+    decisions). No --cleanenv: what Slurm sets (CUDA_VISIBLE_DEVICES, SLURM_*) has to come through.
     """
-    return {f"{runtime.upper()}ENV_{name}": value for name, value in variables.items()}
+    return {f"MLTMENV_{name}": value for name, value in variables.items()}
 
 
 def check_bind_paths(paths: Sequence[Path]) -> Refusal | None:

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from agent import files
 from agent.job.catalogue import Catalogue, read_catalogue
-from agent.job.container import build_container_argv, check_bind_paths, prefix_environment, started_folder
+from agent.job.container import (
+    build_container_argv,
+    carry_environment,
+    check_bind_paths,
+    started_folder,
+    temporary_folder,
+)
 from agent.job.environment import build_environment, build_script_argv, params_path, render_params
 from agent.job.policy import Wanted, check_policy, plan_wanted
 from agent.job.refusal import Refusal
@@ -58,9 +64,9 @@ def _plan(
             return refusal
         argv = build_container_argv(
             settings, folder, attempt, image=image, dataset=dataset, command=["python3", *command],
-            with_gpus=bool(wanted.gpus),
+            names=variables, with_gpus=bool(wanted.gpus),
         )  # fmt: skip
-        variables = prefix_environment(variables, settings.runtime)
+        variables = carry_environment(variables)
         checks.append(started_folder(folder, attempt))
     return Launch(
         argv=tuple(argv),
@@ -109,6 +115,7 @@ def write_launch(launch: Launch, folder: TaskFolder, attempt: int, nonce: str) -
     """Write what the wrapper reads, durably and for this uid only. The same again is harmless. Raises OSError."""
     names = folder.attempt(attempt)
     files.make_folder(started_folder(folder, attempt), mode=0o700)
+    files.make_folder(temporary_folder(folder), mode=0o700)
     files.replace(params_path(folder, attempt), launch.params, nonce, mode=0o600)
     files.replace(names.argv, _join(launch.argv), nonce, mode=0o600)
     files.replace(names.env, _join(launch.env), nonce, mode=0o600)

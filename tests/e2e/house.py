@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import requests
@@ -22,6 +22,7 @@ SEED = {
     "script_path": "path/to/script.py",
     "clusters": {"atena02": {"infra_config": {"instance_type": "cpu", "image_name": "image"}}},
 }
+PLAIN = ('runtime = "none"', f'images = {{ image = "{sys.executable}" }}')
 # The protocol's waits, in seconds instead of minutes: economy only, but for the beat, which the tests do not shorten
 # below what a loaded machine needs.
 WAITS = """
@@ -64,11 +65,13 @@ def wait_until(holds: Callable[[], bool], what: str, deadline_s: float = 60.0) -
 
 
 class House:
-    """One gateway, one agent, one spool."""
+    """One gateway, one agent, one spool. `site`: lines of the agent's config, in place of runtime `none`."""
 
     waits, slurm = WAITS, HURRIED_SLURM
 
-    def __init__(self, folder: Path, slurm_env: dict[str, str], *, in_a_hurry: bool = True) -> None:
+    def __init__(
+        self, folder: Path, slurm_env: dict[str, str], site: Sequence[str] = PLAIN, *, in_a_hurry: bool = True
+    ) -> None:
         self.folder, self.spool, self._in_a_hurry = folder, folder / "spool", in_a_hurry
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         with socket.socket() as free:
@@ -76,7 +79,7 @@ class House:
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
         (folder / "datasets").mkdir()
         (folder / "datasets" / "wine.csv").write_text("a,b\n1,2\n")
-        self._write_configs(slurm_env)
+        self._write_configs(slurm_env, site)
         config = ("--config", str(folder / "gateway.toml"))
         run("mltm-gateway", "user", "add", "admin", "--role", "admin", "--password-stdin", *config, stdin="password1\n")
         self.token = json.loads(run("mltm-gateway", "token", "create", "admin", "--json", *config))["token"]
@@ -87,7 +90,7 @@ class House:
         run("mltm-agent", "enroll", "--config", str(folder / "agent.toml"), "--code-stdin", stdin=code + "\n")
         self.start("agent")
 
-    def _write_configs(self, slurm_env: dict[str, str]) -> None:
+    def _write_configs(self, slurm_env: dict[str, str], site: Sequence[str]) -> None:
         port = self.url.rpartition(":")[2]
         gateway = f'host = "127.0.0.1"\nport = {port}\ndata_dir = "{self.folder}/gateway"\nname = "test"\n'
         (self.folder / "gateway.toml").write_text(gateway)
@@ -96,9 +99,8 @@ class House:
             'cluster = "atena02"',
             f'gateway_url = "{self.url}"',
             f'credential_file = "{self.folder}/credential"',
-            'runtime = "none"',
             f'datasets_dir = "{self.folder}/datasets"',
-            f'images = {{ image = "{sys.executable}" }}',
+            *site,
             self.waits if self._in_a_hurry else "",
             "[slurm]",
             self.slurm if self._in_a_hurry else "",
@@ -184,8 +186,10 @@ class House:
 
 
 @contextlib.contextmanager
-def open_house(folder: Path, slurm_env: dict[str, str], *, in_a_hurry: bool = True) -> Iterator[House]:
-    house = House(folder, slurm_env, in_a_hurry=in_a_hurry)
+def open_house(
+    folder: Path, slurm_env: dict[str, str], site: Sequence[str] = PLAIN, *, in_a_hurry: bool = True
+) -> Iterator[House]:
+    house = House(folder, slurm_env, site, in_a_hurry=in_a_hurry)
     try:
         yield house
     finally:

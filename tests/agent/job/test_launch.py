@@ -1,12 +1,13 @@
 """What is planned for a task: the command, its variables, what Slurm is asked for, and the files of it."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from agent.job.container import build_container_argv, check_bind_paths
+from agent.job.container import build_container_argv, carry_environment, check_bind_paths
 from agent.job.environment import params_path
 from agent.job.launch import Refusal, write_launch
 from agent.job.wrapper import WRAPPER, build_wrapper_args
@@ -88,31 +89,42 @@ def test_the_image_gets_the_tasks_folders_and_no_record(tmp_path: Path) -> None:
     ]
     inside = argv[argv.index(str(image)) + 1 :]
     assert inside[:2] == ["/bin/sh", "-c"]
-    assert inside[3:7] == ["mltm", str(marker / "image"), "python3", str(folder.input / "entrypoint.py")]
-    assert all(item.startswith("APPTAINERENV_") for item in launch.env)
+    assert inside[3:5] == ["mltm", str(marker / "image")]
+    names, command = inside[5 : inside.index("--")], inside[inside.index("--") + 1 :]
+    assert command[:2] == ["python3", str(folder.input / "entrypoint.py")]
+    assert [item.partition("=")[0] for item in launch.env] == [f"MLTMENV_{name}" for name in names]
     assert {image, dataset, marker} <= set(launch.checks)
 
 
-def test_without_gpus_there_is_no_nv_and_each_runtime_has_its_prefix(tmp_path: Path) -> None:
-    launch = plan(make_config(SEED), make_settings(tmp_path, runtime="singularity"))
+@pytest.mark.parametrize(("gpus", "gpu_flag", "has_flag"), [(1, True, True), (1, False, False), (0, True, False)])
+def test_nv_is_for_tasks_with_gpus_at_sites_that_want_it(
+    tmp_path: Path, gpus: int, gpu_flag: bool, has_flag: bool
+) -> None:
+    settings = make_settings(tmp_path, runtime="singularity", gpu_flag=gpu_flag)
+
+    launch = plan(make_config(SEED, resources={"gpus": gpus}), settings)
 
     assert launch.argv[0] == "singularity"
-    assert "--nv" not in launch.argv
-    assert f"SINGULARITYENV_MLTM_TASK_ID={TASK}" in launch.env
+    assert ("--nv" in launch.argv) is has_flag
 
 
-def test_the_marker_is_made_and_arguments_stay_arguments(tmp_path: Path) -> None:
+def test_the_marker_is_made_and_values_and_arguments_stay_what_they_are(tmp_path: Path) -> None:
     settings = make_settings(tmp_path)
     folder = folder_of(settings)
     (folder.control / "started.01").mkdir(parents=True)
     argv = build_container_argv(
-        settings, folder, 1, image=Path("/i.sif"), dataset=None, with_gpus=False,
-        command=["printf", "%s|", "a b", "$(touch x)", "'"],
+        settings, folder, 1, image=Path("/i.sif"), dataset=None, with_gpus=False, names=["ODD", "UID", "LAST"],
+        command=["printenv", "--null", "ODD", "LAST", "MLTMENV_ODD", "$(touch x)", "'"],
     )  # fmt: skip
+    odd = " a'\"`$(touch x) $HOME\\\n"
+    env = {**os.environ, **carry_environment({"ODD": odd, "UID": "1", "LAST": "1"}), "ODD": "the image's own"}
 
-    shown = subprocess.run(argv[argv.index("/i.sif") + 1 :], check=True, capture_output=True, text=True).stdout
+    shown = subprocess.run(
+        argv[argv.index("/i.sif") + 1 :], check=False, capture_output=True, text=True, env=env, cwd=tmp_path
+    )
 
-    assert shown == "a b|$(touch x)|'|"
+    assert shown.stdout.split("\0") == [odd, "1", ""]
+    assert not (tmp_path / "x").exists()
     assert (folder.control / "started.01" / "image").exists()
 
 
@@ -135,8 +147,9 @@ def test_written_files_are_private_and_repeatable(tmp_path: Path) -> None:
 
     records = folder.attempt(1)
     assert records.argv.read_bytes().split(b"\0") == [*(item.encode() for item in launch.argv), b""]
-    assert b"APPTAINERENV_A=b\nc\0" in records.env.read_bytes()
+    assert b"MLTMENV_A=b\nc\0" in records.env.read_bytes()
     assert records.checks.read_bytes().split(b"\0")[:-1] == [str(path).encode() for path in launch.checks]
     modes = {path.name: path.stat().st_mode & 0o777 for path in folder.control.iterdir() if path.is_file()}
     assert modes == dict.fromkeys(["argv.01", "env.01", "checks.01", "params.01.json"], 0o600)
     assert (folder.control / "started.01").is_dir()
+    assert (folder.work / ".tmp").is_dir()
