@@ -61,7 +61,7 @@ def run_up(arguments: argparse.Namespace) -> None:
         return
     started = time.monotonic()
     lab = cluster.up(options)
-    print(f"lab: up in {lab.dir} after {time.monotonic() - started:.1f} s; to use it:", file=sys.stderr)
+    print(f"lab: up in {lab.dir} after {time.monotonic() - started:.1f} s", file=sys.stderr)
     print_env(lab)
 
 

@@ -1,4 +1,7 @@
-"""`python -m lab.demo [run|up|down]`; DEMO_SLURM=lab|site|standin chooses the Slurm (never a site's unasked)."""
+"""`python -m lab.demo [run|up|down]`; DEMO_SLURM=lab|site|standin chooses the Slurm (never a site's unasked).
+
+DEMO_DIR and DEMO_PORT let two demos live side by side.
+"""
 
 import json
 import os
@@ -6,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab.demo.parts import URL, build_image, command, run_product, start_agent, start_gateway, start_slurm, write_env
-from lab.demo.place import Place, end_process
+from lab.demo.parts import build_image, command, run_product, start_agent, start_gateway, start_slurm, write_env
+from lab.demo.place import Place, end_process, read_place
 from lab.errors import LabError
 
 _KINDS = ("lab", "site", "standin")
@@ -29,7 +32,7 @@ def bring_up(place: Place) -> dict[str, str]:
 def run_task(place: Place, env: dict[str, str]) -> int:
     """Submit the wine classification, follow it, and say what came of it; return the command's exit code."""
     wine = place.checkout / "examples" / "wine"
-    print(f"demo: submitting {wine / 'config.json'} to {URL}", flush=True)
+    print(f"demo: submitting {wine / 'config.json'} to {place.url}", flush=True)
     mltm = command("mltm")
     environment = {**os.environ, **env}
     done = subprocess.run(
@@ -62,8 +65,8 @@ def _print_result(place: Place, task: dict[str, object]) -> None:
 Log:      {folder / "logs"}
 Outputs:  {folder / "outputs"}
 
-The service goes on running at {URL}/docs. To try next:
-  source .demo/env                 # MLTM_URL, MLTM_TOKEN, PATH, … of this demo
+The service goes on running at {place.url}/docs. To try next:
+  source {place.shown_env:<26}# MLTM_URL, MLTM_TOKEN, PATH, … of this demo
   mltm list                        # your tasks
   mltm log -f {task_id}
   mltm get {task_id} -o results
@@ -74,25 +77,25 @@ The service goes on running at {URL}/docs. To try next:
 def take_down(place: Place) -> None:
     """Stop the agent, the gateway and the lab's Slurm; data stays."""
     for part in ("agent", "gateway"):
-        if end_process(place.pid(part), f"mltm-{part}"):
+        if end_process(place, part):
             print(f"demo: the {part} is stopped")
-    if place.lab.exists():
-        print(
-            run_product([sys.executable, "-m", "lab", "down", "--dir", str(place.lab)]).strip() or "demo: Slurm is down"
-        )
+    for word, mark in (("down", "lab.json"), ("standin-down", "runner")):
+        if (place.lab / mark).exists():
+            run_product([sys.executable, "-m", "lab", word, "--dir", str(place.lab)])
+            print("demo: Slurm is down")
 
 
 def main(argv: list[str]) -> int:
     """Run the command; return its exit code."""
-    place = Place(Path(__file__).resolve().parents[2])
     word = argv[0] if argv else "run"
     try:
+        place = read_place(Path(__file__).resolve().parents[2], os.environ)
         if word == "down":
             take_down(place)
             return 0
         env = bring_up(place)
         if word == "up":
-            print(f"demo: up at {URL}/docs; `source .demo/env` to use it")
+            print(f"demo: up at {place.url}/docs; `source {place.shown_env}` to use it")
             return 0
         return run_task(place, env)
     except LabError as error:

@@ -17,7 +17,6 @@ from lab.errors import LabError
 
 __all__ = ["build_image", "command", "run_product", "start_agent", "start_gateway", "start_slurm", "write_env"]
 
-URL = "http://127.0.0.1:8008"
 _USER = "admin"
 _CLUSTER = "atena02"
 
@@ -52,7 +51,8 @@ def start_slurm(place: Place, kind: str) -> dict[str, str]:
     if lab.returncode != 0:
         hint = "Where no Slurm can be installed, DEMO_SLURM=standin uses a stand-in for it."
         raise LabError(f"{lab.stderr.strip()}\n{hint}")
-    print(lab.stderr.strip())
+    if lab.stderr.strip():
+        print(lab.stderr.strip())
     exported = {}
     for line in lab.stdout.splitlines():
         name, _, value = line.removeprefix("export ").partition("=")
@@ -82,14 +82,14 @@ def start_gateway(place: Place) -> dict[str, str]:
     """Start the gateway where it does not run; return the admin's name, password and token."""
     data = place.root / "gateway"
     data.mkdir(parents=True, exist_ok=True)
-    config = f'host = "127.0.0.1"\nport = 8008\ndata_dir = "{data}"\nname = "demo"\n'
-    place.gateway_config.write_text(config)
-    options = ["--config", str(place.gateway_config)]
+    config = f'host = "127.0.0.1"\nport = {place.port}\ndata_dir = "{data}"\nname = "demo"\n'
+    place.config("gateway").write_text(config)
+    options = ["--config", str(place.config("gateway"))]
     gateway = command("mltm-gateway")
     run_product([gateway, "migrate", *options])
     known = _read_or_make_admin(place, gateway, options)
-    if not is_running(place.pid("gateway"), "mltm-gateway"):
-        _check_port_is_free()
+    if not is_running(place, "gateway"):
+        _check_port_is_free(place)
         started = _start(place, "gateway", [gateway, "serve", *options])
         _wait_for_gateway(place, started)
     return known
@@ -110,15 +110,15 @@ def _read_or_make_admin(place: Place, gateway: str, options: list[str]) -> dict[
 
 def start_agent(place: Place, slurm: dict[str, str]) -> None:
     """Enrol the agent where that was not done, and start it where it does not run."""
-    place.agent_config.write_text(_render_agent_config(place, slurm))
-    options = ["--config", str(place.agent_config)]
+    place.config("agent").write_text(_render_agent_config(place, slurm))
+    options = ["--config", str(place.config("agent"))]
     agent = command("mltm-agent")
     if not place.credential.exists():
-        gateway = [command("mltm-gateway"), "agent", "code", "--config", str(place.gateway_config), "--json"]
+        gateway = [command("mltm-gateway"), "agent", "code", "--config", str(place.config("gateway")), "--json"]
         asked = [*gateway, "--cluster", _CLUSTER, "--shared", "--spool", str(place.spool)]
         code = json.loads(run_product(asked))["code"]
-        run_product([agent, "enroll", *options, "--gateway", URL, "--code-stdin"], stdin=code + "\n")
-    if not is_running(place.pid("agent"), "mltm-agent"):
+        run_product([agent, "enroll", *options, "--gateway", place.url, "--code-stdin"], stdin=code + "\n")
+    if not is_running(place, "agent"):
         _start(place, "agent", [agent, "run", *options])
 
 
@@ -126,13 +126,16 @@ def _render_agent_config(place: Place, slurm: dict[str, str]) -> str:
     lines = [
         f'spool = "{place.spool}"',
         f'cluster = "{_CLUSTER}"',
-        f'gateway_url = "{URL}"',
+        f'gateway_url = "{place.url}"',
         f'credential_file = "{place.credential}"',
         'runtime = "none"',
         f'datasets_dir = "{place.datasets}"',
         "",
         "[images]",
         f'sklearn_sample_latest = "{place.image / "bin" / "python"}"',
+        "",
+        "[policy]",
+        'accounts = ["twinscie"]',
         "",
         "[slurm]",
         "poll_interval_s = 10",
@@ -151,15 +154,15 @@ def _start(place: Place, part: str, argv: list[str]) -> subprocess.Popen[bytes]:
     return started
 
 
-def _check_port_is_free() -> None:
+def _check_port_is_free(place: Place) -> None:
     try:
-        urllib.request.urlopen(f"{URL}/healthz", timeout=2).close()  # noqa: S310 - our own loopback address
+        urllib.request.urlopen(f"{place.url}/healthz", timeout=2).close()  # noqa: S310 - our own loopback address
     except urllib.error.HTTPError:
         pass
     except OSError:
         return
     raise LabError(
-        f"Something else listens on {URL}. End it, or run `make demo-down` where the other demo was started."
+        f"Something else listens on {place.url}. End it, or run `make demo-down` where the other demo was started."
     )
 
 
@@ -167,7 +170,7 @@ def _wait_for_gateway(place: Place, started: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and started.poll() is None:
         try:
-            with urllib.request.urlopen(f"{URL}/healthz", timeout=2):  # noqa: S310 - our own loopback address
+            with urllib.request.urlopen(f"{place.url}/healthz", timeout=2):  # noqa: S310 - our own loopback address
                 return
         except OSError:
             time.sleep(0.1)
@@ -179,12 +182,13 @@ def write_env(place: Place, known: dict[str, str], slurm: dict[str, str]) -> dic
     """Write the shell file that lets a person (and a program) use the running demo; return its values."""
     path = str(Path(sys.executable).parent)
     values = {
-        "MLTM_URL": URL,
+        "MLTM_URL": place.url,
         "MLTM_TOKEN": known["token"],
         "MLTM_USER": known["user"],
         "MLTM_PASSWORD": known["password"],
         "MLTM_SPOOL": str(place.spool),
         "SLURM_CONF": slurm.get("SLURM_CONF", ""),
+        "MLTM_HINT": "This is the demo: `make demo-up` starts it where it does not run.",
     }
     lines = [f"export {name}='{value}'" for name, value in values.items()]
     before = ":".join(part for part in (path, slurm.get("PATH", "")) if part)
