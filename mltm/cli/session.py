@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -80,7 +79,6 @@ def perform(
         print_error(_describe_config(error), as_json=options.as_json)
         code = exit_codes.WRONG
     except BrokenPipeError:
-        _leave_pipe()
         code = exit_codes.NO_READER
     except OSError as error:
         print_error(_describe_file(error), as_json=options.as_json)
@@ -89,13 +87,6 @@ def perform(
         print_note(interrupted() or "Interrupted.")
         code = exit_codes.INTERRUPTED
     raise typer.Exit(code)
-
-
-def _leave_pipe() -> None:
-    """Let what is still buffered go nowhere; Python would complain of it on its way out."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 async def find_task(client: "Client", text: str) -> str:
