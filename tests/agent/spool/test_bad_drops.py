@@ -13,17 +13,17 @@ from agent import bundle, files
 from agent.reports_again import reports_again
 from mltm.contract.reports import Report
 from mltm.contract.states import State
-from tests.agent.core.test_tick import CountedSlurm, World, open_world
+from tests.agent.core.slurm_world import CountedSlurm, World, open_world
 from tests.agent.spool.build import CONFIG, SCRIPT, Hands, make_link, make_second_name
 from tests.agent.spool.test_kills import run_killed
 
 
 @pytest.fixture
-def world(hands: Hands) -> World:
+def world(hands: Hands) -> World[CountedSlurm]:
     return open_world(hands, CountedSlurm())
 
 
-def run_for_s(world: World, seconds: int) -> list[str]:
+def run_for_s(world: World[CountedSlurm], seconds: int) -> list[str]:
     said = [*world.run().problems]
     for _ in range(0, seconds, 10):
         said += world.run(after_s=10).problems
@@ -34,7 +34,7 @@ def with_field(**fields: object) -> bytes:
     return json.dumps({**json.loads(CONFIG), **fields}).encode()
 
 
-def check_rejected(world: World, name: str, words: str) -> Report:
+def check_rejected(world: World[CountedSlurm], name: str, words: str) -> Report:
     """One task, told of and written down as rejected, in the same words; nothing is under way any more."""
     spool = world.hands.spool
     (report,) = [r for r in world.outbox.pending(100) if r.closed][-1:]
@@ -74,7 +74,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("case", CONFIGS)
-def test_a_config_that_can_be_no_task_is_a_rejected_task(world: World, case: str) -> None:
+def test_a_config_that_can_be_no_task_is_a_rejected_task(world: World[CountedSlurm], case: str) -> None:
     raw, carried, words = CONFIGS[case]
     world.hands.drop("run.json", raw)
     world.hands.drop("train.py", SCRIPT)
@@ -103,7 +103,7 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_a_script_that_is_no_plain_file_makes_a_rejected_task(world: World, case: str) -> None:
+def test_a_script_that_is_no_plain_file_makes_a_rejected_task(world: World[CountedSlurm], case: str) -> None:
     make, words = FILES[case]
     world.hands.drop("night.ready/config.json", CONFIG)
     make(world.hands.spool.drop / "night.ready" / "train.py")
@@ -112,13 +112,17 @@ def test_a_script_that_is_no_plain_file_makes_a_rejected_task(world: World, case
 
 
 @pytest.mark.parametrize("make", [make_link, os.mkfifo])
-def test_a_config_that_is_no_plain_file_makes_a_rejected_task(world: World, make: Callable[[Path], None]) -> None:
+def test_a_config_that_is_no_plain_file_makes_a_rejected_task(
+    world: World[CountedSlurm], make: Callable[[Path], None]
+) -> None:
     make(world.hands.spool.drop / "run.json")
     run_for_s(world, 40)
     check_rejected(world, "run.json", "run.json")
 
 
-def test_what_the_agent_may_not_read_is_given_up_in_words(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_agent_may_not_read_is_given_up_in_words(
+    world: World[CountedSlurm], monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = bundle.open_source
 
     def deny(folder: int, name: str, **options: Any) -> Any:
@@ -134,7 +138,7 @@ def test_what_the_agent_may_not_read_is_given_up_in_words(world: World, monkeypa
 
 
 @pytest.mark.parametrize("name", ["train.py", "config.json", "rows.csv", "../outside"])
-def test_what_is_not_as_its_checksums_say_is_not_run(world: World, name: str) -> None:
+def test_what_is_not_as_its_checksums_say_is_not_run(world: World[CountedSlurm], name: str) -> None:
     world.hands.drop("night/config.json", CONFIG)
     world.hands.drop("night/train.py", SCRIPT)
     world.hands.drop("night/MANIFEST.sha256", f"{hashlib.sha256(b'more').hexdigest()}  {name}\n".encode())
@@ -142,7 +146,7 @@ def test_what_is_not_as_its_checksums_say_is_not_run(world: World, name: str) ->
     check_rejected(world, "night", f"{name!r} is not there as MANIFEST.sha256 lists it")
 
 
-def test_a_faulty_drop_stops_no_other(world: World) -> None:
+def test_a_faulty_drop_stops_no_other(world: World[CountedSlurm]) -> None:
     world.hands.drop("a.json", with_field(model_parms={}))
     for name in ("b.json", "b" * 250 + ".json"):
         world.hands.drop(name, CONFIG)
@@ -152,7 +156,7 @@ def test_a_faulty_drop_stops_no_other(world: World) -> None:
     assert sorted(faults) == [False, False, True]
 
 
-def test_a_folder_in_the_receipts_place_keeps_no_task_from_its_end(world: World) -> None:
+def test_a_folder_in_the_receipts_place_keeps_no_task_from_its_end(world: World[CountedSlurm]) -> None:
     (world.hands.spool.drop / "run.json.receipt.json").mkdir()
     world.hands.drop("run.json", with_field(model_parms={}))
     run_for_s(world, 60)
@@ -172,7 +176,7 @@ def drop_folder(hands: Hands) -> str:
     return "night.ready"
 
 
-def kills(tmp_path: Path, drop: Callable[[Hands], str], *, after: bool) -> Iterator[tuple[World, str]]:
+def kills(tmp_path: Path, drop: Callable[[Hands], str], *, after: bool) -> Iterator[tuple[World[CountedSlurm], str]]:
     """A fresh process for every instant at which the one before it can have been killed."""
     for nth in range(300):
         hands = Hands(tmp_path / str(nth))
@@ -198,7 +202,7 @@ def test_killed_at_any_call_it_is_still_told_of_and_kept(
         assert "model_parms" in report.manifest.config
 
 
-def test_a_gateway_that_lost_its_memory_is_told_again_even_without_the_tasks_folder(world: World) -> None:
+def test_a_gateway_that_lost_its_memory_is_told_again_even_without_the_tasks_folder(world: World[CountedSlurm]) -> None:
     drop_file(world.hands)
     run_for_s(world, 10)
     told = check_rejected(world, "run.json", "model_parms")
