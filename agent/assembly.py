@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from agent.clock import Clock
 from agent.credential import read_credential
@@ -39,6 +40,7 @@ class Parts:
     poller: Poller
     reporter: Reporter
     outbox: Outbox
+    board: ProblemBoard
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,7 @@ async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> A
         session = await stack.enter_async_context(open_session())
         client = GatewayClient(session, settings, tls=build_tls(settings.ca_file))
         reporter = Reporter(outbox, client, board, clock)
-        loop = asyncio.get_running_loop()
-
-        def tell_reporter() -> None:
-            loop.call_soon_threadsafe(reporter.wake)
-
-        outbox.on_put = tell_reporter
-
+        outbox.on_put = partial(asyncio.get_running_loop().call_soon_threadsafe, reporter.wake)
         again = _TellAgain(identity.spool, outbox, thread)
         reporter.tell_again = again.tell
         watch = GenerationWatch(identity.spool.generation, again.tell_all, board, clock)
@@ -95,4 +91,4 @@ async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> A
         notifier = Notifier(environment)
         stack.callback(notifier.close)
         service = Service(settings, tick, thread, reporter, pulse, board, notifier, clock)
-        yield Parts(service, Poller(identity.spool, client, clock, service.wake), reporter, outbox)
+        yield Parts(service, Poller(identity.spool, client, clock, service.wake), reporter, outbox, board)

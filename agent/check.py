@@ -3,36 +3,31 @@
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
-from agent import files
+from agent.check_ground import Trial, check_ground
 from agent.clock import Clock
 from agent.credential import read_credential
 from agent.errors import AgentError
+from agent.finding import Finding
 from agent.gateway_address import build_tls
 from agent.gateway_client import GatewayClient, open_session
 from agent.settings import AgentSettings
 from agent.slurm.client import Slurm
 from agent.slurm.values import PollFailed, SlurmFacts
+from agent.slurm_round import KILL_WAIT_WORDS
 from agent.spool_gateway import check_gateway
-from agent.spool_setup import prepare_spool
+from agent.spool_setup import explain_trouble, prepare_spool
 
-__all__ = ["Finding", "run_checks"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the answer."""
-
-    grade: Literal["ok", "warn", "FAIL"]
-    what: str
-    words: str = ""
+__all__ = ["run_checks"]
 
 
-async def run_checks(settings: AgentSettings, environment: Mapping[str, str]) -> list[Finding]:
-    """Check everything; nothing that is wrong stops the rest."""
-    findings = [_try("spool", lambda: _check_spool(settings)), _try("link(2)", lambda: _check_link(settings))]
+async def run_checks(settings: AgentSettings, environment: Mapping[str, str], trial: Trial) -> list[Finding]:
+    """Check everything; nothing that is wrong stops the rest. Forks: call it where no other thread runs."""
+    findings = [_try("spool", lambda: _check_spool(settings))]
+    try:
+        findings += check_ground(settings, trial)
+    except OSError as error:
+        findings.append(Finding("FAIL", "folder", str(explain_trouble(error, settings.spool))))
     findings += _check_programs(settings, environment)
     findings.append(_try("slurm", lambda: _check_slurm(settings, environment)))
     findings += _check_catalogue(settings)
@@ -63,19 +58,6 @@ def _check_spool(settings: AgentSettings) -> Finding:
     return Finding("ok", "spool", str(settings.spool))
 
 
-def _check_link(settings: AgentSettings) -> Finding:
-    """Two records under one name: the second must find the first."""
-    clock, place = Clock(), settings.spool / "agent" / f"check.{os.getpid()}"
-    try:
-        first = files.link_once(place, b"first", clock.nonce())
-        second = files.link_once(place, b"second", clock.nonce())
-    finally:
-        files.remove(place)
-    if (first, second) != (b"first", b"first"):
-        return Finding("FAIL", "link(2)", f"{settings.spool} lets a record be replaced: it cannot be used as a spool.")
-    return Finding("ok", "link(2)", "who is first decides")
-
-
 def _check_programs(settings: AgentSettings, environment: Mapping[str, str]) -> list[Finding]:
     path = ":".join(part for part in (settings.slurm.path, environment.get("PATH")) if part)
     names = ["sbatch", "squeue", "scancel", "scontrol"]
@@ -96,6 +78,9 @@ def _check_slurm(settings: AgentSettings, environment: Mapping[str, str]) -> Fin
     for answer in (facts, jobs):
         if isinstance(answer, PollFailed):
             return Finding("FAIL", "slurm", f"{answer.words} Ask the site whether slurmctld is up.")
+        if isinstance(answer, SlurmFacts) and answer.kill_wait_s < settings.slurm.kill_wait_s:
+            words = f"KillWait {answer.kill_wait_s} s, kill_wait_s {settings.slurm.kill_wait_s:g} s. {KILL_WAIT_WORDS}"
+            return Finding("ok", "slurm", f"Slurm {answer.version}, {words}")
     return Finding("ok", "slurm", f"Slurm {facts.version}" if isinstance(facts, SlurmFacts) else "")
 
 

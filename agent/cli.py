@@ -10,6 +10,7 @@ import typer
 
 from agent.assembly import assemble
 from agent.check import run_checks
+from agent.check_ground import Trial
 from agent.enrol import enrol_agent
 from agent.errors import AgentError, SettingsError
 from agent.logging_setup import set_up_logging
@@ -76,8 +77,10 @@ async def _once(config: Path) -> bool:
         result = await parts.service.tick_once()
         try:
             await parts.reporter.flush()
-        except AgentError as error:
-            print(f"reports wait in the outbox: {error}")
+        except AgentError:
+            print("reports wait in the outbox")
+        for words in parts.board.sentences():
+            print(f"problem: {words}")
         if result is None:
             return False
         print(f"{result.active} active tasks, {parts.outbox.count()} reports waiting")
@@ -87,9 +90,16 @@ async def _once(config: Path) -> bool:
 
 
 @app.command("check")
-def check(config: Config = None) -> None:
-    """Look at everything that the agent needs; exit 1 where something is wrong."""
-    findings = asyncio.run(run_checks(read_settings(_find_config(config)), os.environ))
+def check(
+    config: Config = None,
+    processes: Annotated[int, typer.Option(min=2, max=1000, help="how many race for claims in the spool")] = 64,
+    claims: Annotated[
+        int, typer.Option(min=1, max=100_000, help="how many claims they race for, in 5 s at most")
+    ] = 100,
+) -> None:
+    """Look at everything that the agent needs, and try whether the spool can be trusted; exit 1 where it is wrong."""
+    set_up_logging()
+    findings = asyncio.run(run_checks(read_settings(_find_config(config)), os.environ, Trial(processes, claims)))
     for finding in findings:
         print(f"{finding.grade:<5} {finding.what}{': ' + finding.words if finding.words else ''}")
     if any(finding.grade == "FAIL" for finding in findings):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agent.observe import Observation, is_over
 from agent.settings import Waits
-from agent.slurm.states import classify_state
+from agent.slurm.states import classify_state, is_launch_failure
 from agent.slurm.values import JobLine
 from agent.steps import Adopt, Amend, CallSbatch, CancelJobs, Close, OpenAttempt, PutFence, PutNote, Step, Wait
 from agent.tasklog import AttemptLog, TaskLog
@@ -31,7 +31,8 @@ class Seen:
     """Everything but the log that a decision rests on.
 
     lines: what the last good poll lists under the last attempt's name. may_submit: this process won the last intent
-    and has not called sbatch for it. refusal: why site policy will not run this task. min_job_age_s: Slurm's.
+    and has not called sbatch for it. refusal: why site policy will not run this task. config: None where the task's
+    manifest is not there yet, or cannot be read: nothing is submitted without one.
     """
 
     observation: Observation
@@ -70,7 +71,7 @@ def _open_first(log: TaskLog, seen: Seen) -> Step:
 
 def _after_the_end(log: TaskLog, seen: Seen) -> Step:
     closed, last = log.closed, log.last
-    if closed is None or last is None or last.own_exit is None or log.amended:
+    if closed is None or last is None or last.own_exit is None or log.amended is not None:
         return Wait(seen.now_s + 3600)
     if closed.verdict.state not in {State.LOST, State.NODE_FAIL} or closed.verdict.evidence == "exit":
         return Wait(seen.now_s + 3600)
@@ -98,12 +99,16 @@ def _watch_owner(log: TaskLog, last: AttemptLog, owner: JobClaim, seen: Seen, wa
     observed = seen.observation
     if last.noted is None:
         return PutNote(last.number, owner)
+    if last.declined is not None:
+        return _after_fence(log, last, seen, waits)
     if is_over(observed, waits, seen.now_s):
         verdict = judge_without_exit(owner, slurm=None if last.dups else observed.ended)
         if _may_rerun(log, verdict.state, seen):
             return OpenAttempt(last.number + 1, f"attempt {last.number} ended as {verdict.state}", verdict.state)
         return Close(last.number + 1, verdict)
-    if log.cancel is not None and observed.ended is None and _is_due(observed.scancel_at_s, 30, seen.now_s):
+    # With a copy that stepped aside, an end may be the copy's, and the owner may still have to be cancelled.
+    may_run = observed.ended is None or bool(last.dups)
+    if log.cancel is not None and may_run and _is_due(observed.scancel_at_s, 30, seen.now_s):
         return CancelJobs(((owner.job_id, render_job_name(log.task_id, last.number)),))
     return Wait(seen.now_s + min(waits.rescan_s, 30))
 
@@ -117,9 +122,10 @@ def _may_rerun(log: TaskLog, end: State, seen: Seen) -> bool:
 
 
 def _after_fence(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> Step:
+    """Nothing of the last attempt will ever start: an agent fenced it, or its owner said that it did not."""
     fence, number = last.fence, last.number + 1
-    reason = fence.reason if fence else "unknown"
-    words = fence.words if fence else ""
+    reason = fence.reason if fence else "refused_start"
+    words = fence.words if fence else last.declined.words if last.declined else ""
     if log.cancel is not None or reason == "cancel":
         return Close(number, _never_started(log, State.CANCELLED, "It was cancelled before it started."))
     match reason:
@@ -136,6 +142,8 @@ def _after_fence(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> St
         return Close(number, _never_started(log, State.REJECTED, refusal))
     if seen.refusal is not None:
         return Close(number, _never_started(log, State.REJECTED, seen.refusal))
+    if seen.config is None:
+        return Wait(seen.now_s + 60)
     fenced_s = seen.observation.fenced_since_s
     due_s = (seen.now_s if fenced_s is None else fenced_s) + _back_off(last.number, waits)
     if log.held or seen.now_s < due_s:
@@ -145,7 +153,7 @@ def _after_fence(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> St
 
 def _never_started(log: TaskLog, state: State, words: str) -> Verdict:
     """The end of a task whose last attempt is fenced. Where an earlier attempt ran, its end is the task's (rule 7)."""
-    ran = [attempt for attempt in log.attempts if attempt.owner is not None]
+    ran = [attempt for attempt in log.attempts if attempt.may_have_run]
     if not ran:
         return Verdict(state=state, reason=words, evidence="fence")
     following = log.attempts[ran[-1].number] if ran[-1].number < len(log.attempts) else None
@@ -198,7 +206,7 @@ def _watch_listed(last: AttemptLog, waiting: tuple[JobLine, ...], seen: Seen, wa
     number, first = last.number, waiting[0]
     if last.submitted is None or last.submitted.job_id is None:
         return Adopt(number, first.job_id)
-    if any("launch failed requeued held" in (line.reason or "").replace("_", " ").lower() for line in waiting):
+    if any(is_launch_failure(line.reason) for line in waiting):
         return PutFence(number, "launch_failed", "Slurm could not launch the job and holds it")
     since_s, until_s = seen.observation.running_since_s, seen.observation.running_seen_s
     if since_s is not None and until_s is not None and until_s - since_s >= waits.no_claim_s:

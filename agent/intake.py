@@ -121,10 +121,15 @@ class Intake:
         files.replace(place.control / MANIFEST, raw, self._clock.nonce(), 0o600)
 
     def _complete(self, task_id: TaskId, place: Place) -> None:
-        """Fill a folder that a command made before the task came (a cancel, a hold); the manifest comes last."""
+        """Fill a folder that a command made before the task came (a cancel, a hold); the manifest comes last.
+
+        Empty folders are made, never renamed in: rename(2) replaces an empty folder, which may be a running job's.
+        """
         folder = self._spool.task(task_id)
-        for wanted in folder.folders[1:]:
-            files.move(place.path / wanted.name, wanted)
+        files.move(place.input, folder.input)
+        for wanted in folder.folders:
+            files.make_folder(wanted)
+        files.sync_folder(folder.path)
         raw = files.read_bytes(place.control / MANIFEST)
         if raw is not None:
             files.link_once(folder.manifest, raw, self._clock.nonce(), 0o600)

@@ -14,7 +14,18 @@ from mltm.contract.ids import TaskId
 from mltm.contract.names import Spool
 from mltm.contract.task_config import TaskConfig
 
-__all__ = ["Memory", "Polls", "forget_observation", "load_observation", "save_observation"]
+__all__ = [
+    "Memory",
+    "Polls",
+    "carry_told",
+    "forget_observation",
+    "list_observations",
+    "load_observation",
+    "save_observation",
+]
+
+_OF_THE_TASK = {"reported", "last_report", "late_told"}
+_OF_THE_ATTEMPT = {"target", "ended", "time_limit_s", "tries"}
 
 
 @dataclass
@@ -22,6 +33,7 @@ class Memory:
     """One active task between two ticks."""
 
     names: tuple[str, ...] = ()
+    synced: tuple[object, ...] = ()  #: the deciding records that were made durable here before anything rested on them
     due_s: float = 0.0
     observation: Observation | None = None
     config: TaskConfig | None = None
@@ -30,6 +42,11 @@ class Memory:
     is_submitted: bool = False  #: Slurm may know something about it
     needs_poll: bool = False
     is_unclaimed: bool = False
+
+    def note(self, **fields: object) -> None:
+        """Write something into the observation, where there is one."""
+        if self.observation is not None:
+            self.observation = self.observation.model_copy(update=fields)
 
 
 @dataclass
@@ -48,17 +65,43 @@ def _path(spool: Spool, boot_id: str, task_id: TaskId) -> Path:
     return spool.observations / boot_id / task_id
 
 
+def list_observations(spool: Spool, task_id: TaskId) -> list[Observation]:
+    """What agents saw of a task, on whatever boot, the newest first. Raises OSError."""
+    kept: list[tuple[int, Observation]] = []
+    for boot_id in files.list_names(spool.observations):
+        place = _path(spool, boot_id, task_id)
+        with contextlib.suppress(FileNotFoundError, ValidationError):
+            at_ns = place.stat().st_mtime_ns
+            if (raw := files.read_bytes(place)) is not None:
+                kept.append((at_ns, Observation.model_validate_json(raw)))
+    return [seen for _, seen in sorted(kept, key=lambda pair: pair[0], reverse=True)]
+
+
 def load_observation(spool: Spool, boot_id: str, task_id: TaskId, attempt: int, now_s: float) -> Observation:
-    """Read what an earlier process of this boot saw of this attempt; a new observation where there is nothing."""
+    """Go on from what was seen last of this attempt; a new observation where there is nothing.
+
+    Another boot's clock and counts mean nothing here; what Slurm said, and that we cancelled, stays true.
+    """
     fresh = Observation(boot_id=boot_id, attempt=attempt, since_s=now_s, beat_since_s=now_s)
-    with contextlib.suppress(OSError, ValidationError):
-        raw = files.read_bytes(_path(spool, boot_id, task_id))
-        if raw is not None:
-            kept = Observation.model_validate_json(raw)
-            if kept.attempt == attempt:
-                return kept
-            return fresh.model_copy(update={"reported": kept.reported, "last_report": kept.last_report})
-    return fresh
+    try:
+        kept = list_observations(spool, task_id)
+    except OSError:
+        return fresh
+    if not kept:
+        return fresh
+    newest = kept[0]
+    if newest.attempt != attempt:
+        return carry_told(newest, fresh)
+    if newest.boot_id == boot_id:
+        return newest
+    carried = newest.model_dump(include=_OF_THE_TASK | _OF_THE_ATTEMPT)
+    scancel_at_s = None if newest.scancel_at_s is None else now_s
+    return fresh.model_copy(update={**carried, "scancel_at_s": scancel_at_s})
+
+
+def carry_told(before: Observation, after: Observation) -> Observation:
+    """Keep what was told of the task, across its attempts."""
+    return after.model_copy(update=before.model_dump(include=_OF_THE_TASK))
 
 
 def save_observation(spool: Spool, task_id: TaskId, seen: Observation, clock: Clock) -> None:
@@ -68,7 +111,8 @@ def save_observation(spool: Spool, task_id: TaskId, seen: Observation, clock: Cl
     files.replace(path, seen.model_dump_json().encode(), clock.nonce())
 
 
-def forget_observation(spool: Spool, boot_id: str, task_id: TaskId) -> None:
-    """Remove the observation of a task that ended."""
+def forget_observation(spool: Spool, task_id: TaskId) -> None:
+    """Remove the observations of a task that ended, of every boot."""
     with contextlib.suppress(OSError):
-        files.remove(_path(spool, boot_id, task_id))
+        for boot_id in files.list_names(spool.observations):
+            files.remove(_path(spool, boot_id, task_id))

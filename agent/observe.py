@@ -23,7 +23,6 @@ class Observation(Message):
     attempt: int
     since_s: float  #: when this attempt was first looked at
     target: str = ""  #: the owner's job id, once there is one: counts of another target do not carry over
-    good_polls: int = 0
     absent_polls: int = 0
     absent_since_s: float | None = None
     ended: str | None = None  #: Slurm's terminal state, as it said it
@@ -40,6 +39,7 @@ class Observation(Message):
     scancel_at_s: float | None = None
     reported: str = ""
     last_report: str = ""
+    late_told: tuple[int, ...] = ()  #: attempts whose exit record became visible late, and was told
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,26 @@ def look(before: Observation, attempt: AttemptLog, seen: Look, waits: Waits, min
     after = before if before.target == target else _retarget(before, target, seen.now_s)
     if seen.lines is not None:
         after = _count_poll(after, attempt, match_lines(attempt, seen.lines), seen.now_s)
-    if seen.beat_ns != after.beat_ns or attempt.owner is None:
+    if seen.beat_ns != after.beat_ns:
         after = after.model_copy(update={"beat_ns": seen.beat_ns, "beat_since_s": seen.now_s})
-    if attempt.fence is not None and after.fenced_since_s is None:
+    if (attempt.fence is not None or attempt.declined is not None) and after.fenced_since_s is None:
         after = after.model_copy(update={"fenced_since_s": seen.now_s})
     if attempt.owner is None:
         return after.model_copy(update={"over_since_s": None})
-    if not (is_slurm_over(after, waits, min_job_age_s, seen.now_s) and _is_beat_still(after, waits, seen.now_s)):
+    if not (
+        is_slurm_over(after, attempt, waits, min_job_age_s, seen.now_s) and _is_beat_still(after, waits, seen.now_s)
+    ):
         return after.model_copy(update={"over_since_s": None})
     return after if after.over_since_s is not None else after.model_copy(update={"over_since_s": seen.now_s})
 
 
-def is_slurm_over(seen: Observation, waits: Waits, min_job_age_s: float, now_s: float) -> bool:
-    """Rule 5 (i): a terminal state, or three good polls without it over long enough."""
-    if seen.ended is not None:
+def is_slurm_over(seen: Observation, attempt: AttemptLog, waits: Waits, min_job_age_s: float, now_s: float) -> bool:
+    """Rule 5 (i): a terminal state, or three good polls without it over long enough.
+
+    An end is not believed where a copy stepped aside (it may be the copy's), nor where no beat was ever seen: the beat
+    could not contradict it (docs/decisions/0006).
+    """
+    if seen.ended is not None and seen.beat_ns is not None and not attempt.dups:
         return True
     if seen.absent_since_s is None or seen.absent_polls < 3:
         return False
@@ -95,18 +101,16 @@ def _is_beat_still(seen: Observation, waits: Waits, now_s: float) -> bool:
 def _retarget(before: Observation, target: str, now_s: float) -> Observation:
     return before.model_copy(
         update={
-            "target": target, "good_polls": 0, "absent_polls": 0, "absent_since_s": None, "ended": None,
+            "target": target, "absent_polls": 0, "absent_since_s": None, "ended": None,
             "beat_since_s": now_s, "over_since_s": None, "running_since_s": None, "running_seen_s": None,
         }
     )  # fmt: skip
 
 
 def _count_poll(before: Observation, attempt: AttemptLog, lines: Sequence[JobLine], now_s: float) -> Observation:
-    polls = before.good_polls + 1
     if not lines:
         return before.model_copy(
             update={
-                "good_polls": polls,
                 "absent_polls": before.absent_polls + 1,
                 "absent_since_s": now_s if before.absent_since_s is None else before.absent_since_s,
                 "running_since_s": None,
@@ -120,7 +124,6 @@ def _count_poll(before: Observation, attempt: AttemptLog, lines: Sequence[JobLin
     limits = [line.time_limit_s for line in lines if line.time_limit_s is not None]
     return before.model_copy(
         update={
-            "good_polls": polls,
             "absent_polls": 0,
             "absent_since_s": None,
             "ended": ended[0] if len(ended) == len(lines) else None,

@@ -14,10 +14,8 @@ from pydantic import ValidationError
 from agent import files
 from agent.clock import Clock
 from agent.errors import SpoolError
-from mltm.contract.manifest import Manifest
-from mltm.contract.reports import Note, Report
-from mltm.contract.shape import Message, Moment
-from mltm.contract.states import Evidence, State
+from mltm.contract.reports import Report, ReportContent
+from mltm.contract.shape import Moment
 
 __all__ = ["Outbox", "ReportDraft"]
 
@@ -25,27 +23,10 @@ _NAME = re.compile(r"\d{10}-\d{12}\.json")
 _log = structlog.get_logger(__name__)
 
 
-class ReportDraft(Message):
-    """A report before it has its identity: all fields of Report but spool_id, epoch and seq. `at` None: now."""
+class ReportDraft(ReportContent):
+    """A report before it has its identity. `at` None: now."""
 
-    task_id: str
-    attempt: int
-    state: State
-    evidence: Evidence
     at: Moment | None = None
-    closed: bool = False
-    note: Note | None = None
-    taken: bool = False
-    words: str = ""
-    job_id: str | None = None
-    node: str | None = None
-    slurm_state: str | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    started_at: Moment | None = None
-    ended_at: Moment | None = None
-    elapsed_s: float | None = None
-    manifest: Manifest | None = None
 
 
 def _name(epoch: int, seq: int) -> str:
@@ -63,7 +44,7 @@ class Outbox:
         self._clock = clock
         self._lock = threading.Lock()
         self._seq = 0
-        self.on_put: Callable[[], None] | None = None  #: called after each put, in the caller's thread
+        self.on_put: Callable[[], object] | None = None  #: called after each put, in the caller's thread
 
     def put(self, draft: ReportDraft | Mapping[str, object]) -> Report:
         """Give the draft its identity and write it, durably. Raises SpoolError where it may not have been written."""

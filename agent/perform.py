@@ -80,10 +80,13 @@ def _put_fence(task_id: TaskId, number: int, reason: FenceReason, words: str, ha
     return is_ours
 
 
-def plan_attempt(config: TaskConfig, task_id: TaskId, number: int, hands: Hands) -> Launch | Refusal:
-    """Plan an attempt and write what the wrapper is to run. Raises OSError."""
+def plan_attempt(
+    config: TaskConfig, task_id: TaskId, number: int, hands: Hands, *, kill_wait_s: float
+) -> Launch | Refusal:
+    """Plan an attempt and write what the wrapper is to run; `kill_wait_s` goes before the config's. Raises OSError."""
     folder = hands.spool.task(task_id)
-    planned = plan_launch(config, folder, number, hands.settings)
+    slurm = hands.settings.slurm.model_copy(update={"kill_wait_s": kill_wait_s})
+    planned = plan_launch(config, folder, number, hands.settings.model_copy(update={"slurm": slurm}))
     if isinstance(planned, Launch):
         write_launch(planned, folder, number, hands.clock.nonce())
     return planned

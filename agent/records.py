@@ -14,6 +14,7 @@ from agent.errors import SpoolError
 from agent.tasklog import AttemptLog, TaskLog
 from mltm.contract.ids import TaskId
 from mltm.contract.log_records import (
+    Amended,
     Claim,
     Closed,
     Command,
@@ -31,7 +32,15 @@ from mltm.contract.log_records import (
 from mltm.contract.manifest import Manifest
 from mltm.contract.names import Attempt, Spool
 
-__all__ = ["link_claim", "link_intent", "link_note", "read_task_log", "write_submitted"]
+__all__ = [
+    "link_claim",
+    "link_intent",
+    "link_note",
+    "name_deciding",
+    "read_task_log",
+    "sync_found",
+    "write_submitted",
+]
 
 _Record = TypeVar("_Record", bound=BaseModel)
 
@@ -70,8 +79,29 @@ def read_task_log(spool: Spool, task_id: TaskId, names: Sequence[str] | None = N
         cancel=_read_advice(folder.cancel, Command),
         held=_is_held(listed),
         manifest=_read_advice(folder.manifest, Manifest),
-        amended=folder.amended.name in listed,
+        amended=_read_advice(folder.amended, Amended) if folder.amended.name in listed else None,
     )
+
+
+def name_deciding(log: TaskLog) -> tuple[object, ...]:
+    """What decides in a log, to tell whether a record is new here."""
+    last = log.last
+    found = () if last is None else (last.claim and last.claim.nonce, last.noted is not None, last.declined is not None)
+    return (log.manifest is not None, len(log.attempts), log.closed and log.closed.nonce, *found)
+
+
+def sync_found(spool: Spool, log: TaskLog, *, is_first: bool) -> None:
+    """Make durable what was found, before anything rests on it: whoever made it may have died before it could.
+
+    `is_first`: the task itself is new here, so that its place in tasks/ is synced too. Raises OSError.
+    """
+    folder = spool.task(log.task_id)
+    files.sync_folder(folder.control)
+    if log.last is not None and log.last.noted is not None:
+        files.sync_folder(folder.notes)
+    if is_first:
+        files.sync_folder(folder.path)
+        files.sync_folder(spool.tasks)
 
 
 def link_intent(attempt: Attempt, record: Submit | Closed) -> Submit | Closed:

@@ -2,12 +2,10 @@
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from pydantic import ValidationError
 
-from agent import files
-from agent.observe import Observation
+from agent.memory import list_observations
 from agent.outbox import ReportDraft
 from agent.tombstones import list_tasks, read_manifest, read_tombstone
 from mltm.contract.ids import TaskId
@@ -40,18 +38,8 @@ def report_again(spool: Spool, task_id: TaskId) -> ReportDraft | None:
 
 
 def _read_last(spool: Spool, task_id: TaskId) -> ReportDraft | None:
-    places = [spool.observations / boot / task_id for boot in files.list_names(spool.observations)]
     # Of several boots (or hosts) the one that saw the task last knows best.
-    for place in sorted((place for place in places if place.exists()), key=_read_mtime, reverse=True):
-        raw = files.read_bytes(place)
-        with contextlib.suppress(ValidationError):
-            if raw is not None and (last := Observation.model_validate_json(raw).last_report):
-                return ReportDraft.model_validate_json(last)
+    told = [seen.last_report for seen in list_observations(spool, task_id) if seen.last_report]
+    with contextlib.suppress(ValidationError):
+        return ReportDraft.model_validate_json(told[0]) if told else None
     return None
-
-
-def _read_mtime(place: Path) -> int:
-    try:
-        return place.stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0

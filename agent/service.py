@@ -27,9 +27,10 @@ from agent.watcher import Watcher
 
 __all__ = ["Round", "RoundResult", "Service"]
 
-_GATHER_S = 0.2  #: after a wake-up, let what comes together be one tick
-_FLUSH_S = 3.0
-_FINISH_S = 6.0
+_GATHER_S = 0.2  #: the least pause between two ticks: what comes together is one tick
+# With the second that the tick's thread gets and the two that a hanging command of Slurm's takes to end: under ten.
+_FLUSH_S = 2.0
+_FINISH_S = 4.0
 _log = structlog.get_logger(__name__)
 
 
@@ -158,15 +159,20 @@ class Service:
             await self._wait(min(result.wake_after_s, self._settings.waits.rescan_s))
 
     async def _wait(self, pause_s: float) -> None:
-        if await wait_for_event(self._wake, max(0.0, pause_s)) and not self._stopping.is_set():
-            await asyncio.sleep(_GATHER_S)
-            self._wake.clear()
+        gathered = asyncio.create_task(asyncio.sleep(_GATHER_S))
+        try:
+            if await wait_for_event(self._wake, max(0.0, pause_s)) and not self._stopping.is_set():
+                await gathered
+                self._wake.clear()
+        finally:
+            gathered.cancel()
 
     async def _watchdog(self) -> None:
         """Tell systemd that the loop turns, as long as no tick is stuck for longer than Slurm's time limits allow."""
         if self._notifier.watchdog_s is None:
             return
-        stuck_s = 3 * self._settings.slurm.sbatch_timeout_s
+        slurm = self._settings.slurm
+        stuck_s = 3 * max(slurm.sbatch_timeout_s, slurm.query_timeout_s)
         while self._thread.busy_s(time.monotonic()) < stuck_s:
             self._notifier.alive(f"{self._pulse.active_tasks} active tasks")
             await asyncio.sleep(self._notifier.watchdog_s / 3)

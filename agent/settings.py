@@ -61,7 +61,7 @@ class SlurmSettings(Strict):
     sbatch_timeout_s: Seconds = 300
     query_timeout_s: Seconds = 60
     poll_interval_s: Seconds = 30
-    kill_wait_s: Seconds = 30  #: Slurm's KillWait here (scontrol show config): TERM, then so long until KILL
+    kill_wait_s: Seconds = 30  #: TERM, then so long until KILL; where Slurm's own KillWait is shorter, that
     extra_transient: list[str] = Field(default_factory=list)
     extra_limit: list[str] = Field(default_factory=list)
     extra_permanent: list[str] = Field(default_factory=list)
@@ -109,7 +109,7 @@ class AgentSettings(Strict):
     gpu_flag: bool = True  #: --nv for tasks that ask for GPUs
     binds: list[str] = Field(default_factory=list)  #: further --bind items of the site
     drops: bool = True
-    observer: Literal["polling", "inotify"] = "polling"
+    observer: Literal["auto", "polling", "inotify"] = "auto"  #: auto: by the spool's file system
     log_head_bytes: int = 8 * 1024 * 1024
     log_tail_bytes: int = 56 * 1024 * 1024
     instance_types: dict[str, InstanceType] = Field(default_factory=dict)

@@ -18,6 +18,7 @@ import sh
 __all__ = ["CommandResult", "run_command"]
 
 _TERM_GRACE_S = 5.0
+_LEAVE_GRACE_S = 1.0  #: once `stop` is set: the agent has ten seconds in all to leave
 _PIPES_GRACE_S = 5.0
 _LOOK_EVERY_S = 0.5
 _ANY_CODE = tuple(range(-64, 256))  # a failing program is a result, not an exception
@@ -50,20 +51,19 @@ def run_command(
 ) -> CommandResult:
     """Run argv[0], found in env's PATH, with exactly `env`. Raises for nothing that the program or its absence does.
 
-    After `timeout_s` seconds, or once `stop` is set, its process group gets TERM, and `grace_s` later KILL.
+    After `timeout_s` seconds, or once `stop` is set, its process group gets TERM, and `grace_s` later KILL (a second
+    later, once `stop` is set).
     """
     program, arguments = argv[0], argv[1:]
     out, err = io.BytesIO(), io.BytesIO()
     began = time.monotonic()
-    try:
-        process = _start(program, arguments, env, out, err)
-    except sh.CommandNotFound:
-        return CommandResult(tuple(argv), None, not_started=_words_for_missing(program, env))
-    except (OSError, sh.ForkException) as error:
-        return CommandResult(tuple(argv), None, not_started=f"{program} could not be started: {error}")
+    process = _try_start(program, arguments, env, out, err)
+    if isinstance(process, str):
+        return CommandResult(tuple(argv), None, not_started=process)
     timed_out = not _wait(process, timeout_s, stop)
     if timed_out:
-        _kill_group(process, grace_s)
+        is_leaving = stop is not None and stop.is_set()
+        _kill_group(process, min(grace_s, _LEAVE_GRACE_S) if is_leaving else grace_s)
     return CommandResult(
         argv=tuple(argv),
         exit_code=None if timed_out else process.exit_code,
@@ -72,6 +72,18 @@ def run_command(
         timed_out=timed_out,
         duration_s=time.monotonic() - began,
     )
+
+
+def _try_start(
+    program: str, arguments: Sequence[str], env: Mapping[str, str], out: io.BytesIO, err: io.BytesIO
+) -> sh.RunningCommand | str:
+    """Start it; or why it could not be started, in words."""
+    try:
+        return _start(program, arguments, env, out, err)
+    except sh.CommandNotFound:
+        return _words_for_missing(program, env)
+    except (OSError, sh.ForkException) as error:
+        return f"{program} could not be started: {error}"
 
 
 def _start(

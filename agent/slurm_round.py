@@ -17,9 +17,10 @@ from agent.slurm.request import SubmitRequest
 from agent.slurm.values import Accounting, JobLine, JobList, NotAsked, PollFailed, SlurmFacts, Submission
 from mltm.contract.ids import TaskId, parse_job_name, render_job_name
 
-__all__ = ["SlurmRound"]
+__all__ = ["KILL_WAIT_WORDS", "SlurmRound"]
 
 _log = structlog.get_logger(__name__)
+KILL_WAIT_WORDS = "Slurm's KillWait is shorter than kill_wait_s in the agent's config, so Slurm's is used."
 _ACCOUNTING_EVERY_S = 60.0
 _FACTS_EVERY_S = 3600.0
 _MOST_NAMES = 100
@@ -38,11 +39,36 @@ class SlurmRound:
         self._unwritten: dict[tuple[TaskId, int], Submission] = {}
         self.has_deferred = False
         self.problems: list[str] = []
+        self.refusal = ""  #: why Slurm takes no jobs now, in its words
 
     @property
     def min_job_age_s(self) -> float:
         """Slurm's MinJobAge; its default, 300 s, while it is not known."""
         return float(self._facts.min_job_age_s) if self._facts else 300.0
+
+    def read_kill_wait_s(self) -> float:
+        """The config's kill_wait_s, or Slurm's KillWait where that is less: the exit record goes before Slurm's KILL.
+
+        Slurm is asked before the first job that needs to know.
+        """
+        if self._facts is None:
+            self.learn(self._hands.clock.boot_s())
+        wanted_s = self._hands.settings.slurm.kill_wait_s
+        return min(wanted_s, self._facts.kill_wait_s) if self._facts else wanted_s
+
+    def learn(self, now_s: float) -> None:
+        """Ask Slurm for its settings where that is due: before the first job, every hour of work, after an absence."""
+        if now_s < self._facts_due_s:
+            return
+        described = self._slurm.describe()
+        if not isinstance(described, SlurmFacts):
+            self._facts_due_s = now_s + self._hands.settings.slurm.poll_interval_s
+            return
+        self._facts_due_s = now_s + _FACTS_EVERY_S
+        is_news = self._facts is None or described.kill_wait_s != self._facts.kill_wait_s
+        self._facts = described
+        if is_news and described.kill_wait_s < self._hands.settings.slurm.kill_wait_s:
+            _log.warning("kill_wait_shortened", kill_wait_s=described.kill_wait_s, words=KILL_WAIT_WORDS)
 
     def due_s(self, memory: Mapping[TaskId, Memory], polls: Polls) -> float | None:
         """When the next poll is due (boot clock); None while Slurm has nothing of ours."""
@@ -79,18 +105,9 @@ class SlurmRound:
             self._facts_due_s = now_s  # slurmctld was away: it may have come back with another slurm.conf
         polls.problem = ""
         polls.lines, polls.good_s = _group(answer), self._hands.clock.boot_s()
-        self._read_facts(now_s)
+        self.learn(now_s)
         self._ask_accounting(memory, polls, now_s)
         return True
-
-    def _read_facts(self, now_s: float) -> None:
-        """Beside a good poll, now and then: MinJobAge and accounting change with the site's config."""
-        if now_s < self._facts_due_s:
-            return
-        described = self._slurm.describe()
-        is_known = isinstance(described, SlurmFacts)
-        self._facts = described if isinstance(described, SlurmFacts) else self._facts
-        self._facts_due_s = now_s + (_FACTS_EVERY_S if is_known else _ACCOUNTING_EVERY_S)
 
     def _ask_accounting(self, memory: Mapping[TaskId, Memory], polls: Polls, now_s: float) -> None:
         polls.ended = {}
@@ -146,6 +163,8 @@ class SlurmRound:
                 del self._unwritten[task_id, number]  # the task has ended without it
             return False
         del self._unwritten[task_id, number]
+        is_open = answer.outcome in {"transient", "ambiguous"}
+        self.refusal = f"Slurm takes no jobs now: {answer.words} They are tried again." if is_open else ""
         if task is not None:
             self._set_retry(answer, task)
         return task is not None

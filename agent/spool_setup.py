@@ -85,10 +85,16 @@ def _prepare_folder(folder: Path, root: Path, *, is_gateways: bool) -> None:
         if is_gateways:
             return
         _check_folder(folder, is_root=folder == root)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        _check_writable(folder)
     except OSError as error:
         raise explain_trouble(error, folder) from error
+
+
+def _check_writable(folder: Path) -> None:
+    if os.access(folder, os.W_OK | os.X_OK):
+        return
+    number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+    raise OSError(number, os.strerror(number), str(folder))
 
 
 def _check_folder(folder: Path, *, is_root: bool) -> None:

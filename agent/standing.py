@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from agent.observe import Observation
 from agent.outbox import ReportDraft
-from agent.slurm.states import classify_state
+from agent.slurm.states import classify_state, needs_attention
 from agent.slurm.values import JobLine
 from agent.tasklog import AttemptLog, TaskLog
-from mltm.contract.log_records import Verdict
-from mltm.contract.reports import Note
+from agent.verdict import judge_exit
+from mltm.contract.log_records import Exit, Verdict
+from mltm.contract.reports import Note, NoteKind
 from mltm.contract.states import Evidence, State
 
-__all__ = ["describe_amended", "describe_task"]
+__all__ = ["describe_amended", "describe_late_exit", "describe_task"]
 
 
 def describe_task(log: TaskLog, observed: Observation, lines: Sequence[JobLine]) -> ReportDraft:
@@ -21,7 +22,7 @@ def describe_task(log: TaskLog, observed: Observation, lines: Sequence[JobLine])
     last = log.last
     if last is None:
         return _draft(log, 1, State.ACCEPTED, Evidence.NONE, note=_note_of_wait(log, None))
-    if last.owner is not None:
+    if last.may_have_run:
         return _describe_owned(log, last, observed, lines)
     return _describe_unowned(log, last, lines)
 
@@ -43,13 +44,22 @@ def _draft(log: TaskLog, attempt: int, state: State, evidence: Evidence, **field
     )  # fmt: skip
 
 
+def describe_late_exit(log: TaskLog, attempt: AttemptLog, record: Exit) -> ReportDraft:
+    """Describe an exit record that became visible after the next attempt had been opened: a note in the history."""
+    verdict = judge_exit(record, slurm=None, cancelled=False, limit_s=None)
+    words = f"Its exit record became visible only after attempt {attempt.number + 1} had been opened. {verdict.reason}"
+    found = verdict.model_copy(update={"reason": words.strip()})
+    return _draft(log, attempt.number, found.state, Evidence.EXIT, **_tell(found))
+
+
 def _describe_verdict(log: TaskLog, verdict: Verdict, number: int, evidence: Evidence) -> ReportDraft:
     # The end belongs to the attempt that it is about: the one before the closing intent, where there is one.
-    return _draft(
-        log, max(1, number - 1), verdict.state, evidence, closed=True, words=verdict.reason, job_id=verdict.job_id,
-        node=verdict.node, slurm_state=verdict.slurm_state, exit_code=verdict.exit_code, signal=verdict.signal,
-        started_at=verdict.started_at, ended_at=verdict.ended_at, elapsed_s=verdict.elapsed_s,
-    )  # fmt: skip
+    return _draft(log, max(1, number - 1), verdict.state, evidence, closed=True, **_tell(verdict))
+
+
+def _tell(verdict: Verdict) -> dict[str, object]:
+    """A verdict's details, which a report calls by the same names."""
+    return {"words": verdict.reason, **verdict.model_dump(exclude={"state", "reason", "evidence"})}
 
 
 def _describe_owned(log: TaskLog, last: AttemptLog, observed: Observation, lines: Sequence[JobLine]) -> ReportDraft:
@@ -73,7 +83,8 @@ def _describe_owned(log: TaskLog, last: AttemptLog, observed: Observation, lines
 def _describe_unowned(log: TaskLog, last: AttemptLog, lines: Sequence[JobLine]) -> ReportDraft:
     submitted = last.submitted
     job_id = lines[0].job_id if lines else submitted.job_id if submitted else None
-    is_known = last.fence is None and (bool(lines) or (submitted is not None and submitted.outcome == "accepted"))
+    may_start = last.fence is None and last.declined is None
+    is_known = may_start and (bool(lines) or (submitted is not None and submitted.outcome == "accepted"))
     return _draft(
         log,
         last.number,
@@ -90,7 +101,8 @@ def _note_of_lines(lines: Sequence[JobLine]) -> Note | None:
     reasons = {line.reason for line in lines if line.reason and line.reason not in {"None", "Priority", "Resources"}}
     if not reasons:
         return None
-    return Note(kind="attention", words=f"Slurm's reason for its wait: {', '.join(sorted(reasons))}.")
+    kind: NoteKind = "attention" if any(map(needs_attention, reasons)) else "waiting_for_slurm"
+    return Note(kind=kind, words=f"Slurm's reason for its wait: {', '.join(sorted(reasons))}.")
 
 
 def _note_of_wait(log: TaskLog, last: AttemptLog | None) -> Note:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mltm.contract.ids import TaskId
-from mltm.contract.log_records import Closed, Command, Dup, Exit, Fence, JobClaim, Refused, Submit, Submitted
+from mltm.contract.log_records import Amended, Closed, Command, Dup, Exit, Fence, JobClaim, Refused, Submit, Submitted
 from mltm.contract.manifest import Manifest
 
 __all__ = ["AttemptLog", "TaskLog"]
@@ -47,6 +47,19 @@ class AttemptLog:
         owner = self.owner
         return self.exit if self.exit is not None and owner is not None and self.exit.nonce == owner.nonce else None
 
+    @property
+    def declined(self) -> Refused | None:
+        """The owner's own refusal: it won the claim and left without starting the code (docs/decisions/0008)."""
+        owner = self.owner
+        if owner is None or self.own_exit is not None:
+            return None
+        return next((record for record in self.refused if record.nonce == owner.nonce), None)
+
+    @property
+    def may_have_run(self) -> bool:
+        """True where a job owns this attempt and did not say that its code never started."""
+        return self.owner is not None and self.declined is None
+
 
 @dataclass(frozen=True)
 class TaskLog:
@@ -58,7 +71,12 @@ class TaskLog:
     cancel: Command | None = None
     held: bool = False
     manifest: Manifest | None = None
-    amended: bool = False
+    amended: Amended | None = None
+
+    @property
+    def late_exits(self) -> tuple[tuple[AttemptLog, Exit], ...]:
+        """Exit records of earlier attempts: they became visible only after the next attempt had been opened."""
+        return tuple((early, early.own_exit) for early in self.attempts[:-1] if early.own_exit is not None)
 
     @property
     def last(self) -> AttemptLog | None:

@@ -3,10 +3,12 @@
 It decides nothing itself. Its cost grows with the active tasks only, and an idle one makes no Slurm call.
 """
 
+import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -30,6 +32,14 @@ from mltm.contract.names import Spool
 __all__ = ["Tick", "TickResult"]
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Bell:
+    """A bell as it was heard: rung again, its time is another."""
+
+    path: Path
+    rung_ns: int
 
 
 @dataclass(frozen=True)
@@ -62,14 +72,15 @@ class Tick:
         self._problems: list[str] = []
         self._intake = Intake(spool, settings, clock, author=author)
         self._drops = Drops(spool, settings, clock)
-        self._advance = Advance(self._hands, outbox, self._boot_id)
         self._round = SlurmRound(slurm, self._hands)
+        self._advance = Advance(self._hands, outbox, self._boot_id, self._round.read_kill_wait_s)
 
     def run(self) -> TickResult:
         """Do one round. Raises OSError and SpoolError where the spool as a whole cannot be used."""
         self._problems = []
         now_s = self._clock.boot_s()
-        rung = self._answer_bells()
+        bells = self._hear_bells()
+        rung = set(bells.values())
         self._take_in()
         active = [TaskId(name) for name in files.list_names(self._spool.active)]
         for gone in set(self._memory) - set(active):
@@ -79,27 +90,39 @@ class Tick:
         self._advance.min_job_age_s = self._round.min_job_age_s
         room = 0 if self._round.has_deferred else self._settings.slurm.sbatch_bucket.burst
         self._advance.begin_round(room)
-        for task_id in active:
-            self._look_at(task_id, is_fresh=fresh, is_rung=task_id in rung)
-        for task_id in rung - set(active):
-            self._amend(task_id)
+        failed = {task_id for task_id in active if not self._look_at(task_id, is_fresh=fresh, is_rung=task_id in rung)}
+        failed |= {task_id for task_id in rung - set(active) if not self._amend(task_id)}
+        self._silence({bell: task_id for bell, task_id in bells.items() if task_id not in failed})
         self._cancel(self._advance.cancels, is_fresh=False)
         for task_id in self._round.submit(self._advance.submissions, self._memory):
             self._look_at(task_id, is_fresh=False, is_rung=True)
         self._problems.extend(self._round.problems)
-        if self._polls.problem:
-            self._problems.append(self._polls.problem)
+        if active or self._round.cancels.due_s is not None:
+            self._problems.extend(words for words in (self._polls.problem, self._round.refusal) if words)
         return TickResult(self._wake_after_s(), len(active), tuple(dict.fromkeys(self._problems)))
 
-    def _answer_bells(self) -> set[TaskId]:
-        rung: set[TaskId] = set()
+    def _hear_bells(self) -> dict[Bell, TaskId]:
+        rung: dict[Bell, TaskId] = {}
         for name in files.list_names(self._spool.bell):
-            files.remove(self._spool.bell / name)
+            path = self._spool.bell / name
             try:
-                rung.add(parse_task_id(name.partition(".")[0]))
+                rung[Bell(path, path.stat().st_mtime_ns)] = parse_task_id(name.partition(".")[0])
+            except FileNotFoundError:
+                continue
             except ValueError:
                 _log.warning("bell_ignored", name=name[:80])
+                files.remove(path)
         return rung
+
+    def _silence(self, answered: Iterable[Bell]) -> None:
+        """Take bells away after their tasks were looked at: a kill before that leaves them for the next process.
+
+        One that was rung again meanwhile stays.
+        """
+        for bell in answered:
+            with contextlib.suppress(OSError):
+                if bell.path.stat().st_mtime_ns == bell.rung_ns:
+                    files.remove(bell.path)
 
     def _take_in(self) -> None:
         try:
@@ -110,7 +133,7 @@ class Tick:
             _log.warning("intake_failed", error=str(error))
             self._problems.append(f"Nothing new can be taken in: {error}")
 
-    def _look_at(self, task_id: TaskId, *, is_fresh: bool, is_rung: bool) -> None:
+    def _look_at(self, task_id: TaskId, *, is_fresh: bool, is_rung: bool) -> bool:
         memory = self._memory.setdefault(task_id, Memory())
         try:
             self._advance.look_at(task_id, memory, self._polls, is_fresh=is_fresh, is_rung=is_rung)
@@ -118,6 +141,8 @@ class Tick:
             memory.names, memory.due_s = (), self._clock.boot_s() + self._settings.waits.poll_soon_s
             _log.warning("task_waits", task_id=task_id, error=str(error))
             self._problems.append(f"Task {task_id} has to wait: {error}")
+            return False
+        return True
 
     def _cancel(self, wanted: Sequence[tuple[JobId, str]], *, is_fresh: bool) -> None:
         cancels = self._round.cancels
@@ -128,11 +153,14 @@ class Tick:
             _log.warning("cancels_wait", error=str(error))
             self._problems.append(f"Jobs cannot be cancelled: {error}")
 
-    def _amend(self, task_id: TaskId) -> None:
+    def _amend(self, task_id: TaskId) -> bool:
         try:
             self._advance.look_again(task_id)
         except (OSError, SpoolError) as error:
             _log.warning("task_not_amended", task_id=task_id, error=str(error))
+            self._problems.append(f"The end of task {task_id} cannot be looked at again yet: {error}")
+            return False
+        return True
 
     def _wake_after_s(self) -> float:
         now_s, waits = self._clock.boot_s(), self._settings.waits

@@ -27,8 +27,15 @@ def read_slurm_end(text: str | None) -> State | None:
 
 
 def needs_slurms_word(record: Exit) -> bool:
-    """True where the exit record alone does not say why it ended: it was stopped, or died by a signal."""
-    return bool(record.stop_signals) or _died_of(record.code) is not None
+    """True where the exit record alone does not say why it ended, so that the verdict waits for Slurm's word.
+
+    That is where it was stopped, died by a signal, or failed with nobody having counted the OOM kills. Where this is
+    False, Slurm's word changes nothing: the verdict does not depend on which came first (docs/decisions/0007).
+    """
+    if record.oom_kills and record.code != 0:
+        return False
+    is_uncounted = record.code != 0 and record.oom_kills is None
+    return bool(record.stop_signals) or _died_of(record.code) is not None or is_uncounted
 
 
 def judge_exit(record: Exit, *, slurm: str | None, cancelled: bool, limit_s: float | None) -> Verdict:
@@ -37,7 +44,7 @@ def judge_exit(record: Exit, *, slurm: str | None, cancelled: bool, limit_s: flo
     `slurm`: the job's terminal state as Slurm said it, None where it says nothing (or where a duplicate makes its
     word worthless). `cancelled`: our cancel is on record.
     """
-    state, reason = _judge(record, read_slurm_end(slurm), cancelled=cancelled, limit_s=limit_s)
+    state, reason = _judge(record, slurm, cancelled=cancelled, limit_s=limit_s)
     return Verdict(
         state=state,
         reason=reason,
@@ -53,11 +60,12 @@ def judge_exit(record: Exit, *, slurm: str | None, cancelled: bool, limit_s: flo
     )
 
 
-def _judge(record: Exit, slurm: State | None, *, cancelled: bool, limit_s: float | None) -> tuple[State, str]:
-    stopped = bool(record.stop_signals)
-    if (record.oom_kills and record.code != 0) or slurm is State.OUT_OF_MEMORY:
+def _judge(record: Exit, said: str | None, *, cancelled: bool, limit_s: float | None) -> tuple[State, str]:
+    slurm, stopped = read_slurm_end(said), bool(record.stop_signals)
+    is_starved = slurm is State.OUT_OF_MEMORY and needs_slurms_word(record)
+    if (record.oom_kills and record.code != 0) or is_starved:
         return State.OUT_OF_MEMORY, _WORDS[State.OUT_OF_MEMORY]
-    if record.code == 0 and not stopped:
+    if record.code == 0 and (not stopped or _is_cleared(record, said)):
         return State.SUCCEEDED, ""
     if _died_of(record.code) is None and not stopped:
         return State.FAILED, _explain_code(record)
@@ -67,6 +75,11 @@ def _judge(record: Exit, slurm: State | None, *, cancelled: bool, limit_s: float
     signal = _signal(record)
     killed = f"The script was ended by signal {signal}." if signal else "The script was stopped by a signal."
     return end, _WORDS.get(end, killed)
+
+
+def _is_cleared(record: Exit, said: str | None) -> bool:
+    """True where every stop signal came after the code was seen to end, and Slurm says that it cut nothing off."""
+    return not record.stopped_in_time and (said or "").upper() == "COMPLETED"
 
 
 def _infer_end(record: Exit, *, cancelled: bool, limit_s: float | None) -> State:

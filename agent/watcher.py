@@ -3,6 +3,9 @@
 It looks at no file and removes none; bells are removed by the tick, which answers them.
 """
 
+import errno
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +15,18 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
+from agent.mounts import is_seen_whole, read_file_system
 from agent.settings import AgentSettings
+from agent.shell import run_command
 from mltm.contract.names import RECEIPT_SUFFIX, Spool, is_ignored
 
-__all__ = ["Watcher"]
+__all__ = ["Watcher", "hears_inotify", "uses_inotify"]
 
 _POLL_S = 1.0
 # Polling tells of a rename into the folder as `created`, inotify as `created` or `moved` (dependencies.md, 5).
 _NEWS = frozenset({"created", "moved", "closed"})
+# inotify(7): no memory for a watch left to this user, or no further instance.
+_USED_UP = frozenset({errno.ENOSPC, errno.EMFILE, errno.ENOMEM})
 _log = structlog.get_logger(__name__)
 
 
@@ -42,7 +49,7 @@ class Watcher:
         drops = (spool.drop,) if settings.drops else ()
         self._folders = (spool.incoming, *drops, spool.bell)
         self._handler = _Bell(wake)
-        self._uses_inotify = settings.observer == "inotify"
+        self._uses_inotify = uses_inotify(settings)
         self._poll_s = poll_s
         self._observers: dict[Path, BaseObserver] = {}
 
@@ -64,15 +71,51 @@ class Watcher:
         self._observers.clear()
 
     def _watch(self, folder: Path) -> None:
-        observer: BaseObserver = Observer() if self._uses_inotify else PollingObserver(timeout=self._poll_s)
+        if self._uses_inotify:
+            try:
+                self._start(Observer(), folder)
+            except OSError as error:
+                if error.errno not in _USED_UP:
+                    _log.warning("watch_failed", folder=folder.name, error=str(error))
+                    return
+                self._uses_inotify = False
+                _log.warning("inotify_used_up", folder=folder.name, error=str(error), instead="polling")
+            else:
+                return
         try:
-            observer.schedule(self._handler, str(folder), recursive=False)
-            observer.start()
-        except OSError as error:  # no more inotify watches, or the folder went away: the rescan goes on
+            self._start(PollingObserver(timeout=self._poll_s), folder)
+        except OSError as error:  # the folder went away: the rescan goes on
             _log.warning("watch_failed", folder=folder.name, error=str(error))
-            return
+
+    def _start(self, observer: BaseObserver, folder: Path) -> None:
+        observer.schedule(self._handler, str(folder), recursive=False)
+        observer.start()
         self._observers[folder] = observer
 
     def _end(self, observer: BaseObserver) -> None:
+        observer.stop()
+        observer.join(timeout=5)
+
+
+def uses_inotify(settings: AgentSettings) -> bool:
+    """What the config says; else inotify where the spool's file system is this host's own, and polling elsewhere."""
+    if settings.observer != "auto":
+        return settings.observer == "inotify"
+    return is_seen_whole(read_file_system(settings.spool))
+
+
+def hears_inotify(folder: Path, *, timeout_s: float = 2.0) -> bool:
+    """True where inotify tells of a file that another process makes in the folder. Starts threads."""
+    heard = threading.Event()
+    observer = Observer()
+    try:
+        observer.schedule(_Bell(heard.set), str(folder), recursive=False)
+        observer.start()
+    except OSError:
+        return False
+    try:
+        run_command(["touch", str(folder / "sound")], timeout_s=10, env={"PATH": os.defpath})
+        return heard.wait(timeout_s)
+    finally:
         observer.stop()
         observer.join(timeout=5)

@@ -27,6 +27,7 @@ from mltm.contract.shape import render_canonical
 __all__ = ["Publisher", "publish_bundle", "remove_taken"]
 
 _log = structlog.get_logger(__name__)
+_REPUBLISH_S = 600.0
 # Files and folders of a bundle: readable for the agent's group.
 _FILE_MODE, _FOLDER_MODE = 0o640, 0o2750
 
@@ -40,15 +41,33 @@ class Publisher:
 
     async def run(self) -> None:
         """Run errands as they come; what failed is tried again every `publish_interval_s`."""
+        checked_s = float("-inf")
         with self._wake.listen("publisher") as came:
             while True:
                 try:
+                    if self._clock.monotonic() >= checked_s + _REPUBLISH_S:
+                        checked_s = self._clock.monotonic()
+                        await self.republish()
                     is_moving = await self.run_once()
                 except UnavailableError as error:  # a busy or full database: what was done is done again
                     self.problem, is_moving = str(error), False
                     _log.warning("publisher_waits", error=str(error))
                 if not is_moving:
                     await wait_for(came, self._settings.publish_interval_s)
+
+    async def republish(self) -> None:
+        """Publish again what is marked as published and is gone from in/new: only we remove entries, once taken.
+
+        The agent knows a task that it has already, or had: a second bundle of one is harmless.
+        """
+        for errand in await self._database.read(outbox.list_published, self._settings.name):
+            try:
+                again = await asyncio.to_thread(_publish_missing, errand, self._settings)
+            except OSError as error:
+                _log.warning("publish_failed", task_id=errand.task_id, error=str(error))
+                continue
+            if again:
+                _log.warning("task_published_again", task_id=errand.task_id)
 
     async def run_once(self) -> bool:
         """Run what is due; True where something moved on, so that more may be due."""
@@ -80,11 +99,19 @@ def _run(errand: Errand, settings: GatewaySettings) -> None:
         shutil.rmtree(source, ignore_errors=True)
 
 
+def _publish_missing(errand: Errand, settings: GatewaySettings) -> bool:
+    if errand.spool is None or Spool(Path(errand.spool)).bundle(TaskId(errand.task_id)).exists():
+        return False
+    publish_bundle(errand, files_folder(settings, errand.task_id), Spool(Path(errand.spool)))
+    return True
+
+
 def publish_bundle(errand: Errand, source: Path, spool: Spool) -> None:
     """Build a task's bundle and rename it into in/new; there already: nothing to do. Raises OSError."""
     task_id = TaskId(errand.task_id)
     target, building = spool.bundle(task_id), spool.incoming_tmp / task_id
     if target.exists():
+        _sync(spool.incoming)  # whoever renamed it may have died before this
         return
     for folder in (spool.incoming_tmp, spool.incoming):
         folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)

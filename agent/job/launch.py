@@ -41,12 +41,7 @@ def plan_launch(config: TaskConfig, folder: TaskFolder, attempt: int, settings: 
 
 
 def _plan(
-    config: TaskConfig,
-    folder: TaskFolder,
-    attempt: int,
-    settings: AgentSettings,
-    wanted: Wanted,
-    catalogue: Catalogue,
+    config: TaskConfig, folder: TaskFolder, attempt: int, settings: AgentSettings, wanted: Wanted, catalogue: Catalogue
 ) -> Launch | Refusal:
     image, dataset = catalogue.image, catalogue.dataset
     if isinstance(image, Refusal):
@@ -55,12 +50,11 @@ def _plan(
         return dataset
     variables = build_environment(config, folder, attempt, dataset)
     command = build_script_argv(config, folder, dataset)
-    checks = [folder.input / ENTRYPOINT, params_path(folder, attempt), image, *([dataset] if dataset else [])]
-    if settings.runtime == "none":
-        argv = [str(image), *command]
-    else:
-        refusal = check_bind_paths([folder.path, image, *([dataset] if dataset else [])])
-        if refusal is not None:
+    needed = [image, *([dataset] if dataset else [])]
+    checks = [folder.input / ENTRYPOINT, params_path(folder, attempt), *needed]
+    argv = [str(image), *command]
+    if settings.runtime != "none":
+        if (refusal := check_bind_paths([folder.path, *needed])) is not None:
             return refusal
         argv = build_container_argv(
             settings, folder, attempt, image=image, dataset=dataset, command=["python3", *command],

@@ -19,7 +19,7 @@ PIECE_BYTES=1048576 RECORD_BYTES=4096
 cgroup_list=/proc/self/cgroup cgroup_mount=/sys/fs/cgroup
 
 signals=0 stops='' warnings='' stopping=0 stopped_for_beat=false
-code_pid='' keeper_pid='' timer_pid='' nonce='' job_id=unknown node=unknown record='' log='' life='' log_pid='' beat_pid=''
+code_pid='' keeper_pid='' timer_pid='' nonce='' job_id=unknown node=unknown record='' log='' life='' log_pid='' beat_pid='' witness_pid='' teller_pid=''
 
 # --- small things -----------------------------------------------------------------------------------------------
 
@@ -95,11 +95,10 @@ note_stop() {
   read_uptime
   signals=$((signals + 1))
   ((signals > 20)) || stops+="${stops:+,}{\"name\":\"$1\",\"uptime_s\":$uptime}"
-  [[ ! $code_pid ]] || start_timer
+  [[ ! $code_pid ]] || { start_timer && start_teller "$1"; }
 }
 
-# USR1 warns of the time limit; only tasks that asked for it get it, and no other signal is sent on: Slurm's own reach
-# the whole job.
+# USR1 warns of the time limit; only tasks that asked for it get it.
 note_warning() {
   read_uptime
   signals=$((signals + 1))
@@ -123,6 +122,22 @@ start_timer() {
   timer_pid=$!
   set +m
 }
+
+# Slurm's stop signals reach the whole job, the code too, and it must not get a second one; but `scancel --signal=TERM`
+# with --batch or --full comes to us alone (22.05; docs/decisions/0006). Where the witness lives on, the code is told.
+start_teller() {
+  [[ $1 != BEAT && $witness_pid && ! $teller_pid ]] || return 0
+  set -m
+  # shellcheck disable=SC2086
+  (trap '' $SIGNALS && sleep 2 && is_alive "$witness_pid" && kill -s "$1" -- "-$code_pid") </dev/null >/dev/null 2>&1 {life}>&- {log}>&- {result_in}<&- &
+  teller_pid=$!
+  set +m
+}
+
+is_alive() {
+  local line
+  read -r line <"/proc/$1/stat" && [[ ${line##*) } != [ZX]* ]]
+} 2>/dev/null
 
 # bash may leave a handler when the next signal comes at once (5.2: four in a row, one of them lost), so that a stop is
 # on record with the handler's first command.
@@ -306,6 +321,15 @@ watch_beat() {
   kill -KILL -- "-$BASHPID"
 }
 
+# A process in a group of its own that does nothing but die of a stop signal, or end with us.
+start_witness() {
+  set -m
+  # shellcheck disable=SC2086
+  (trap - $SIGNALS && trap '' USR1 USR2 && read -r _) <&"$reader" >/dev/null 2>&1 {reader}<&- {writer}>&- {log}>&- {result_in}<&- {result_out}>&- &
+  witness_pid=$!
+  set +m
+}
+
 start_beat() {
   open_pipe || { exec {life}>/dev/null && return 0; } # no beat is safe: the agent waits for it to stand still
   life=$writer
@@ -314,6 +338,7 @@ start_beat() {
   (trap '' $SIGNALS && watch_beat) <&"$reader" >/dev/null 2>&1 {reader}<&- {writer}>&- {log}>&- {result_in}<&- {result_out}>&- &
   beat_pid=$!
   set +m
+  start_witness
   exec {reader}<&-
 }
 
@@ -387,6 +412,7 @@ wait_for_code() {
   trap '' $SIGNALS
   ((stopping == 0)) || [[ $stops ]] || stops="{\"name\":\"TERM\",\"uptime_s\":$uptime}"
   [[ ! $timer_pid ]] || kill -KILL -- "-$timer_pid" 2>/dev/null
+  [[ ! $teller_pid ]] || kill -KILL -- "-$teller_pid" 2>/dev/null
   [[ ! $code_pid ]] || kill -KILL -- "-$code_pid" 2>/dev/null
 }
 
@@ -427,8 +453,9 @@ render_exit() {
   ended_at=$(date -u +%Y-%m-%dT%H:%M:%SZ)
   printf '{"kind":"exit",%s,"boot_id":"%s","code":%d,"started_at":"%s","ended_at":"%s","elapsed_s":%d.%02d,' \
     "$(identity)" "$boot_id" "$code" "$started_at" "$ended_at" $((elapsed_cs / 100)) $((elapsed_cs % 100))
-  printf '"stop_signals":[%s],"warnings":[%s],"stopped_for_beat":%s,"oom_kills":%s,"image_started":%s}' \
-    "$stops" "$warnings" "$stopped_for_beat" "$oom" "$started"
+  printf '"stop_signals":[%s],"ended_uptime_s":%d.%02d,"warnings":[%s],"stopped_for_beat":%s,"oom_kills":%s,' \
+    "$stops" $((ended_cs / 100)) $((ended_cs % 100)) "$warnings" "$stopped_for_beat" "$oom"
+  printf '"image_started":%s}' "$started"
 }
 
 # Written over the reserved blocks, which are never given back to a full disk before it is linked.

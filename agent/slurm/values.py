@@ -113,7 +113,7 @@ class CancelOutcome:
 
 @dataclass(frozen=True)
 class SlurmFacts:
-    """What `scontrol show config` says, once at start."""
+    """What `scontrol show config` says."""
 
     version: str
     min_job_age_s: int = 300

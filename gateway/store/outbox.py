@@ -8,7 +8,7 @@ from gateway.store.models import Agent, Outbox, Task, TaskFile
 from gateway.store.moments import parse_moment
 from mltm.contract.manifest import BundleFile, Manifest
 
-__all__ = ["Errand", "count_waiting", "list_errands", "mark"]
+__all__ = ["Errand", "count_waiting", "list_errands", "list_published", "mark"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,12 @@ class Errand:
 def list_errands(gateway_name: str, limit: int = 100) -> list[Errand]:
     """The oldest rows with something to do."""
     rows = Outbox.select().where(Outbox.step.in_(("waiting", "taken"))).order_by(Outbox.task_id).limit(limit)
+    return [_build(row, gateway_name) for row in rows]
+
+
+def list_published(gateway_name: str) -> list[Errand]:
+    """The rows whose bundles lie in the spools and were not taken yet."""
+    rows = Outbox.select().where(Outbox.step == "published").order_by(Outbox.task_id)
     return [_build(row, gateway_name) for row in rows]
 
 

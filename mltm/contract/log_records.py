@@ -150,10 +150,17 @@ class Exit(Message):
     started_at: Moment
     ended_at: Moment
     elapsed_s: float
-    stop_signals: list[StopSignal] = Field(default_factory=list)  #: those that came before the code ended
+    stop_signals: list[StopSignal] = Field(default_factory=list)  #: those that came until shortly after the code ended
+    ended_uptime_s: float | None = None  #: when the wrapper saw the code's end (seconds of /proc/uptime)
     stopped_for_beat: bool = False
     oom_kills: int | None = None  #: None where no cgroup tells
     image_started: bool | None = None  #: None for the runtime `none`
+
+    @property
+    def stopped_in_time(self) -> bool:
+        """True where a stop signal came before the code was seen to end."""
+        last_s = self.ended_uptime_s
+        return any(last_s is None or signal.uptime_s <= last_s for signal in self.stop_signals)
 
 
 class Refused(Message):

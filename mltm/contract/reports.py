@@ -15,7 +15,17 @@ from mltm.contract.manifest import Manifest
 from mltm.contract.shape import MOST, Message, Moment, render_canonical
 from mltm.contract.states import ORDER, Evidence, State, is_final
 
-__all__ = ["AttemptView", "Note", "Report", "TaskView", "digest_report", "view_task"]
+__all__ = [
+    "AttemptDetails",
+    "AttemptView",
+    "Note",
+    "NoteKind",
+    "Report",
+    "ReportContent",
+    "TaskView",
+    "digest_report",
+    "view_task",
+]
 
 _T = TypeVar("_T")
 NoteKind = Literal["", "paused", "held", "waiting_for_slurm", "waiting_for_limit", "attention"]
@@ -29,20 +39,11 @@ class Note(Message):
     words: str = ""
 
 
-class Report(Message):
-    """One event of an agent. Identified by (spool_id, epoch, seq); the same identity has the same content for ever."""
+class AttemptDetails(Message):
+    """Where an attempt stands, as agents report it and users are shown it."""
 
-    spool_id: str = Field(pattern=r"^[0-9a-f]{32}$")
-    epoch: int = Field(ge=1, le=MOST)
-    seq: int = Field(ge=1, le=MOST)
-    task_id: str = Field(pattern=r"^[0-9a-f]{32}$")
     attempt: int = Field(ge=1, le=MOST)
     state: State
-    evidence: Evidence
-    at: Moment
-    closed: bool = False  #: true where it repeats a closed record: the task's end
-    note: Note | None = None
-    taken: bool = False  #: the agent has its own copy; the gateway may remove its entry
     words: str = ""  #: reason, in words for people
     job_id: str | None = None
     node: str | None = None
@@ -52,7 +53,26 @@ class Report(Message):
     started_at: Moment | None = None
     ended_at: Moment | None = None
     elapsed_s: float | None = None
+
+
+class ReportContent(AttemptDetails):
+    """What a report says, whatever its identity."""
+
+    task_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    evidence: Evidence
+    closed: bool = False  #: true where it repeats a closed record: the task's end
+    note: Note | None = None
+    taken: bool = False  #: the agent has its own copy; the gateway may remove its entry
     manifest: Manifest | None = None  #: of a dropped task: the gateway makes the row from it
+
+
+class Report(ReportContent):
+    """One event of an agent. Identified by (spool_id, epoch, seq); the same identity has the same content for ever."""
+
+    spool_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    epoch: int = Field(ge=1, le=MOST)
+    seq: int = Field(ge=1, le=MOST)
+    at: Moment
 
 
 def digest_report(report: Report) -> str:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mltm.contract.agent_api import OutputFile
-from mltm.contract.reports import Note
+from mltm.contract.reports import AttemptDetails, Note
 from mltm.contract.shape import JsonObject, Message, Moment
 from mltm.contract.states import State
 
@@ -24,20 +24,8 @@ __all__ = [
 ]
 
 
-class AttemptAnswer(Message):
+class AttemptAnswer(AttemptDetails):
     """One try at running the task."""
-
-    attempt: int
-    state: State
-    job_id: str | None = None
-    node: str | None = None
-    slurm_state: str | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    started_at: Moment | None = None
-    ended_at: Moment | None = None
-    elapsed_s: float | None = None
-    words: str = ""
 
 
 class Event(Message):

@@ -41,6 +41,11 @@ drop_look_s = 0.3
 drop_give_up_s = 3
 heartbeat_s = 2
 """
+HURRIED_SLURM = """
+poll_interval_s = 2
+sbatch_bucket = { burst = 50, per_second = 50 }
+query_bucket = { burst = 50, per_second = 5 }
+"""
 
 
 def run(*argv: str, stdin: str = "", **env: str) -> str:
@@ -61,10 +66,10 @@ def wait_until(holds: Callable[[], bool], what: str, deadline_s: float = 60.0) -
 class House:
     """One gateway, one agent, one spool."""
 
-    waits = WAITS
+    waits, slurm = WAITS, HURRIED_SLURM
 
-    def __init__(self, folder: Path, slurm_env: dict[str, str]) -> None:
-        self.folder, self.spool = folder, folder / "spool"
+    def __init__(self, folder: Path, slurm_env: dict[str, str], *, in_a_hurry: bool = True) -> None:
+        self.folder, self.spool, self._in_a_hurry = folder, folder / "spool", in_a_hurry
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -94,11 +99,9 @@ class House:
             'runtime = "none"',
             f'datasets_dir = "{self.folder}/datasets"',
             f'images = {{ image = "{sys.executable}" }}',
-            self.waits,
+            self.waits if self._in_a_hurry else "",
             "[slurm]",
-            "poll_interval_s = 2",
-            "sbatch_bucket = { burst = 50, per_second = 50 }",
-            "query_bucket = { burst = 50, per_second = 5 }",
+            self.slurm if self._in_a_hurry else "",
         ]
         if "SLURM_CONF" in slurm_env:
             lines.append(f'conf = "{slurm_env["SLURM_CONF"]}"')
@@ -181,8 +184,8 @@ class House:
 
 
 @contextlib.contextmanager
-def open_house(folder: Path, slurm_env: dict[str, str]) -> Iterator[House]:
-    house = House(folder, slurm_env)
+def open_house(folder: Path, slurm_env: dict[str, str], *, in_a_hurry: bool = True) -> Iterator[House]:
+    house = House(folder, slurm_env, in_a_hurry=in_a_hurry)
     try:
         yield house
     finally:

@@ -148,6 +148,37 @@ async def test_a_publisher_that_dies_anywhere_leaves_one_whole_bundle(place: Pla
     assert len(list(place.spool.incoming.iterdir())) == instants + 1
 
 
+async def test_a_bundle_that_a_killed_publisher_renamed_is_synced_by_the_next(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trap, task_id = Trap(), await place.accept()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", Trap(at=2).wrap("rename", Path.rename))
+        with pytest.raises(KilledError):
+            await place.publisher().run_once()
+    assert place.spool.bundle(TaskId(task_id)).exists()
+
+    monkeypatch.setattr(publisher, "_sync", trap.wrap("sync", lambda folder: trap.names.append(str(folder))))
+    assert await place.publisher().run_once()
+
+    assert str(place.spool.incoming) in trap.names
+
+
+async def test_a_published_bundle_that_a_power_loss_took_is_published_again(place: Place) -> None:
+    kept, lost, taken = [await place.accept() for _ in range(3)]
+    running = place.publisher()
+    await running.run_once()
+    shutil.rmtree(place.spool.bundle(TaskId(lost)))
+    place.database.call_now(outbox.mark, taken, "published", "taken", NOW)
+    await running.run_once()
+
+    await running.republish()
+
+    check_bundle(place.spool.bundle(TaskId(lost)))
+    assert sorted(path.name for path in place.spool.incoming.iterdir()) == sorted([kept, lost])
+    assert await place.steps() == {kept: "published", lost: "published"}
+
+
 async def test_a_removal_that_dies_anywhere_leaves_nothing(place: Place) -> None:
     async def take() -> str:
         task_id = await place.accept()

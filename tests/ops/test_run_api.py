@@ -1,8 +1,12 @@
 """run_api.srm on the real Slurm: it serves, its agent runs jobs from inside a job, and it hands over."""
 
+import itertools
 import os
 import re
-import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,9 +15,15 @@ import requests
 from lab.daemons import run_client
 from lab.layout import Lab
 from tests.e2e.house import BIN, House, wait_until
+from tests.ops.service_jobs import cancelled_at_the_end, kill_job, list_jobs, submit_service
 
-pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(240)]
-SCRIPT = Path(__file__).resolve().parents[2] / "run_api.srm"
+pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(300)]
+TASK = """
+import os, time
+mark = os.open({ledger!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+os.write(mark, (os.environ["MLTM_TASK_ID"] + "\\n").encode())
+time.sleep(2)
+"""
 
 
 class Service(House):
@@ -24,46 +34,64 @@ class Service(House):
             super().start(part)  # for the enrolment; ended before the job starts
 
 
-def submit_service(house: House, lab: Lab, name: str) -> str:
-    env = {
-        **os.environ, **lab.env, "MLTM_HOME": str(house.folder), "MLTM_VENV": str(BIN.parent), "MLTM_HOST": "127.0.0.1",
-        "MLTM_PORT": house.url.rpartition(":")[2],
-    }  # fmt: skip
-    output = f"--output={house.folder}/service-%j.out"
-    argv = ["sbatch", "--parsable", f"--job-name={name}", "--mem=200", output, str(SCRIPT)]
-    done = subprocess.run(argv, env=env, cwd=house.folder, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+@contextmanager
+def stream_of_tasks(house: House, ledger: Path) -> Iterator[list[str]]:
+    """One task after another is submitted, whatever becomes of the service; each repeats until it was answered."""
+    tasks: list[str] = []
+    stopping = threading.Event()
+
+    def submit() -> None:
+        for number in itertools.count():
+            tasks.append(house.submit(TASK.format(ledger=str(ledger)), key=f"stream-{number}"))
+            if stopping.wait(0.5):
+                return
+
+    stream = threading.Thread(target=submit)
+    stream.start()
+    try:
+        yield tasks
+    finally:
+        stopping.set()
+        stream.join(90)
+    assert not stream.is_alive()
 
 
-def list_jobs(lab: Lab, name: str, *states: str) -> list[str]:
-    chosen = [f"--states={','.join(states)}"] if states else []
-    return run_client(lab, ["squeue", "-h", f"--name={name}", "-o", "%i", *chosen]).stdout.split()
-
-
-def test_the_service_runs_as_a_job_and_hands_over(slurm_lab: Lab, tmp_path: Path) -> None:
-    name = f"svc-{os.getpid()}"
+def test_every_task_of_a_stream_ends_right_over_three_changes(slurm_lab: Lab, tmp_path: Path) -> None:
+    name, ledger = f"svc-{os.getpid()}", tmp_path / "ledger"
     house = Service(tmp_path, slurm_lab.env)
     house.stop()
-    try:
-        first = submit_service(house, slurm_lab, name)
+    variables = {"MLTM_VENV": str(BIN.parent), "MLTM_PORT": house.url.rpartition(":")[2], "MLTM_TIME": "10"}
+
+    def wait_change(old: str) -> str:
+        wait_until(lambda: list_jobs(slurm_lab, name, "RUNNING") not in ([old], []), f"{old} has a successor", 90)
+        wait_until(house._answers, "the successor serves")
+        (job_id,) = list_jobs(slurm_lab, name, "RUNNING")
+        before = len(tasks)
+        wait_until(lambda: len(tasks) >= before + 3, "the successor takes tasks")
+        return job_id
+
+    with cancelled_at_the_end(slurm_lab, name):
+        # Slurm's least limit is a minute; it warns at some time in the last half of it.
+        first = submit_service(slurm_lab, name, tmp_path, variables, "--time=1", "--signal=B:USR1@5")
         wait_until(house._answers, "the gateway serves from inside the job")
-        printed = (tmp_path / f"service-{first}.out").read_text()
-        address = re.search(r"http://127\.0\.0\.1:\d+/docs", printed)
+        address = re.search(r"http://127\.0\.0\.1:\d+/docs", (tmp_path / f"{name}-{first}.out").read_text())
         assert address is not None
         assert requests.get(address[0], timeout=10).status_code == 200
 
-        task = house.submit("print('from a job')\n")
-        assert house.wait_final(task)["state"] == "succeeded"
+        with stream_of_tasks(house, ledger) as tasks:
+            second = wait_change(first)
+            assert "the time limit is near" in (tmp_path / f"{name}-{first}.out").read_text()
+            kill_job(second)
+            third = wait_change(second)
+            run_client(slurm_lab, ["scancel", third])
+            wait_change(third)
+        wait_until(lambda: set(house.list_states().values()) == {"succeeded"}, "all tasks succeed", 90)
 
-        for ended in (first, *list_jobs(slurm_lab, name, "PENDING")[:1]):
-            running = house.submit("import time\ntime.sleep(4)\n")
-            house.wait_state(running, "running")
-            # What Slurm does at the walltime, and then what an administrator's kill does.
-            run_client(slurm_lab, ["scancel", ended])
-            wait_until(lambda ended=ended: ended not in list_jobs(slurm_lab, name), "the old one ends")  # type: ignore[misc] # bound now
-            wait_until(house._answers, "the successor serves")
-            assert house.wait_final(running)["state"] == "succeeded"
-            assert len(list_jobs(slurm_lab, name)) == 2
-    finally:
-        run_client(slurm_lab, ["scancel", f"--name={name}"])
-        wait_until(lambda: list_jobs(slurm_lab, name) == [], "the service has ended")
+    marks = Counter(ledger.read_text().split())
+    assert set(marks) == set(tasks) == set(house_tasks(tmp_path))
+    assert set(marks.values()) == {1}
+
+
+def house_tasks(folder: Path) -> list[str]:
+    """The tasks that the spool knows of as ended."""
+    return [path.name for path in (folder / "spool" / "done").iterdir() if not path.name.startswith(".")]

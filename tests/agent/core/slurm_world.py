@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from agent import files
+from agent.memory import list_observations, save_observation
 from agent.outbox import Outbox
 from agent.slurm.lanes import TokenBucket
 from agent.slurm.port import SlurmPort
@@ -28,7 +29,8 @@ from agent.spool_setup import prepare_spool
 from agent.tick import Tick, TickResult
 from mltm.contract.ids import JobId, TaskId
 from mltm.contract.log_records import Command, render_record
-from tests.agent.spool.build import Hands, send
+from mltm.contract.states import State
+from tests.agent.spool.build import TASK, Hands, send
 
 AnySlurm = TypeVar("AnySlurm", bound=SlurmPort)
 
@@ -39,6 +41,7 @@ class CountedSlurm:
 
     calls: Counter[str] = field(default_factory=Counter)
     jobs: dict[str, JobLine] = field(default_factory=dict)
+    requests: list[SubmitRequest] = field(default_factory=list)
     is_down: bool = False
     is_mute: bool = False  #: sbatch takes the job and its answer is lost
     is_bucket_empty: bool = False
@@ -48,6 +51,7 @@ class CountedSlurm:
 
     def submit_many(self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0) -> dict[str, Submission]:
         self.calls["sbatch"] += len(requests)
+        self.requests += requests
         for request in requests:
             job_id = JobId(str(len(self.jobs) + 1))
             self.jobs[request.job_name] = JobLine(job_id, "PENDING", request.job_name)
@@ -85,7 +89,7 @@ class CountedSlurm:
 
     def describe(self) -> SlurmFacts | PollFailed:
         self.calls["scontrol"] += 1
-        return self.facts
+        return PollFailed("down") if self.is_down else self.facts
 
     def close(self) -> None:
         """Nothing runs here."""
@@ -98,6 +102,8 @@ class World(Generic[AnySlurm]):
     tick: Tick
     outbox: Outbox
 
+    task_id: TaskId = TASK
+
     def run(self, after_s: float = 0.0) -> TickResult:
         self.hands.now_s += after_s
         return self.tick.run()
@@ -109,6 +115,21 @@ class World(Generic[AnySlurm]):
         while self.hands.now_s + pause_s < until_s:
             pause_s = self.run(after_s=pause_s).wake_after_s
         self.hands.now_s = until_s
+
+    def ring(self) -> None:
+        (self.hands.spool.bell / self.task_id).touch()
+
+    def start_again(self) -> "World[AnySlurm]":
+        """A new process on the same spool; the old one is gone."""
+        return open_world(self.hands, self.slurm)
+
+    def states(self) -> list[State]:
+        return [report.state for report in self.outbox.pending(500)]
+
+    def forget_told(self) -> None:
+        """Forget what was told of the task, so that the next look tells it again."""
+        for seen in list_observations(self.hands.spool, self.task_id):
+            save_observation(self.hands.spool, self.task_id, seen.model_copy(update={"reported": ""}), self.hands.clock)
 
     def ask_cancel(self, task_id: TaskId) -> None:
         command = Command(kind="cancel", command_id="c", at=self.hands.clock.now())
@@ -131,6 +152,10 @@ def build_hands(folder: Path) -> Hands:
     found: Mapping[str, object] = {"runtime": "none", "images": python, "datasets_dir": folder / "datasets"}
     hands.settings = hands.settings.model_copy(update=dict(found))
     return hands
+
+
+def make_world(folder: Path) -> World[CountedSlurm]:
+    return open_world(build_hands(folder), CountedSlurm())
 
 
 def submit(world: World[CountedSlurm], count: int, *, first: int = 1) -> list[str]:

@@ -16,13 +16,13 @@ from agent.steps import PutFence
 from mltm.contract.ids import JobId, TaskId
 from mltm.contract.log_records import render_record
 from tests.agent.core.build import claim
-from tests.agent.core.slurm_world import CountedSlurm, World, build_hands, open_world, submit
+from tests.agent.core.slurm_world import CountedSlurm, World, make_world, open_world, submit
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World[CountedSlurm]:
     """With the buckets that a site has by default."""
-    built = open_world(build_hands(tmp_path), CountedSlurm())
+    built = make_world(tmp_path)
     built.slurm.bucket = TokenBucket(Bucket(burst=10, per_second=0.2), lambda: built.hands.now_s)
     return built
 

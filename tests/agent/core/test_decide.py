@@ -11,7 +11,7 @@ from agent.slurm.values import JobLine
 from agent.steps import Adopt, Amend, CallSbatch, CancelJobs, Close, OpenAttempt, PutFence, PutNote, Wait
 from agent.tasklog import AttemptLog, TaskLog
 from mltm.contract.ids import JobId, render_job_name
-from mltm.contract.log_records import Dup, JobClaim, Refused, Submitted
+from mltm.contract.log_records import Amended, Dup, JobClaim, Refused, Submitted
 from mltm.contract.states import State
 from tests.agent.core import build
 
@@ -199,6 +199,40 @@ def test_running_without_a_claim_is_counted_by_good_polls_alone() -> None:
     assert isinstance(decide(log, Seen(again, NOW_S, lines=running, config=build.config()), WAITS), PutFence)
 
 
+DECLINED = Refused(nonce=build.NONCE, job_id="7", node="n1", check="sync", words="could not be synced")
+
+
+def test_an_owner_that_refused_to_start_is_noted_and_then_tried_again() -> None:
+    late = {"since_s": 0.0, "fenced_since_s": 0.0}
+    fresh = build.task_log(attempt(claim=build.claim(), refused=(DECLINED,)))
+    noted = build.task_log(attempt(**OWNED, refused=(DECLINED,)))
+
+    assert decide(fresh, seen(**late), WAITS) == PutNote(1, build.claim())
+    assert decide(noted, seen(**late), WAITS) == OpenAttempt(2, "attempt 1 never started: could not be synced")
+
+
+def test_an_owner_that_refused_to_start_never_ran() -> None:
+    step = decide(build.task_log(attempt(**OWNED, refused=(DECLINED,)), cancel=build.cancel()), seen(), WAITS)
+
+    assert isinstance(step, Close)
+    assert (step.verdict.state, step.verdict.evidence) == (State.CANCELLED, "fence")
+
+
+def test_a_refusal_of_another_copy_or_beside_an_exit_record_says_nothing_of_the_owner() -> None:
+    others = DECLINED.model_copy(update={"nonce": "f" * 32})
+    ended = decide(build.task_log(attempt(**OWNED, refused=(DECLINED,), exit=build.exit_record(0))), seen(), WAITS)
+
+    assert isinstance(decide(build.task_log(attempt(**OWNED, refused=(others,))), seen(since_s=0.0), WAITS), Wait)
+    assert isinstance(ended, Close)
+    assert ended.verdict.state is State.SUCCEEDED
+
+
+def test_a_task_whose_config_is_gone_waits_long_after_a_fence() -> None:
+    log = build.task_log(attempt(claim=build.fence("unknown")))
+
+    assert decide(log, seen(since_s=0.0, config=None), WAITS) == Wait(NOW_S + 60)
+
+
 def test_a_claim_is_noted_before_anything_else() -> None:
     log = build.task_log(attempt(claim=build.claim()))
 
@@ -216,6 +250,13 @@ def test_a_cancel_of_a_running_task_is_repeated_until_it_is_over() -> None:
 
     assert isinstance(decide(log, seen(scancel_at_s=NOW_S - 5), WAITS), Wait)
     assert isinstance(decide(log, seen(scancel_at_s=NOW_S - 31), WAITS), CancelJobs)
+
+
+def test_a_cancel_goes_on_when_the_end_may_be_a_copys() -> None:
+    dup = (Dup(nonce=build.NONCE, job_id="7", node="n2"),)
+    log = build.task_log(attempt(**OWNED, dups=dup), cancel=build.cancel())
+
+    assert isinstance(decide(log, seen(ended="COMPLETED"), WAITS), CancelJobs)
 
 
 def test_an_exit_record_closes_the_task() -> None:
@@ -291,7 +332,8 @@ def test_a_late_exit_record_corrects_lost_once() -> None:
     step = decide(build.task_log(ran, closed=lost), seen(), WAITS)
     assert isinstance(step, Amend)
     assert step.verdict.state is State.SUCCEEDED
-    assert isinstance(decide(build.task_log(ran, closed=lost, amended=True), seen(), WAITS), Wait)
+    amended = Amended(verdict=step.verdict, at=build.NOW)
+    assert isinstance(decide(build.task_log(ran, closed=lost, amended=amended), seen(), WAITS), Wait)
 
 
 def test_a_closed_task_stays_closed() -> None:

@@ -50,15 +50,24 @@ def _says_never_started(log: TaskLog, seen: Seen, waits: Waits) -> Step:
     return step
 
 
+def _believes_any_refusal(log: TaskLog, seen: Seen, waits: Waits) -> Step:
+    """Takes the refusal of any copy for the owner's."""
+    last = log.last
+    if log.closed is None and last is not None and last.noted is not None and last.refused and last.exit is None:
+        return OpenAttempt(last.number + 1)
+    return decide(log, seen, waits)
+
+
 @pytest.mark.parametrize(
     ("bad_decide", "case", "violation"),
     [
+        (_believes_any_refusal, Case(), "started twice"),
         (_without_fence, Case(), "started twice"),
         (_believes_slurm, Case(rerun=True), "two copies at once"),
         (_says_never_started, Case(rerun=True), "closed as never run, but it ran"),
     ],
 )
 def test_the_world_sees_a_bad_decide(bad_decide: object, case: Case, violation: str) -> None:
-    _, violations, _ = explore(case, bad_decide)
+    _, violations, _ = explore(case, bad_decide, until=violation)
 
     assert violation in violations

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from agent.observe import Look, Observation, apply_accounting, is_over, is_slurm_over, look
@@ -5,11 +7,13 @@ from agent.settings import Waits
 from agent.slurm.values import AccountingLine, JobLine
 from agent.tasklog import AttemptLog
 from mltm.contract.ids import JobId
+from mltm.contract.log_records import Dup
 from tests.agent.core import build
 
 WAITS = Waits()
 UNOWNED = AttemptLog(1, build.submit(1))
 OWNED = AttemptLog(1, build.submit(1), claim=build.claim("7"))
+COPIED = replace(OWNED, dups=(Dup(nonce="b" * 32, job_id="7", node="n2"),))
 
 
 def line(state: str, job_id: str = "7", limit_s: int | None = 600) -> JobLine:
@@ -26,17 +30,17 @@ def watch(attempt: AttemptLog, *looks: Look, min_job_age_s: float = 300) -> Obse
 def test_a_failed_poll_counts_for_nothing() -> None:
     seen = watch(OWNED, *(Look(None, 1, now_s) for now_s in range(0, 10_000, 30)))
 
-    assert (seen.good_polls, seen.absent_polls, seen.ended) == (0, 0, None)
+    assert (seen.absent_polls, seen.ended) == (0, None)
     assert not is_over(seen, WAITS, 10_000)
 
 
 def test_not_listed_in_three_good_polls_over_long_enough_is_slurms_over() -> None:
     looks = [Look((), 1, 0.0), Look((), 1, 150.0), Look((), 1, 299.0)]
 
-    assert not is_slurm_over(watch(OWNED, *looks), WAITS, 300, 299.0)
-    assert is_slurm_over(watch(OWNED, *looks), WAITS, 300, 301.0)
-    assert not is_slurm_over(watch(OWNED, *looks), WAITS, 900, 301.0)
-    assert not is_slurm_over(watch(OWNED, *looks[:2]), WAITS, 300, 1000.0)
+    assert not is_slurm_over(watch(OWNED, *looks), OWNED, WAITS, 300, 299.0)
+    assert is_slurm_over(watch(OWNED, *looks), OWNED, WAITS, 300, 301.0)
+    assert not is_slurm_over(watch(OWNED, *looks), OWNED, WAITS, 900, 301.0)
+    assert not is_slurm_over(watch(OWNED, *looks[:2]), OWNED, WAITS, 300, 1000.0)
 
 
 def test_a_fence_is_dated_by_the_first_look_at_it() -> None:
@@ -68,6 +72,18 @@ def test_over_needs_slurm_and_a_beat_that_stood_still_and_another_look() -> None
     assert still.over_since_s == 301.0
     assert not is_over(still, WAITS, 420.0)
     assert is_over(still, WAITS, 422.0)
+
+
+@pytest.mark.parametrize(("attempt", "beat_ns"), [(COPIED, 1), (COPIED, None), (OWNED, None)])
+def test_an_end_that_may_be_a_copys_or_that_no_beat_bears_out_is_none_until_slurm_lists_it_no_more(
+    attempt: AttemptLog, beat_ns: int | None
+) -> None:
+    ended = [Look((line("COMPLETED"),), beat_ns, now_s) for now_s in (0.0, 301.0, 600.0)]
+    gone = [Look((), beat_ns, now_s) for now_s in (630.0, 660.0, 930.0)]
+
+    assert watch(attempt, *ended).over_since_s is None
+    assert watch(attempt, *ended, *gone[:2]).over_since_s is None
+    assert watch(attempt, *ended, *gone).over_since_s == 930.0
 
 
 def test_a_beat_that_goes_on_keeps_it_alive_whatever_slurm_says() -> None:

@@ -1,21 +1,45 @@
+"""What is told of a task that waits."""
+
+import pytest
+
+from agent.slurm.values import JobLine
 from agent.standing import describe_task
 from agent.tasklog import AttemptLog
+from mltm.contract.ids import JobId
 from mltm.contract.log_records import Submitted
-from tests.agent.core.build import NOW, fence, observation, submit, task_log
+from mltm.contract.reports import Note
+from tests.agent.core import build
 
-ACCEPTED = Submitted.model_validate({"outcome": "accepted", "job_id": "7", "at": NOW})
+ACCEPTED = Submitted.model_validate({"outcome": "accepted", "job_id": "7", "at": build.NOW})
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("Priority", ""),
+        ("QOSMaxJobsPerUserLimit", "waiting_for_slurm"),
+        ("JobHeldAdmin", "attention"),
+        ("launch failed requeued held", "attention"),
+    ],
+)
+def test_a_person_is_called_only_where_waiting_does_not_help(reason: str, kind: str) -> None:
+    line = JobLine(JobId("7"), "PENDING", "name", reason=reason)
+    draft = describe_task(build.task_log(AttemptLog(1, build.submit(1))), build.observation(), (line,))
+
+    assert (draft.note or Note()).kind == kind
+    assert reason in (draft.note or Note()).words or not kind
 
 
 def words_of(*attempts: AttemptLog) -> str:
-    note = describe_task(task_log(*attempts, held=True), observation(), ()).note
+    note = describe_task(build.task_log(*attempts, held=True), build.observation(), ()).note
     assert note is not None
     assert note.kind == "held"
     return note.words
 
 
 def test_a_hold_says_what_it_can_still_keep_back() -> None:
-    at_slurm = AttemptLog(1, submit(1), submitted=ACCEPTED)
+    at_slurm = AttemptLog(1, build.submit(1), submitted=ACCEPTED)
 
     assert words_of() == "Held; release it to let it start."
-    assert words_of(AttemptLog(1, submit(1), submitted=ACCEPTED, claim=fence())) == words_of()
+    assert words_of(AttemptLog(1, build.submit(1), submitted=ACCEPTED, claim=build.fence())) == words_of()
     assert words_of(at_slurm).startswith("Held after Slurm had taken this attempt")

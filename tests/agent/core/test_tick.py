@@ -11,7 +11,7 @@ from agent.slurm.values import SlurmFacts, Submission
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State
 from tests.agent.core.build import exit_record
-from tests.agent.core.slurm_world import CountedSlurm, World, build_hands, open_world, submit
+from tests.agent.core.slurm_world import CountedSlurm, World, make_world, open_world, submit
 from tests.agent.spool.build import send
 
 TASKS = 200
@@ -19,7 +19,7 @@ TASKS = 200
 
 @pytest.fixture
 def world(tmp_path: Path) -> World[CountedSlurm]:
-    return open_world(build_hands(tmp_path), CountedSlurm())
+    return make_world(tmp_path)
 
 
 def test_an_idle_agent_makes_no_slurm_call(world: World[CountedSlurm]) -> None:
@@ -136,7 +136,7 @@ def test_a_new_process_adopts_what_a_killed_one_submitted(world: World[CountedSl
     world.run()
     (task_id,) = world.hands.tasks()
     files.remove(world.hands.spool.task(task_id).attempt(1).submitted)
-    again = open_world(world.hands, world.slurm)
+    again = world.start_again()
 
     for _ in range(4):
         again.run(after_s=31)
@@ -161,3 +161,28 @@ def test_an_exit_record_ends_the_task_without_another_call(world: World[CountedS
     assert world.hands.spool.tombstone(task_id).exists()
     assert world.run(after_s=1).active == 0
     assert calls["sbatch"] == world.slurm.calls["sbatch"]
+
+
+@pytest.mark.parametrize(("slurms", "used", "said"), [(12, "8.000", 1), (30, "20.000", 0), (90, "20.000", 0)])
+def test_the_wrapper_is_done_before_slurms_own_kill(
+    world: World[CountedSlurm], capsys: pytest.CaptureFixture[str], slurms: int, used: str, said: int
+) -> None:
+    world.slurm.facts = SlurmFacts("22.05.8", kill_wait_s=slurms)
+    for number in range(2):
+        send(world.hands, TaskId(f"{number + 1:032x}"))
+        world.run(after_s=1)
+
+    assert [request.args[9] for request in world.slurm.requests] == [used, used]
+    assert capsys.readouterr().out.count("kill_wait_shortened") == said
+
+
+def test_slurms_settings_are_asked_for_once_in_a_while_and_not_while_it_is_away(world: World[CountedSlurm]) -> None:
+    send(world.hands)
+    for _ in range(20):
+        world.run(after_s=60)
+    assert world.slurm.calls["scontrol"] == 1
+
+    world.slurm.is_down = True
+    for _ in range(5):
+        world.run(after_s=3600)
+    assert world.slurm.calls["scontrol"] == 1

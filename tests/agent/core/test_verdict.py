@@ -9,6 +9,7 @@ from mltm.contract.states import State
 from tests.agent.core.build import claim, exit_record
 
 TERM = [{"name": "TERM", "uptime_s": 5.0}]
+LATE = {"stop_signals": TERM, "ended_uptime_s": 4.9}
 
 
 @pytest.mark.parametrize(
@@ -16,10 +17,13 @@ TERM = [{"name": "TERM", "uptime_s": 5.0}]
     [
         ({"code": 0}, None, False, None, State.SUCCEEDED),
         ({"code": 0}, "FAILED", False, None, State.SUCCEEDED),
-        ({"code": 0}, "OUT_OF_MEMORY", False, None, State.OUT_OF_MEMORY),
+        ({"code": 0}, "OUT_OF_MEMORY", False, None, State.SUCCEEDED),
+        ({"code": 0, "stop_signals": TERM}, "OUT_OF_MEMORY", False, None, State.OUT_OF_MEMORY),
         ({"code": 0, "oom_kills": 2}, None, False, None, State.SUCCEEDED),
         ({"code": 1, "oom_kills": 1}, None, False, None, State.OUT_OF_MEMORY),
         ({"code": 1, "oom_kills": 0}, "COMPLETED", False, None, State.FAILED),
+        ({"code": 1, "oom_kills": 0}, "OUT_OF_MEMORY", False, None, State.FAILED),
+        ({"code": 1}, "OUT_OF_MEMORY", False, None, State.OUT_OF_MEMORY),
         ({"code": 127}, "TIMEOUT", False, None, State.FAILED),
         ({"code": 0, "stop_signals": TERM}, "TIMEOUT", False, None, State.TIMEOUT),
         ({"code": 0, "stop_signals": TERM}, "COMPLETED", False, None, State.FAILED),
@@ -29,6 +33,14 @@ TERM = [{"name": "TERM", "uptime_s": 5.0}]
         ({"code": 0, "stop_signals": TERM}, None, False, 61.0, State.FAILED),
         ({"code": 143, "stop_signals": TERM}, "PREEMPTED", True, None, State.PREEMPTED),
         ({"code": 143, "stop_signals": TERM, "stopped_for_beat": True}, None, True, None, State.NODE_FAIL),
+        ({"code": 0, **LATE}, "COMPLETED", False, 60.0, State.SUCCEEDED),
+        ({"code": 0, **LATE}, "COMPLETED", True, None, State.SUCCEEDED),
+        ({"code": 0, **LATE}, "CANCELLED", False, None, State.CANCELLED),
+        ({"code": 0, **LATE}, "TIMEOUT", False, None, State.TIMEOUT),
+        ({"code": 0, **LATE}, "FAILED", False, None, State.FAILED),
+        ({"code": 0, **LATE}, None, False, None, State.FAILED),
+        ({"code": 0, **LATE}, None, True, None, State.CANCELLED),
+        ({"code": 5, **LATE}, "COMPLETED", False, None, State.FAILED),
         ({"code": 137}, None, False, None, State.FAILED),
         ({"code": 137}, "OUT_OF_MEMORY", False, None, State.OUT_OF_MEMORY),
         ({"code": 137}, "DEADLINE", False, None, State.DEADLINE),
@@ -71,14 +83,35 @@ def test_without_an_exit_record_success_never_comes_from_slurm(slurm: str | None
     ("fields", "expected"),
     [
         ({"code": 0}, False),
-        ({"code": 127}, False),
-        ({"code": 255}, False),
-        ({"code": 129}, True),
+        ({"code": 0, "oom_kills": 1}, False),
+        ({"code": 127}, True),
+        ({"code": 127, "oom_kills": 0}, False),
+        ({"code": 255, "oom_kills": 0}, False),
+        ({"code": 137, "oom_kills": 1}, False),
+        ({"code": 129, "oom_kills": 0}, True),
         ({"code": 0, "stop_signals": TERM}, True),
+        ({"code": 0, **LATE}, True),
     ],
 )
-def test_only_stopped_or_killed_code_needs_slurms_word(fields: dict[str, Any], expected: bool) -> None:
+def test_slurms_word_is_needed_where_code_was_stopped_or_killed_or_nobody_counted_oom_kills(
+    fields: dict[str, Any], expected: bool
+) -> None:
     assert needs_slurms_word(exit_record(**fields)) is expected
+
+
+SLURMS = (None, "COMPLETED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "CANCELLED", "PREEMPTED", "DEADLINE")
+
+
+@pytest.mark.parametrize("oom_kills", [None, 0, 2])
+@pytest.mark.parametrize("code", [0, 1, 137, 255])
+@pytest.mark.parametrize("stops", [{}, {"stop_signals": TERM}, LATE])
+def test_a_verdict_that_does_not_wait_for_slurm_is_the_same_whatever_slurm_says(
+    code: int, oom_kills: int | None, stops: dict[str, Any]
+) -> None:
+    record = exit_record(code, oom_kills=oom_kills, **stops)
+    states = {judge_exit(record, slurm=said, cancelled=False, limit_s=None).state for said in SLURMS}
+
+    assert needs_slurms_word(record) or len(states) == 1
 
 
 def test_an_image_that_did_not_start_is_said_so() -> None:

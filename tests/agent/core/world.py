@@ -22,7 +22,7 @@ from tests.agent.core import build
 from tests.model import write_once_log as model
 
 State = tuple[tuple[tuple[object, ...], ...], tuple[tuple[object, ...], ...], str, int]
-INTENT, CLAIM, FLIGHT, ASKED, RUNNING, EXIT, DUP, NOTE = 0, 1, 2, 3, 5, 6, 7, 8
+INTENT, CLAIM, FLIGHT, ASKED, WAITING, RUNNING, EXIT, DUP, NOTE = range(9)
 BEYOND = "beyond"  #: another attempt than the bounded world has: alive, not a dead end
 _LATE_S = 1e6
 # Reasons that decide() treats alike stand for each other, so that the world stays small.
@@ -41,8 +41,8 @@ class Case:
     requests: int = 1
 
 
-def explore(case: Case, decide_with: object = decide) -> tuple[int, dict[str, State], int]:
-    """Walk every reachable state: (states, violations, dead ends)."""
+def explore(case: Case, decide_with: object = decide, *, until: str = "") -> tuple[int, dict[str, State], int]:
+    """Walk every reachable state, or until a violation is found: (states, violations, dead ends)."""
     start: State = (
         (("idle",),) * case.agents,
         (model.FREE,) * (case.attempts + 1),
@@ -56,6 +56,8 @@ def explore(case: Case, decide_with: object = decide) -> tuple[int, dict[str, St
     while queue:
         state = queue.popleft()
         model.check(state, case.rerun, bad)  # type: ignore[no-untyped-call] # kept as it was checked
+        if until in bad:
+            return len(seen), bad, 0
         following[state] = [after for _, after in steps(state, case, decide_with, decided)]
         for after in following[state]:
             if after not in seen:
@@ -87,8 +89,19 @@ def steps(
                 yield "decides", (_with(agents, i, action), log, cancel, runs)
         yield from _act(state, i, doing, case)
     for k, row in enumerate(log):
-        for label, changes, started in model.slurm(row, None):  # type: ignore[no-untyped-call] # kept as it was checked
+        known = model.slurm(row, None)  # type: ignore[no-untyped-call] # kept as it was checked
+        for label, changes, started in (*known, *_declines(row)):
             yield label, (agents, _row(log, k, **changes), cancel, min(runs + started, 3))
+
+
+def _declines(row: tuple[object, ...]) -> Iterator[tuple[str, dict[str, object], int]]:
+    """What the model does not have: a copy that wins the claim and refuses, its folder not synced (claim `R`)."""
+    if row[CLAIM] == "-" and not row[NOTE] and int(str(row[WAITING])):
+        yield "a copy claims and refuses", {"CLAIM": "R", "WAITING": int(str(row[WAITING])) - 1}, 0
+    if row[CLAIM] == "R" and row[NOTE]:
+        yield "the power goes, and with it the claim and the refusal", {"CLAIM": "-"}, 0
+    if row[CLAIM] == "R" and not row[WAITING]:
+        yield "Slurm starts it a second time", {"WAITING": 1}, 0
 
 
 def _act(state: State, i: int, doing: tuple[object, ...], case: Case) -> Iterator[tuple[str, State]]:
@@ -158,9 +171,11 @@ def _views(
 
 def _attempt(row: tuple[object, ...], k: int, submitted: str | None) -> AttemptLog:
     taken = str(row[CLAIM])
-    claim = build.claim() if taken == "J" else None
+    claim = build.claim() if taken in {"J", "R"} else None
     fence = build.fence(taken[2:]) if taken.startswith("F:") else None  # type: ignore[arg-type] # a reason of ours
-    refused = Refused(nonce=build.NONCE, job_id="7", node="n1", check="image", words="no image")
+    # Beside a job's claim lies the refusal of another copy, beside `R` the owner's own.
+    nonce = "f" * 32 if taken == "J" else build.NONCE
+    refused = Refused(nonce=nonce, job_id="7", node="n1", check="image", words=f"no image, attempt {k}")
     return AttemptLog(
         number=k + 1,
         intent=build.submit(k + 1),
@@ -168,7 +183,7 @@ def _attempt(row: tuple[object, ...], k: int, submitted: str | None) -> AttemptL
         noted=build.claim() if row[NOTE] else None,
         exit=build.exit_record(0) if row[EXIT] == "v" else None,
         submitted=None if submitted is None else _submitted(submitted),
-        refused=(refused,) if taken == "F:refused_start" else (),
+        refused=(refused,) if taken in {"F:refused_start", "J", "R"} else (),
         dups=(Dup(nonce=build.NONCE, job_id="8", node="n2"),) if row[DUP] else (),
     )
 

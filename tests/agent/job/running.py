@@ -25,6 +25,16 @@ SAVE = (
 )
 IGNORE = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(60)"
 PLAIN = "import time\nprint('up', flush=True)\ntime.sleep(60)"
+# Counts TERM for as long as it may live, in itself and in a child.
+COUNT = """
+import os, signal, time
+say = lambda words: os.write(1, f"{words} {'parent' if child else 'child'}\\n".encode())
+signal.signal(15, lambda *_: say("TERM"))
+child = os.fork()
+say("up")
+while True: time.sleep(1)
+"""
+COUNTED_ONCE = [b"TERM child", b"TERM parent", b"up child", b"up parent"]
 UNTIL_GO = "import os, time\nprint('up', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.02)"
 WARNED = "import signal, sys, time\nsignal.signal(10, lambda *_: sys.exit(5))\n" + PLAIN
 Written = JobClaim | Exit | Refused | Dup

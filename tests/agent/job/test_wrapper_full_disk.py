@@ -1,20 +1,10 @@
 """A full disk, on a small one of its own: nothing is claimed on it, and no exit record is lost on it."""
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from lab.processes import wait_until
 from tests.agent.job.running import finish, prepare, read_exit, read_session, run, started, wait_log
-from tests.disk import fill_disk, mount_disk
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    with mount_disk(tmp_path / "disk", "size=1m,nr_inodes=300") as folder:
-        yield folder
-
+from tests.disk import fill_disk
 
 FILL = "import errno\ntry:\n  with open('../outputs/big', 'wb', 0) as f:\n    while True: f.write(bytes(1024))\n"
 FILL += "except OSError as error:\n  assert error.errno == errno.ENOSPC\n"

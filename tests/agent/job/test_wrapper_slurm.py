@@ -13,6 +13,8 @@ from lab.layout import Lab
 from mltm.contract.ids import JobId
 from mltm.contract.log_records import Dup
 from tests.agent.job.running import (
+    COUNT,
+    COUNTED_ONCE,
     IGNORE,
     PLAIN,
     SAVE,
@@ -74,7 +76,7 @@ def ended(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def _stop_them(lab: Lab, ids: dict[str, str]) -> None:
     calls = [
         build_cancel_argv([JobId(ids[name]) for name in ("cancelled", "stubborn", "plain")]),
-        ["scancel", "-f", "--signal=TERM", ids["signalled"]],
+        ["scancel", "--full", "--signal=TERM", ids["signalled"]],
         build_cancel_argv([JobId(ids["warned"])], signal="USR1"),
         ["scontrol", "requeue", ids["requeued"]],
     ]
@@ -107,11 +109,11 @@ def test_a_cancelled_job_says_so(ended: dict[str, Ended]) -> None:
     assert {each.name for each in record.stop_signals} == {"TERM"}
 
 
-def test_a_term_by_hand_is_a_stop_and_what_it_did_not_reach_is_killed(ended: dict[str, Ended]) -> None:
-    # Slurm 22.05: --full with --signal reaches the process group of the batch shell only.
+def test_a_term_by_hand_is_a_stop_and_lets_the_code_save(ended: dict[str, Ended]) -> None:
     case = ended["signalled"]
 
-    assert read_exit(case.job.task).code in {0, 137}
+    assert read_exit(case.job.task).code == 0
+    assert read_log(case.job.task) == b"up\nsaved\n"
     assert {each.name for each in read_exit(case.job.task).stop_signals} == {"TERM"}
 
 
@@ -172,13 +174,16 @@ def test_the_records_name_slurms_node(ended: dict[str, Ended]) -> None:
 
 
 def test_at_the_time_limit_the_exit_record_is_written(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
-    task = prepare(tmp_path_factory.mktemp("spool"), SAVE.replace("sleep(60)", "sleep(200)"), kill_wait_s=5)
+    codes = {"saves": SAVE.replace("sleep(60)", "sleep(200)"), "counts": COUNT}
+    tasks = {name: prepare(tmp_path_factory.mktemp("spool"), code, kill_wait_s=5) for name, code in codes.items()}
 
-    job = submit_task(slurm_lab, task, time_limit="1")
+    jobs = {name: submit_task(slurm_lab, task, time_limit="1") for name, task in tasks.items()}
 
-    ends = wait_ends(slurm_lab, [job], timeout_s=130)
-    assert ends[job.job_id].state == "TIMEOUT"
-    record = read_exit(task)
+    ends = wait_ends(slurm_lab, list(jobs.values()), timeout_s=130)
+    assert {end.state for end in ends.values()} == {"TIMEOUT"}
+    record = read_exit(tasks["saves"])
     assert record.code == 0
     assert record.elapsed_s >= 55
-    assert {each.name for each in record.stop_signals} == {"TERM"}
+    for task in tasks.values():
+        assert {each.name for each in read_exit(task).stop_signals} == {"TERM"}
+    assert sorted(read_log(tasks["counts"]).splitlines()) == COUNTED_ONCE

@@ -1,6 +1,8 @@
 """Before the code starts: what refuses, who steps aside, and that of many copies one starts."""
 
 import contextlib
+import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.job.wrapper import WRAPPER
 from mltm.contract.log_records import Dup, JobClaim
 from tests.agent.job.running import (
     Prepared,
@@ -171,6 +174,53 @@ def test_trouble_before_the_claim_is_75_and_leaves_the_claim_free(
     refused = read_refusal(task)
     assert (refused.check, refused.job_id, refused.node) == (check, "7", "n1")
     assert not (task.folder.work / "mark").exists()
+
+
+SYNC = """#!/bin/sh
+for last; do :; done
+[ "$last" = "$CONTROL" ] && [ -e "$CONTROL/claim.01" ] && exit 1
+exec /bin/sync "$@"
+"""
+
+
+def test_a_claim_that_could_not_be_synced_is_refused_by_its_own_nonce(tmp_path: Path) -> None:
+    task, programs = prepare(tmp_path / "spool", MARK), tmp_path / "bin"
+    programs.mkdir()
+    (programs / "sync").write_text(SYNC)
+    (programs / "sync").chmod(0o755)
+
+    assert run(task, PATH=f"{programs}:{os.environ['PATH']}", CONTROL=str(task.folder.control)) == 75
+
+    written = read_written(task)
+    assert {kind: len(records) for kind, records in written.items()} == {"job": 1, "refused": 1}
+    assert written["job"][0].nonce == written["refused"][0].nonce
+    assert not (task.folder.work / "mark").exists()
+
+
+def _read_functions() -> dict[str, str]:
+    text = WRAPPER.read_text()
+    found = re.findall(r"^(\w+)\(\) (?:\{ ([^\n]*) \}|\{\n(.*?)^\})", text, re.MULTILINE | re.DOTALL)
+    return {name: one or many for name, one, many in found}
+
+
+def test_nothing_can_refuse_once_the_code_may_have_started() -> None:
+    """A refusal of the claim's own nonce reads as "never started" (docs/decisions/0008)."""
+    bodies = _read_functions()
+    steps = bodies["main"].split()
+    after = steps[steps.index("take_claim") + 1 :]
+    assert "start_code" in after
+    reached, left = set(), {*after, "note_stop", "note_warning", "note_lost_beat"}
+    while left:
+        name = left.pop()
+        reached.add(name)
+        left |= {word for word in re.findall(r"\w+", bodies[name]) if word in bodies} - reached
+
+    assert {"keep_code", "run_code", "put_exit", "start_timer"} <= reached
+    assert reached.isdisjoint({"refuse", "step_aside", "write_advice"})
+    # In a subshell it would not end the wrapper.
+    assert not re.search(r"(?<!\()\((?!\()[^)]*\b(refuse|step_aside)\b", WRAPPER.read_text())
+    assert "exit" in bodies["leave"]
+    assert all(bodies[name].rstrip().split("\n")[-1].split()[0] == "leave" for name in ("refuse", "step_aside"))
 
 
 def test_a_refused_attempt_can_still_start(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Signals and the lost beat: the exit record is written in time, and it says what happened."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -9,6 +10,8 @@ import pytest
 
 from lab.processes import wait_until
 from tests.agent.job.running import (
+    COUNT,
+    COUNTED_ONCE,
     IGNORE,
     PLAIN,
     SAVE,
@@ -76,11 +79,29 @@ def test_a_stop_signal_to_the_wrapper_alone_is_recorded_too(tmp_path: Path, name
     assert [each.name for each in read_exit(task).stop_signals] == [name]
 
 
-def test_the_wrapper_sends_term_on_to_nobody(tmp_path: Path) -> None:
-    task = prepare(tmp_path, SAVE)
+@pytest.mark.parametrize("send", [lambda process: signal_job(process, signal.SIGTERM), lambda p: p.terminate()])
+def test_every_process_of_the_code_gets_one_term_whomever_it_was_sent_to(
+    tmp_path: Path, send: Callable[[subprocess.Popen[str]], None]
+) -> None:
+    task = prepare(tmp_path, COUNT, kill_wait_s=9)
+    with started(task) as process:
+        wait_log(task, "up parent")
+        wait_log(task, "up child")
+        send(process)
+        assert finish(process) == 137
 
-    assert _stop(task, lambda process: process.terminate()) == 137
-    assert read_log(task) == b"up\n"
+    assert sorted(read_log(task).splitlines()) == COUNTED_ONCE
+    assert [each.name for each in read_exit(task).stop_signals] == ["TERM"]
+
+
+def test_a_killed_wrapper_leaves_no_helper_behind(tmp_path: Path) -> None:
+    task = prepare(tmp_path, UNTIL_GO)
+    with started(task) as process:
+        wait_log(task, "up")
+        process.kill()
+        (task.folder.work / "go").touch()
+
+        assert wait_until(lambda: read_session(process) == [], timeout_s=15), read_session(process)
 
 
 def test_usr1_reaches_code_that_asked_for_a_warning_and_is_no_stop(tmp_path: Path) -> None:
@@ -131,6 +152,33 @@ def test_a_stop_that_ends_the_code_in_the_same_instant_costs_no_exit_record(tmp_
         task = prepare(tmp_path, PLAIN)
         assert _stop(task, lambda process: signal_job(process, signal.SIGTERM)) == 143
         assert read_exit(task).code == 143
+
+
+SLEEP = """#!/bin/sh
+[ "$1" = 0.3 ] || exec /bin/sleep "$@"
+: >"$FOLDER/ended"
+until [ -e "$FOLDER/go" ]; do /bin/sleep 0.02; done
+"""
+
+
+def test_a_stop_after_the_codes_end_can_be_told_from_one_before(tmp_path: Path) -> None:
+    task, programs = prepare(tmp_path / "spool", "pass"), tmp_path / "bin"
+    programs.mkdir()
+    (programs / "sleep").write_text(SLEEP)
+    (programs / "sleep").chmod(0o755)
+
+    with started(task, PATH=f"{programs}:{os.environ['PATH']}", FOLDER=str(programs)) as process:
+        assert wait_until((programs / "ended").exists, timeout_s=15)
+        process.terminate()
+        (programs / "go").touch()
+        assert finish(process) == 0
+
+    late = read_exit(task)
+    assert [each.name for each in late.stop_signals] == ["TERM"]
+    assert late.stopped_in_time is False
+    early = prepare(tmp_path / "other", SAVE)
+    assert _stop(early, lambda process: signal_job(process, signal.SIGTERM)) == 0
+    assert read_exit(early).stopped_in_time is True
 
 
 def test_code_whose_keeper_was_killed_is_no_success(tmp_path: Path) -> None:

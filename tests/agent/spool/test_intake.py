@@ -4,9 +4,11 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agent.bundle import publish
 from agent.intake import Intake
 from agent.records import read_task_log
 from mltm.contract.ids import TaskId
@@ -91,6 +93,29 @@ def test_a_folder_that_a_cancel_made_is_filled_and_keeps_its_cancel(hands: Hands
     assert hands.manifest(TASK).task_id == TASK
     assert (hands.spool.task(TASK).input / "entrypoint.py").read_bytes() == SCRIPT
     assert (control / "cancel").exists()
+
+
+def test_a_late_second_agent_leaves_the_folders_of_a_running_job_alone(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hold made the folder, both agents copied; the first completes it and its job runs, then the second goes on."""
+    folder = hands.spool.task(TASK)
+    folder.control.mkdir(parents=True)
+    send(hands)
+    inodes: list[int] = []
+
+    def lose_and_be_late(*arguments: Any) -> bool:
+        monkeypatch.undo()
+        is_ours = publish(*arguments)
+        assert intake_of(hands).scan() == []
+        inodes.extend(path.stat().st_ino for path in folder.folders)
+        return is_ours
+
+    monkeypatch.setattr("agent.intake.publish", lose_and_be_late)
+    assert intake_of(hands).scan() == []
+
+    assert inodes == [path.stat().st_ino for path in folder.folders]
+    assert not hands.staged()
 
 
 def test_a_name_that_is_no_task_is_told_and_left_alone(hands: Hands) -> None:

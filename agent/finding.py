@@ -1,0 +1,15 @@
+"""One line of what `mltm-agent check` says."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Finding"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """grade: warn is worth a look, FAIL stops the agent or loses tasks. words: what is wrong, and what to do."""
+
+    grade: Literal["ok", "warn", "FAIL"]
+    what: str
+    words: str = ""

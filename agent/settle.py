@@ -1,0 +1,77 @@
+"""Tells what became of a task, keeps what was seen, and buries it when its log is closed."""
+
+import hashlib
+
+import structlog
+
+from agent.memory import Memory, forget_observation, save_observation
+from agent.observe import Observation
+from agent.outbox import Outbox, ReportDraft
+from agent.perform import Hands
+from agent.receipts import update_receipt
+from agent.slurm.values import JobLine
+from agent.standing import describe_amended, describe_late_exit, describe_task
+from agent.tasklog import TaskLog
+from agent.tombstones import read_tombstone, retire, write_tombstone
+from mltm.contract.states import Evidence
+
+__all__ = ["settle", "tell_correction", "tell_late_exits"]
+
+_log = structlog.get_logger(__name__)
+
+
+def settle(
+    log: TaskLog, memory: Memory, lines: tuple[JobLine, ...], before: Observation | None, hands: Hands, outbox: Outbox
+) -> None:
+    """Report what changed, keep what was seen; where the log is closed, bury the task. Raises OSError, SpoolError."""
+    tell_late_exits(log, memory, outbox)
+    if memory.observation is None:
+        return
+    draft = describe_task(log, memory.observation, lines)
+    digest = hashlib.sha256(draft.model_dump_json(exclude={"at"}).encode()).hexdigest()
+    if digest != memory.observation.reported:
+        _tell(log, draft, hands, outbox)
+        memory.note(reported=digest, last_report=_render(draft))
+        _log.info("task_reported", task_id=log.task_id, state=draft.state, attempt=draft.attempt)
+    if log.closed is not None:
+        write_tombstone(hands.spool, log.task_id, _render(draft), hands.clock)
+        retire(hands.spool, log.task_id)
+        forget_observation(hands.spool, log.task_id)
+    elif memory.observation != before:
+        save_observation(hands.spool, log.task_id, memory.observation, hands.clock)
+
+
+def tell_late_exits(log: TaskLog, memory: Memory, outbox: Outbox) -> None:
+    """Tell, as a note in the history, of exit records that came after the next attempt (rule 7)."""
+    told = memory.observation.late_told if memory.observation else ()
+    for attempt, record in log.late_exits:
+        if attempt.number not in told:
+            outbox.put(describe_late_exit(log, attempt, record))
+            told = (*told, attempt.number)
+            memory.note(late_told=told)
+
+
+def tell_correction(log: TaskLog, hands: Hands, outbox: Outbox) -> None:
+    """Tell that an end was corrected. Raises OSError, SpoolError.
+
+    The tombstone comes last: while it does not say `amended`, the correction has perhaps not been told.
+    """
+    if log.closed is None or log.amended is None:
+        return
+    told = read_tombstone(hands.spool, log.task_id)
+    if told is None or told.evidence is not Evidence.AMENDED:
+        draft = describe_amended(log, log.amended.verdict)
+        _tell(log, draft, hands, outbox)
+        write_tombstone(hands.spool, log.task_id, _render(draft), hands.clock)
+
+
+def _tell(log: TaskLog, draft: ReportDraft, hands: Hands, outbox: Outbox) -> None:
+    outbox.put(draft)
+    try:
+        update_receipt(hands.spool, log.task_id, draft, hands.clock)
+    except OSError as error:  # it decides nothing: where none can be written (a folder of that name), the task goes on
+        _log.warning("receipt_not_written", task_id=log.task_id, error=str(error))
+
+
+def _render(draft: ReportDraft) -> str:
+    return draft.model_dump_json(exclude_defaults=True)

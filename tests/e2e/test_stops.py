@@ -1,0 +1,31 @@
+"""A task that does not heed TERM still ends with its exit record, though the agent's config is longer than KillWait."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab.layout import Lab
+from tests.e2e.house import open_house, wait_until
+
+pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(120)]
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_cancelled_task_that_ignores_term_leaves_its_exit_record(slurm_lab: Lab, tmp_path: Path) -> None:
+    """The lab's KillWait is 5 s; kill_wait_s is left at 30 s."""
+    with open_house(tmp_path, slurm_lab.env) as house:
+        task = house.submit(STUBBORN)
+        wait_until(lambda: "deaf" in house.ask("GET", f"/v1/tasks/{task}/log?length=100").text, "it runs")
+        house.ask("POST", f"/v1/tasks/{task}/cancel")
+
+        assert house.wait_final(task, 90)["state"] == "cancelled"
+
+    record = json.loads((house.spool / "tasks" / task / "control" / "exit.01").read_text())
+    assert (record["code"], [each["name"] for each in record["stop_signals"]]) == (137, ["TERM"])
+    assert (tmp_path / "agent.log").read_text().count("kill_wait_shortened") == 1
