@@ -2,7 +2,7 @@
 .DELETE_ON_ERROR:
 .PHONY: demo demo-up demo-down check format test test-fast test-pythons bench chaos lock clean
 
-# Empty: the first that will do of python3, python3.13, python3.12, python3.11.
+# Empty: the first that will do of python3, python3.14, python3.13, python3.12, python3.11.
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin

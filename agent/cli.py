@@ -18,7 +18,10 @@ from agent.settings import read_settings
 
 __all__ = ["main"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="The agent of the ML Task Manager, on the cluster.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="The agent of the ML Task Manager, on the cluster.", context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
 Config = Annotated[Path | None, typer.Option("--config", help="config file (TOML); ~/.config/mltm/agent.toml")]
 
 

@@ -80,7 +80,7 @@ def is_slurm_over(seen: Observation, attempt: AttemptLog, waits: Waits, min_job_
     """Rule 5 (i): a terminal state, or three good polls without it over long enough.
 
     An end is not believed where a copy stepped aside (it may be the copy's), nor where no beat was ever seen: the beat
-    could not contradict it (docs/decisions/0006).
+    could not contradict it (docs/decisions/0012).
     """
     if seen.ended is not None and seen.beat_ns is not None and not attempt.dups:
         return True

@@ -6,9 +6,13 @@
 # MLTM_URL is the gateway's address. For a certificate of your own authority: export CURL_CA_BUNDLE=ca.pem.
 set -eu
 
+if [ $# -lt 2 ] || [ -z "${MLTM_USER:-}" ] || [ -z "${MLTM_PASSWORD:-}" ]; then
+  echo "usage: MLTM_USER=… MLTM_PASSWORD=… sh examples/curl.sh CONFIG SCRIPT [FOLDER]" >&2
+  exit 2
+fi
 url=${MLTM_URL:-http://127.0.0.1:8008}
-config=${1:?the config}
-script=${2:?the script that the config names}
+config=$1
+script=$2
 folder=${3:-results}
 
 fail() {
@@ -20,8 +24,8 @@ fail() {
 value() { grep -o '"'"$1"'": *"\{0,1\}[^",}]*' | head -n 1 | sed 's/^"[^"]*": *"\{0,1\}//'; }
 
 # Password and token go through stdin, so that neither stands in the list of processes.
-answer=$(printf '%s' "${MLTM_PASSWORD:?}" | curl -sS --fail-with-body "$url/auth/login" -d grant_type=password \
-  --data-urlencode "username=${MLTM_USER:?}" --data-urlencode "password@-") || fail "$answer"
+answer=$(printf '%s' "$MLTM_PASSWORD" | curl -sS --fail-with-body "$url/auth/login" -d grant_type=password \
+  --data-urlencode "username=$MLTM_USER" --data-urlencode "password@-") || fail "$answer"
 token=$(printf '%s' "$answer" | value access_token)
 call() { printf 'Authorization: Bearer %s\n' "$token" | curl -sS --globoff --fail-with-body -H @- "$@"; }
 

@@ -28,15 +28,19 @@ from mltm.contract.task_config import check_key
 __all__ = ["main"]
 
 T = TypeVar("T")
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="The gateway of the ML Task Manager.",
-)
-user_app = typer.Typer(no_args_is_help=True, help="People who may log in.")
-token_app = typer.Typer(no_args_is_help=True, help="API tokens of people.")
-agent_app = typer.Typer(no_args_is_help=True, help="Agents on clusters, and the codes that they enrol with.")
+
+
+def _group(words: str) -> typer.Typer:
+    return typer.Typer(
+        no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=words,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )  # fmt: skip
+
+
+app = _group("The gateway of the ML Task Manager.")
+user_app = _group("People who may log in.")
+token_app = _group("API tokens of people.")
+agent_app = _group("Agents on clusters, and the codes that they enrol with.")
 app.add_typer(user_app, name="user")
 app.add_typer(token_app, name="token")
 app.add_typer(agent_app, name="agent")

@@ -4,8 +4,8 @@
 set -u
 venv=$1
 shift
-[ $# -gt 0 ] || set -- python3 python3.13 python3.12 python3.11
-allowed="Python 3.11, 3.12 or 3.13"
+[ $# -gt 0 ] || set -- python3 python3.14 python3.13 python3.12 python3.11
+allowed="Python 3.11, 3.12, 3.13 or 3.14"
 
 read_version() { # 3.11; nothing for what is no Python
   "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
@@ -13,7 +13,7 @@ read_version() { # 3.11; nothing for what is no Python
 
 find_python() {
   for candidate; do
-    case $(read_version "$candidate") in 3.11 | 3.12 | 3.13) echo "$candidate" && return ;; esac
+    case $(read_version "$candidate") in 3.11 | 3.12 | 3.13 | 3.14) echo "$candidate" && return ;; esac
   done
   return 1
 }

@@ -124,7 +124,7 @@ start_timer() {
 }
 
 # Slurm's stop signals reach the whole job, the code too, and it must not get a second one; but `scancel --signal=TERM`
-# with --batch or --full comes to us alone (22.05; docs/decisions/0006). Where the witness lives on, the code is told.
+# with --batch or --full comes to us alone (22.05; docs/decisions/0011). Where the witness lives on, the code is told.
 start_teller() {
   [[ $1 != BEAT && $witness_pid && ! $teller_pid ]] || return 0
   set -m

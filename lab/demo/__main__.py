@@ -1,6 +1,6 @@
 """`python -m lab.demo [run|up|down]`. DEMO_SLURM=lab|site|standin chooses the Slurm, never a site's unasked.
 
-DEMO_PORT chooses the gateway's port.
+DEMO_DIR and DEMO_PORT let two demos live side by side.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from lab.demo.parts import build_image, command, run_product, start_agent, start_gateway, start_slurm, write_env
-from lab.demo.place import Place, end_process, find_place
+from lab.demo.place import Place, end_process, read_place
 from lab.errors import LabError
 
 _KINDS = ("lab", "site", "standin")
@@ -21,7 +21,7 @@ def bring_up(place: Place) -> dict[str, str]:
     kind = os.environ.get("DEMO_SLURM", "lab")
     if kind not in _KINDS:
         raise LabError(f"DEMO_SLURM is {kind!r}; it can be {', '.join(_KINDS)}.")
-    place.root.mkdir(mode=0o700, exist_ok=True)
+    place.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     slurm = start_slurm(place, kind)
     build_image(place)
     known = start_gateway(place)
@@ -66,7 +66,7 @@ Log:      {folder / "logs"}
 Outputs:  {folder / "outputs"}
 
 The service goes on running at {place.url}/docs. To try next:
-  source .demo/env                 # MLTM_URL, MLTM_TOKEN, PATH, … of this demo
+  source {place.shown_env:<25} # MLTM_URL, MLTM_TOKEN, PATH, … of this demo
   mltm list                        # your tasks
   mltm log -f {task_id}
   mltm get {task_id} -o results
@@ -77,10 +77,10 @@ The service goes on running at {place.url}/docs. To try next:
 def take_down(place: Place) -> None:
     """Stop the agent, the gateway and the lab's Slurm; data stays."""
     for part in ("agent", "gateway"):
-        if end_process(place.pid(part), f"mltm-{part}"):
+        if end_process(place, part):
             print(f"demo: the {part} is stopped")
-    for folder, word in ((place.lab, "down"), (place.standin, "standin-down")):
-        if folder.exists():
+    for folder, mark, word in ((place.lab, "lab.json", "down"), (place.standin, "runner", "standin-down")):
+        if (folder / mark).exists():
             run_product([sys.executable, "-m", "lab", word, "--dir", str(folder)])
             print("demo: Slurm is down")
 
@@ -89,13 +89,13 @@ def main(argv: list[str]) -> int:
     """Run the command; return its exit code."""
     word = argv[0] if argv else "run"
     try:
-        place = find_place(Path(__file__).resolve().parents[2], os.environ.get("DEMO_PORT", ""))
+        place = read_place(Path(__file__).resolve().parents[2], os.environ)
         if word == "down":
             take_down(place)
             return 0
         env = bring_up(place)
         if word == "up":
-            print(f"demo: up at {place.url}/docs; `source .demo/env` to use it")
+            print(f"demo: up at {place.url}/docs; `source {place.shown_env}` to use it")
             return 0
         return run_task(place, env)
     except (LabError, OSError) as error:

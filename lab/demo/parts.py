@@ -13,8 +13,10 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.demo.place import Place, end_process, is_running
+from lab.demo.place import Place, end_process, find_process
 from lab.errors import LabError
+from lab.layout import ACCOUNT
+from lab.processes import Process, is_running, record_pid, spawn_daemon
 
 __all__ = ["build_image", "command", "run_product", "start_agent", "start_gateway", "start_slurm", "write_env"]
 
@@ -79,12 +81,12 @@ def start_gateway(place: Place) -> dict[str, str]:
     data = place.root / "gateway"
     data.mkdir(parents=True, exist_ok=True)
     config = f'host = "127.0.0.1"\nport = {place.port}\ndata_dir = "{data}"\nname = "demo"\n'
-    place.gateway_config.write_text(config)
-    options = ["--config", str(place.gateway_config)]
+    place.config("gateway").write_text(config)
+    options = ["--config", str(place.config("gateway"))]
     gateway = command("mltm-gateway")
     run_product([gateway, "migrate", *options])
     known = _read_or_make_admin(place, gateway, options)
-    if not is_running(place.pid("gateway"), "mltm-gateway"):
+    if not find_process(place, "gateway"):
         _check_port_is_free(place)
         started = _start(place, "gateway", [gateway, "serve", *options])
         _wait_for_gateway(place, started)
@@ -106,18 +108,18 @@ def _read_or_make_admin(place: Place, gateway: str, options: list[str]) -> dict[
 
 def start_agent(place: Place, slurm: dict[str, str]) -> None:
     """Enrol the agent where that was not done, and start it where it does not run."""
-    config = _render_agent_config(place, slurm)
-    if not place.agent_config.exists() or place.agent_config.read_text() != config:
-        end_process(place.pid("agent"), "mltm-agent")  # it was started for another Slurm or gateway
-        place.agent_config.write_text(config)
-    options = ["--config", str(place.agent_config)]
+    config, text = place.config("agent"), _render_agent_config(place, slurm)
+    if not config.exists() or config.read_text() != text:
+        end_process(place, "agent")  # it was started for another Slurm or gateway
+        config.write_text(text)
+    options = ["--config", str(config)]
     agent = command("mltm-agent")
     if not place.credential.exists():
-        gateway = [command("mltm-gateway"), "agent", "code", "--config", str(place.gateway_config), "--json"]
+        gateway = [command("mltm-gateway"), "agent", "code", "--config", str(place.config("gateway")), "--json"]
         asked = [*gateway, "--cluster", _CLUSTER, "--shared", "--spool", str(place.spool)]
         code = json.loads(run_product(asked))["code"]
         run_product([agent, "enroll", *options, "--gateway", place.url, "--code-stdin"], stdin=code + "\n")
-    if not is_running(place.pid("agent"), "mltm-agent"):
+    if not find_process(place, "agent"):
         _start(place, "agent", [agent, "run", *options])
 
 
@@ -133,6 +135,9 @@ def _render_agent_config(place: Place, slurm: dict[str, str]) -> str:
         "[images]",
         f'sklearn_sample_latest = "{place.image / "bin" / "python"}"',
         "",
+        "[policy]",
+        f'accounts = ["{ACCOUNT}"]',
+        "",
         "[slurm]",
         "poll_interval_s = 10",
     ]
@@ -143,10 +148,9 @@ def _render_agent_config(place: Place, slurm: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _start(place: Place, part: str, argv: list[str]) -> subprocess.Popen[bytes]:
-    with place.log(part).open("ab") as log:
-        started = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    place.pid(part).write_text(f"{started.pid}\n")
+def _start(place: Place, part: str, argv: list[str]) -> Process:
+    started = spawn_daemon(argv, env=os.environ, log=place.log(part), folder=place.checkout)
+    record_pid(place.root, part, started)
     return started
 
 
@@ -162,9 +166,9 @@ def _check_port_is_free(place: Place) -> None:
             ) from error
 
 
-def _wait_for_gateway(place: Place, started: subprocess.Popen[bytes]) -> None:
+def _wait_for_gateway(place: Place, started: Process) -> None:
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and started.poll() is None:
+    while time.monotonic() < deadline and is_running(started):
         try:
             with urllib.request.urlopen(f"{place.url}/healthz", timeout=2):  # noqa: S310 - our own loopback address
                 return
@@ -184,6 +188,7 @@ def write_env(place: Place, known: dict[str, str], slurm: dict[str, str]) -> dic
         "MLTM_PASSWORD": known["password"],
         "MLTM_SPOOL": str(place.spool),
         "SLURM_CONF": slurm.get("SLURM_CONF", ""),
+        "MLTM_HINT": "This is the demo: `make demo-up` starts it where it does not run.",
     }
     lines = [f"export {name}='{value}'" for name, value in values.items()]
     before = ":".join(part for part in (path, slurm.get("PATH", "")) if part)

@@ -1,35 +1,30 @@
 """Where the demo keeps its things, and the processes that it left running."""
 
-import os
-import signal
-import time
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.processes import Process, is_running, read_pids, record_pid, stop
 
-__all__ = ["Place", "end_process", "find_place", "is_running", "read_pid"]
+__all__ = ["Place", "end_process", "find_process", "read_place"]
 
-DEFAULT_PORT = 8008
+_DEFAULT_PORT = 8008
 
 
 @dataclass(frozen=True)
 class Place:
-    """The folder `.demo` of a checkout, and the loopback port of its gateway."""
+    """The demo's folder and its gateway's loopback port: `.demo` of the checkout and 8008, unless others are named."""
 
     checkout: Path
-    port: int = DEFAULT_PORT
+    root: Path
+    port: int = _DEFAULT_PORT
 
     @property
     def url(self) -> str:
         """Where the gateway answers."""
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def root(self) -> Path:
-        """`.demo`."""
-        return self.checkout / ".demo"
 
     @property
     def lab(self) -> Path:
@@ -57,16 +52,6 @@ class Place:
         return self.root / "datasets"
 
     @property
-    def gateway_config(self) -> Path:
-        """The gateway's config file."""
-        return self.root / "gateway.toml"
-
-    @property
-    def agent_config(self) -> Path:
-        """The agent's config file."""
-        return self.root / "agent.toml"
-
-    @property
     def credential(self) -> Path:
         """The agent's credential."""
         return self.root / "agent.credential"
@@ -81,64 +66,53 @@ class Place:
         """What a shell sources to use the running demo."""
         return self.root / "env"
 
-    def pid(self, part: str) -> Path:
-        """Where the process id of a part stands."""
-        return self.root / f"{part}.pid"
+    @property
+    def shown_env(self) -> str:
+        """That file as a person in the checkout names it."""
+        is_inside = self.env.is_relative_to(self.checkout)
+        return str(self.env.relative_to(self.checkout) if is_inside else self.env)
+
+    def config(self, part: str) -> Path:
+        """The config file of the gateway or the agent."""
+        return self.root / f"{part}.toml"
 
     def log(self, part: str) -> Path:
         """What a part printed."""
         return self.root / f"{part}.log"
 
 
-def find_place(checkout: Path, wished_port: str = "") -> Place:
-    """Return the demo's place; its port is the wished one, else that of the last time. Raises LabError."""
-    place = Place(checkout, _read_port(Place(checkout).gateway_config))
-    if not wished_port:
+def read_place(checkout: Path, environment: Mapping[str, str]) -> Place:
+    """Read where this demo lies; without DEMO_PORT its port is that of the last time. Raises LabError."""
+    root = Path(environment.get("DEMO_DIR") or checkout / ".demo").resolve()
+    place = Place(checkout, root, _read_last_port(root))
+    wished = environment.get("DEMO_PORT")
+    if wished is None:
         return place
-    if not wished_port.isascii() or not wished_port.isdigit() or not 0 < int(wished_port) < 65536:
-        raise LabError(f"DEMO_PORT is {wished_port!r}; it can be a number from 1 to 65535.")
-    if int(wished_port) != place.port and is_running(place.pid("gateway"), "mltm-gateway"):
+    if not wished.isascii() or not wished.isdigit() or not 0 < int(wished) < 65_536:
+        raise LabError(f"DEMO_PORT is {wished!r}; it is a number from 1 to 65535.")
+    if int(wished) != place.port and find_process(place, "gateway"):
         raise LabError(f"The demo already runs at {place.url}. To move it: make demo-down, then this again.")
-    return Place(checkout, int(wished_port))
+    return Place(checkout, root, int(wished))
 
 
-def _read_port(config: Path) -> int:
+def _read_last_port(root: Path) -> int:
     try:
-        return int(tomllib.loads(config.read_text())["port"])
+        return int(tomllib.loads(Place(root, root).config("gateway").read_text())["port"])
     except (FileNotFoundError, ValueError, KeyError):
-        return DEFAULT_PORT
+        return _DEFAULT_PORT
 
 
-def read_pid(path: Path) -> int | None:
-    """Read a process id; None where there is none."""
-    try:
-        return int(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return None
+def find_process(place: Place, part: str) -> Process | None:
+    """Return the process of the gateway or the agent; None where it does not run."""
+    process = read_pids(place.root).get(part)
+    return process if process is not None and is_running(process) else None
 
 
-def is_running(path: Path, word: str) -> bool:
-    """True where the process of a pid file runs and is ours: its command line has the word in it."""
-    pid = read_pid(path)
-    if pid is None:
+def end_process(place: Place, part: str) -> bool:
+    """End a part's process, first politely; True where there was one."""
+    process = find_process(place, part)
+    if process is None:
         return False
-    try:
-        return word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-def end_process(path: Path, word: str, *, patience_s: float = 15.0) -> bool:
-    """End the process of a pid file, first politely; True where there was one."""
-    if not is_running(path, word):
-        path.unlink(missing_ok=True)
-        return False
-    pid = read_pid(path)
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if pid is not None and is_running(path, word):
-            os.kill(pid, number)
-        deadline = time.monotonic() + patience_s
-        while is_running(path, word) and time.monotonic() < deadline:
-            time.sleep(0.1)
-    path.unlink(missing_ok=True)
+    stop([process], timeout_s=15)
+    record_pid(place.root, part, None)
     return True

@@ -6,7 +6,7 @@ from typing import Final
 from mltm.contract.problems import Problem
 from mltm.contract.states import State
 
-__all__ = ["INTERRUPTED", "LOCAL_FILE", "MEANING", "WRONG", "of_problem", "of_state"]
+__all__ = ["INTERRUPTED", "LOCAL_FILE", "MEANING", "NO_READER", "WRONG", "of_problem", "of_state"]
 
 WRONG: Final = 2
 LOCAL_FILE: Final = 74
@@ -14,6 +14,7 @@ UNREACHABLE: Final = 69
 GATEWAY_FAULT: Final = 70
 NOT_ALLOWED: Final = 77
 INTERRUPTED: Final = 130
+NO_READER: Final = 141  # what a shell shows of a program that SIGPIPE ended
 
 _OF_END = MappingProxyType(
     {
@@ -44,6 +45,7 @@ MEANING = MappingProxyType(
         124: "with --wait: timeout or deadline",
         INTERRUPTED: "Ctrl-C: this command ended, the task goes on",
         137: "with --wait: out_of_memory",
+        NO_READER: "who read the answer went away, as `head` does when it has enough",
     }
 )
 

@@ -26,7 +26,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout: one document, or one a line while waiting.")]
+
+def _or_before(ctx: typer.Context, given: bool) -> bool:  # noqa: FBT001 - typer's own order
+    """`mltm --json list` is `mltm list --json`."""
+    options: Options | None = ctx.obj
+    return given or (options is not None and options.as_json)
+
+
+_JSON_HELP = "Print JSON on stdout: one document, or one a line while waiting."
+Json = Annotated[bool, typer.Option("--json", help=_JSON_HELP, callback=_or_before)]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the task's end; the exit code follows it.")]
 Task = Annotated[str, typer.Argument(metavar="TASK", help="A task id, or its first or last 6 or more digits.")]
 Attempt = Annotated[
@@ -47,9 +55,10 @@ def set_options(
     patience: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long to go on trying when the gateway is away.")
     ] = 15.0,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as behind the command.")] = False,
 ) -> None:
     """Run machine-learning tasks on a Slurm cluster."""
-    ctx.obj = Options(url=url, ca=ca, patience_s=patience)
+    ctx.obj = Options(url=url, ca=ca, patience_s=patience, as_json=as_json)
 
 
 def _options(ctx: typer.Context, as_json: bool) -> Options:  # noqa: FBT001

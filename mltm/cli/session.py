@@ -73,11 +73,13 @@ def perform(
     try:
         code = asyncio.run(work())
     except MltmError as error:
-        print_error(_add_login_hint(error.problem), as_json=options.as_json)
+        print_error(_add_hints(error.problem), as_json=options.as_json)
         code = exit_codes.of_problem(error.problem)
     except ConfigError as error:
         print_error(_describe_config(error), as_json=options.as_json)
         code = exit_codes.WRONG
+    except BrokenPipeError:
+        code = exit_codes.NO_READER
     except OSError as error:
         print_error(_describe_file(error), as_json=options.as_json)
         code = exit_codes.WRONG if isinstance(error, FileNotFoundError) else exit_codes.LOCAL_FILE
@@ -108,10 +110,15 @@ async def find_task(client: "Client", text: str) -> str:
     )  # fmt: skip
 
 
-def _add_login_hint(problem: Problem) -> Problem:
-    if problem.status != 401 or "mltm login" in problem.next_step:
+def _add_hints(problem: Problem) -> Problem:
+    """What only the command line knows: how to log in, and what the environment says of a gateway that is away."""
+    if problem.status == 401 and "mltm login" not in problem.next_step:
+        hint = "Run `mltm login`."
+    elif problem.status == 0:
+        hint = os.environ.get("MLTM_HINT", "")
+    else:
         return problem
-    return problem.model_copy(update={"next_step": f"{problem.next_step} Run `mltm login`.".strip()})
+    return problem.model_copy(update={"next_step": f"{problem.next_step} {hint}".strip()})
 
 
 def _describe_config(error: ConfigError) -> Problem:

@@ -5,6 +5,7 @@ import re
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, StrictBool, StrictInt, model_validator
+from pydantic.fields import FieldInfo
 
 from mltm.contract.manifest import check_file_name
 from mltm.contract.shape import JsonObject, Strict
@@ -23,8 +24,8 @@ _PARAM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _RESERVED_ENV = re.compile(
     r"(LD_|BASH|SLURM|SBATCH|APPTAINER|SINGULARITY|MLTM_).*|PATH|ENV|IFS|HOME|USER|SHELL|PYTHONHOME|PS4|PROMPT_COMMAND"
 )
-_TIME = re.compile(r"(\d{1,3}-)?\d{1,3}(:[0-5]?\d){0,2}")
-_MEMORY = re.compile(r"[1-9]\d{0,8}[KMGT]?")
+_TIME = re.compile(r"([0-9]{1,3}-)?[0-9]{1,6}(:[0-5]?[0-9]){0,2}")
+_MEMORY = re.compile(r"[1-9][0-9]{0,8}[KMGT]?")
 
 
 def check_key(value: str) -> str:
@@ -33,6 +34,20 @@ def check_key(value: str) -> str:
         raise ValueError(
             "letters, digits and . _ + @ : - are allowed, the first one a letter, digit or _, at most 128 characters"
         )
+    return value
+
+
+def _check_time_limit(value: str) -> str:
+    if not _TIME.fullmatch(value):
+        raise ValueError(
+            "a time as Slurm writes it is allowed: 30 (minutes), 2:00:00 (hours) or 1-12:00:00 (days-hours)"
+        )
+    return value
+
+
+def _check_memory(value: str) -> str:
+    if not _MEMORY.fullmatch(value):
+        raise ValueError("a size as Slurm writes it is allowed: a whole number with K, M, G or T, as in 512M or 4G")
     return value
 
 
@@ -125,14 +140,20 @@ class Backend(Strict):
     execution_config: ExecutionConfig
 
 
+def _pattern(pattern: re.Pattern[str]) -> FieldInfo:
+    """For the schema only: pydantic's own words for a pattern are the pattern."""
+    info: FieldInfo = Field(json_schema_extra={"pattern": f"^{pattern.pattern}$"})
+    return info
+
+
 class Resources(Strict):
     """What the task asks of Slurm, in Slurm's own words and notations."""
 
     nodes: Annotated[StrictInt, Field(ge=1, le=10_000)] | None = None
     cpus: Annotated[StrictInt, Field(ge=1, le=100_000)] | None = None
     gpus: Annotated[StrictInt, Field(ge=0, le=100_000)] | None = None
-    memory: Annotated[str, Field(pattern=f"^{_MEMORY.pattern}$")] | None = None
-    time_limit: Annotated[str, Field(pattern=f"^{_TIME.pattern}$", max_length=16)] | None = None
+    memory: Annotated[str, AfterValidator(_check_memory), _pattern(_MEMORY)] | None = None
+    time_limit: Annotated[str, AfterValidator(_check_time_limit), _pattern(_TIME)] | None = None
     qos: Key | None = None
     constraint: Key | None = None
 

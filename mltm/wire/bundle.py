@@ -35,12 +35,13 @@ def read_bundle(config: ConfigSource, script: Path | str, files: Iterable[Path |
     raw = _read_config(config)
     wanted = parse_config(raw).script
     entry, extra = Path(script), tuple(Path(file) for file in files)
+    size = sum(_measure(file) for file in (entry, *extra))
     if entry.name != wanted:
         _refuse("script_path", f"it has to name the script that is sent, {entry.name}", repr(wanted))
     seen = {entry.name}
     for file in extra:
         _check_extra(file, seen)
-    return Bundle(raw, entry, extra, size=sum(_measure(file) for file in (entry, *extra)))
+    return Bundle(raw, entry, extra, size)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ A submission carries an idempotency key, so that it cannot become two tasks. A d
 | `MLTM_TOKEN` | a token; goes before the stored login |
 | `MLTM_CA` | PEM file of the authority behind the gateway's certificate; `--ca` goes before it |
 | `SSL_CERT_FILE` | PEM file of all authorities that are trusted, in place of the system's |
+| `MLTM_HINT` | a site's own sentence, shown when no gateway answers |
 | `$XDG_CONFIG_HOME/mltm/credentials.json` | the login (`~/.config/mltm/…` without the variable), mode 0600 |
 
 A stored token is sent to the gateway that gave it, and to no other.

@@ -16,6 +16,12 @@ def test_whoami(mltm: Mltm) -> None:
     assert mltm("whoami", "--json").document == {"username": "ada", "role": "user", "clusters": ["atena02"]}
 
 
+def test_json_may_stand_before_the_command_too(mltm: Mltm) -> None:
+    assert mltm("--json", "whoami").document == mltm("whoami", "--json").document
+    assert mltm("--json", "list").document == {"tasks": [], "next": None}
+    assert json.loads(mltm("--json", "whoami", MLTM_TOKEN="stale").err)["status"] == 401
+
+
 def test_submit_prints_the_task(mltm: Mltm, gateway: FakeGateway, tmp_path: Path) -> None:
     ran = mltm("submit", *write_submission(tmp_path), "--key", "k1", "--json")
     assert ran.document["state"] == "accepted"

@@ -49,6 +49,20 @@ def test_wrong_use_on_a_pipe_has_no_escape_codes(mltm: Mltm, arguments: tuple[st
     assert "Usage: mltm" in ran.err
 
 
+def test_a_reader_that_has_enough_is_no_error(mltm: Mltm, gateway: FakeGateway) -> None:
+    gateway.looks[TASK_ID] = [build_task(State.RUNNING)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ran = subprocess.run(
+            mltm.argv("status", TASK_ID), env={**os.environ, **mltm.env}, stdout=writing, stderr=subprocess.PIPE,
+            timeout=30, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    assert (ran.returncode, ran.stderr) == (141, b"")
+
+
 def test_ctrl_c_while_waiting_says_that_the_task_goes_on(mltm: Mltm, gateway: FakeGateway, tmp_path: Path) -> None:
     gateway.looks[TASK_ID] = [build_task(State.RUNNING)]
     argv = mltm.argv("submit", *write_submission(tmp_path), "--wait")

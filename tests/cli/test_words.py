@@ -39,6 +39,12 @@ def test_unreachable_names_the_address_and_the_way_out(mltm: Mltm) -> None:
     assert second == "  Is the gateway running, and is the address right? It is set by `mltm login`, --url or MLTM_URL."
 
 
+def test_a_sites_own_hint_stands_behind_the_way_out(mltm: Mltm) -> None:
+    ran = mltm("--url", "http://127.0.0.1:1", "--patience", "0", "whoami", MLTM_HINT="Ask Ana.")
+    assert ran.err.endswith("It is set by `mltm login`, --url or MLTM_URL. Ask Ana.\n")
+    assert "Ask Ana." not in mltm("whoami", MLTM_TOKEN="stale", MLTM_HINT="Ask Ana.").err
+
+
 def test_a_stale_token_says_to_log_in(mltm: Mltm) -> None:
     ran = mltm("whoami", MLTM_TOKEN="stale")
     assert ran.err == "mltm: The token is missing or not valid.\n  Run `mltm login`.\n"
@@ -74,6 +80,15 @@ def test_a_missing_file_is_named(mltm: Mltm, tmp_path: Path) -> None:
     _, script = write_submission(tmp_path)
     ran = mltm("submit", tmp_path / "none.json", script)
     assert ran.err == f"mltm: {tmp_path / 'none.json'}: No such file or directory.\n  Check the path.\n"
+
+
+def test_a_missing_script_is_named_before_it_is_compared_with_the_config(
+    mltm: Mltm, gateway: FakeGateway, tmp_path: Path
+) -> None:
+    config, _ = write_submission(tmp_path)
+    ran = mltm("submit", config, tmp_path / "nope.py")
+    assert ran.err == f"mltm: {tmp_path / 'nope.py'}: No such file or directory.\n  Check the path.\n"
+    assert gateway.seen == []
 
 
 def test_trying_again_is_told(mltm: Mltm, gateway: FakeGateway) -> None:

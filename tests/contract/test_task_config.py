@@ -141,6 +141,11 @@ def test_nothing_but_a_config_error_comes_of_any_bytes(raw: bytes) -> None:
         (encode({**SEED, "script_path": "--option"}), "script_path", "hyphen"),
         (encode({**SEED, "env": {"LD_PRELOAD": "x"}}), "env", "LD_PRELOAD"),
         (encode({**SEED, "resources": {"cpu": 1}}), "resources.cpu", "Did you mean cpus?"),
+        (encode({**SEED, "resources": {"time_limit": "2h"}}), "resources.time_limit", "30 (minutes), 2:00:00 (hours)"),
+        (encode({**SEED, "resources": {"time_limit": "\u0663\u0660"}}), "resources.time_limit", "1-12:00:00"),
+        (encode({**SEED, "resources": {"time_limit": "1:2:3:4"}}), "resources.time_limit", "as Slurm writes it"),
+        (encode({**SEED, "resources": {"time_limit": 30}}), "resources.time_limit", "string"),
+        (encode({**SEED, "resources": {"memory": "4 GB"}}), "resources.memory", "as in 512M or 4G"),
         (encode({**SEED, "sweep": {}}), "sweep", "not available"),
         (encode({k: v for k, v in SEED.items() if k != "clusters"}), "clusters", "missing"),
         (encode({k: v for k, v in SEED.items() if k != "script_path"}), "script_path", "missing"),
@@ -151,6 +156,14 @@ def test_a_wrong_config_names_the_field_and_the_way_out(raw: bytes, field: str, 
 
     assert field in found
     assert words in found[field]
+
+
+@pytest.mark.parametrize("time_limit", ["30", "1440", "10:30", "2:00:00", "1-12", "1-12:30", "1-12:00:00"])
+def test_a_time_limit_is_written_as_slurm_writes_it(time_limit: str) -> None:
+    config = parse_config(encode({**SEED, "resources": {"time_limit": time_limit, "memory": "4G"}}))
+
+    assert config.resources is not None
+    assert (config.resources.time_limit, config.resources.memory) == (time_limit, "4G")
 
 
 @pytest.mark.parametrize("name", ["account", "image_name", "instance_type"])

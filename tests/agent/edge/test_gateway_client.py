@@ -181,7 +181,7 @@ async def test_a_certificate_is_checked_and_the_sites_authority_counts(edge: Edg
 
     async with serve(say_nothing_new, context) as url, open_session() as session:
         settings = edge.settings.model_copy(update={"gateway_url": url})
-        with pytest.raises(GatewayAwayError, match="is not trusted: self-signed"):
+        with pytest.raises(GatewayAwayError, match=r"is not trusted: self.signed certificate\. Set ca_file"):
             await GatewayClient(session, settings, tls=True).send_reports(EMPTY)
         trusting = GatewayClient(session, settings, tls=build_tls(certificate))
         assert (await trusting.send_reports(EMPTY)).generation == GENERATION

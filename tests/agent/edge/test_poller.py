@@ -234,6 +234,7 @@ async def test_a_command_that_stays_open_is_not_tried_without_a_pause(
     with pytest.raises(EnoughError):
         await polls.run()
     assert [round(wait) for wait in edge.slept] == [1, 2, 4]
+    assert sum(len(calls) for (method, _), calls in gateway.requests.items() if method == "GET") == 3
 
 
 @pytest.mark.parametrize(

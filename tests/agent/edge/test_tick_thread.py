@@ -55,12 +55,14 @@ async def test_how_long_a_step_runs_can_be_seen_from_outside(thread: TickThread)
 
 async def test_a_caller_that_went_away_disturbs_no_other(thread: TickThread) -> None:
     may_end = threading.Event()
+    mistakes: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: mistakes.append(context))
     gone = asyncio.ensure_future(thread.call(lambda: may_end.wait(30)))
     await asyncio.sleep(0)
     gone.cancel()
     may_end.set()
     assert await thread.call(lambda: 7) == 7
-    assert gone.cancelled()
+    assert (gone.cancelled(), mistakes) == (True, [])
 
 
 async def test_a_step_that_hangs_does_not_keep_the_agent_from_leaving() -> None:
