@@ -13,7 +13,7 @@ from tests.agent.core.test_tick import CountedSlurm, open_world
 from tests.agent.spool.build import CONFIG, SCRIPT, Hands
 from tests.agent.spool.test_bad_drops import with_field
 from tests.agent.spool.test_drop_race import scan_by_two_agents
-from tests.agent.spool.test_drop_writers import rename_over
+from tests.agent.spool.test_drop_writers import rename_over, write_blocks
 from tests.agent.spool.test_drops import check_one_task, drops_of, pass_s
 from tests.agent.spool.test_kills import run_killed
 
@@ -154,7 +154,8 @@ def test_a_new_drop_after_a_kill_runs_its_own_script(tmp_path: Path, *, after: b
         drops = drops_of(hands)
         if not hands.tasks():
             pass_s(hands, drops, 50)
-        rename_over(hands.spool.drop / "train.py", NEW)
+        script = hands.spool.drop / "train.py"
+        (write_blocks if script.exists() else rename_over)(script, NEW)  # of the same size and mtime, where it is there
         assert pass_s(hands, drops, 50) == []
         check_clean(hands, "train.py")
         hands.drop("two.json", CONFIG)
