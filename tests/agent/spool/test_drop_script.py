@@ -251,3 +251,12 @@ def test_a_script_replaced_at_its_rename_is_given_back_or_kept(
     else:
         assert script.read_bytes() == NEW + b"#"
         check_clean(hands, "train.py")
+
+
+def test_a_folder_of_the_scripts_name_is_a_drop_of_its_own(hands: Hands) -> None:
+    hands.drop("run.json", CONFIG)
+    hands.drop("train.py/rows.csv", b"1,2\n")
+    pass_s(hands, drops_of(hands), 40)
+    (task_id,) = hands.tasks()
+    assert files.list_names(hands.spool.bad / task_id) == ["run.json"]
+    assert files.list_names(hands.spool.drop) == ["train.py"]
