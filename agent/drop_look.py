@@ -9,14 +9,14 @@ from typing import Literal
 
 from agent.bundle import BadSourceError, open_folder, open_source, read_small
 from agent.drop_sums import CHECKSUMS
-from agent.drop_watch import Print, is_unfinished_name
-from mltm.contract.manifest import check_file_name
+from agent.drop_watch import Entry, Print, is_unfinished_name
+from mltm.contract.manifest import FILE_NAME, check_file_name
 from mltm.contract.names import ENTRYPOINT, RECEIPT_SUFFIX
 from mltm.contract.parse_config import MAX_CONFIG_BYTES, ConfigError, parse_config, read_json_object
 from mltm.contract.shape import JsonObject
 from mltm.contract.task_config import TaskConfig, check_json
 
-__all__ = ["READY_SUFFIX", "DropView", "Fault", "Source", "find_source", "is_candidate", "look_into"]
+__all__ = ["READY_SUFFIX", "DropView", "Fault", "Source", "find_source", "is_candidate", "look_into", "read_entry"]
 
 READY_SUFFIX = ".ready"
 _MOST_FILES = 1000
@@ -35,7 +35,8 @@ class Fault:
 class DropView:
     """One look. `names`: the files that become the task's, by their names in the source.
 
-    shown: the config's JSON, as far as it can be carried; {} where it is none.
+    shown: the config's JSON, as far as it can be carried; {} where it is none. script: the name that the config gives,
+    even a faulty one; "" for none.
     """
 
     seen: Print
@@ -58,7 +59,7 @@ class Source:
 
 
 def find_source(place: Path, name: str, drop: Path) -> Source:
-    """What `name` in `place` is. The script of a single config stays in `drop`: another config may name it too."""
+    """What `name` in `place` is. The script of a single config is read in `drop`: another config may name it too."""
     path = place / name
     is_folder = path.is_dir() and not path.is_symlink()
     return Source(name, path, path, is_folder) if is_folder else Source(name, place, drop, is_folder)
@@ -86,9 +87,9 @@ def _look_into(source: Source) -> DropView:
             return _look_into_folder(folder)
         view = _read_config(folder, source.name, _print(folder, [source.name]))
         script = view.script
-        if view.config is None or script == source.name:
+        if script in {"", source.name}:
             return _check_files(others, view, [])
-        seen = _stat(others, script)
+        seen = read_entry(others, script)
         return _check_files(others, replace(view, seen=(*view.seen, seen)), [script] if seen[3] else [])
 
 
@@ -132,8 +133,15 @@ def _read_config(folder: int, name: str, seen: Print) -> DropView:
     try:
         config = parse_config(raw)
     except ConfigError as error:
-        return DropView(seen, name, shown=shown if _can_be_carried(shown) else {}, fault=Fault("wrong", str(error)))
+        carried = shown if _can_be_carried(shown) else {}
+        return DropView(seen, name, None, carried, _find_script_name(shown), fault=Fault("wrong", str(error)))
     return DropView(seen, name, config, shown, config.script)
+
+
+def _find_script_name(shown: JsonObject) -> str:
+    given = shown.get("script_path") or shown.get("script_name")
+    name = given.rpartition("/")[2] if isinstance(given, str) else ""
+    return name if FILE_NAME.fullmatch(name) else ""
 
 
 def _can_be_carried(value: JsonObject) -> bool:
@@ -152,7 +160,7 @@ def _check_files(folder: int, view: DropView, others: Sequence[str]) -> DropView
     if len(wanted) > _MOST_FILES:
         fault = Fault("wrong", f"It has {len(wanted):,} files; at most {_MOST_FILES:,} are taken.")
     elif view.script not in wanted:
-        fault = Fault("unfinished", f"Its script {view.script!a} is not there.")
+        fault = Fault("unfinished", f"Its script {view.script!a} is not there: copy it again, with its config.")
     else:
         fault = next((f for n in wanted if (f := _check_file(folder, n, view.script)) is not None), None)
     return replace(view, names=tuple(wanted), fault=fault)
@@ -174,10 +182,11 @@ def _check_file(folder: int, name: str, script: str) -> Fault | None:
 
 
 def _print(descriptor: int, names: Sequence[str]) -> Print:
-    return tuple(_stat(descriptor, name) for name in names)
+    return tuple(read_entry(descriptor, name) for name in names)
 
 
-def _stat(descriptor: int, name: str) -> tuple[str, int, int, int]:
+def read_entry(descriptor: int, name: str) -> Entry:
+    """Stat a file in an open folder, following no link; what is not there has the times 0. Raises OSError."""
     try:
         seen = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
     except FileNotFoundError:

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 
-__all__ = ["LOOKS", "Print", "Watched", "is_at_rest", "is_unfinished_name", "look_at"]
+__all__ = ["LOOKS", "Entry", "Print", "Watched", "is_at_rest", "is_unfinished_name", "look_at"]
 
 LOOKS = 3
-Print = tuple[tuple[str, int, int, int], ...]
-"""What is compared between two looks: (name, size, mtime, ctime) of each file, times in ns; size -1: no plain file."""
+Entry = tuple[str, int, int, int]
+"""(name, size, mtime, ctime) of one file, times in ns; size -1: no plain file."""
+Print = tuple[Entry, ...]
+"""What is compared between two looks."""
 
 
 @dataclass(frozen=True)

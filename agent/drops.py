@@ -1,6 +1,7 @@
 """Users' drops: finds what is complete in drop/, takes it by one rename, and makes a task of it.
 
-Complete at once: a sentinel `<config>.ready`, a MANIFEST.sha256 whose hashes all match, or a folder named `*.ready`.
+Complete at once: a sentinel `<config>.ready` that is the newest of it, a MANIFEST.sha256 whose hashes all match, or a
+folder named `*.ready`.
 Anything else waits until it was the same over three looks and some seconds.
 """
 
@@ -8,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -15,7 +17,7 @@ from agent import files
 from agent.clock import Clock
 from agent.drop_look import READY_SUFFIX, DropView, Source, find_source, is_candidate, look_into
 from agent.drop_sums import matches_checksums
-from agent.drop_watch import Watched, is_at_rest, look_at
+from agent.drop_watch import Print, Watched, is_at_rest, look_at
 from agent.settings import AgentSettings
 from agent.take_drop import Taker
 from mltm.contract.ids import TaskId
@@ -34,6 +36,7 @@ class Drops:
         self._taker = Taker(spool, settings, clock)
         self._watched: dict[str, Watched] = {}
         self._taken: dict[str, Watched] = {}
+        self._summed: dict[str, Print] = {}  # folders as they were when their checksums were found wrong
 
     @property
     def is_watching(self) -> bool:
@@ -46,6 +49,7 @@ class Drops:
         found = [n for n in files.list_names(self._spool.drop) if is_candidate(n, is_folder=self._is_folder(n))]
         said += [self._look_at(name) for name in found]
         _forget(self._watched, found)
+        _forget(self._summed, found)
         _forget(self._taken, files.list_names(self._spool.taking))
         return [words for words in said if words]
 
@@ -58,7 +62,9 @@ class Drops:
             view = look_into(source)
         except OSError as error:
             return f"The drop {name!a} cannot be read: {error.strerror}."
-        if self._watch(self._watched, name, view) or self._is_declared(source, view):
+        before = self._watched.get(name)
+        is_still = before is not None and before.seen == view.seen
+        if self._watch(self._watched, name, view) or self._is_declared(source, view, is_still=is_still):
             return self._take(name, view)
         return ""
 
@@ -68,14 +74,30 @@ class Drops:
         kept[name] = look_at(kept.get(name), view.seen, now_s, waits.drop_look_s)
         return is_at_rest(kept[name], now_s, waits.drop_give_up_s if _is_unfinished(view) else waits.drop_quiet_s)
 
-    def _is_declared(self, source: Source, view: DropView) -> bool:
+    def _is_declared(self, source: Source, view: DropView, *, is_still: bool) -> bool:
         """True where whoever dropped it says that it is whole, and nothing speaks against it."""
         if _is_unfinished(view):
             return False
         if source.is_folder:
-            is_ready = source.name.endswith(READY_SUFFIX)
-            return is_ready or matches_checksums(source.folder, (*view.names, view.config_name))
-        return os.path.lexists(self._sentinel(source.name))
+            return source.name.endswith(READY_SUFFIX) or (is_still and self._is_summed(source, view))
+        return self._has_sentinel(source.name, view)
+
+    def _is_summed(self, source: Source, view: DropView) -> bool:
+        """True where its checksums are right. Hashed once for each state: what is still written is not read again."""
+        if self._summed.get(source.name) == view.seen:
+            return False
+        if matches_checksums(source.folder, (*view.names, view.config_name)):
+            return True
+        self._summed[source.name] = view.seen
+        return False
+
+    def _has_sentinel(self, name: str, view: DropView) -> bool:
+        """True where a sentinel came after all that it speaks of: an older one was an earlier drop's."""
+        try:
+            came_ns = self._sentinel(name).lstat().st_ctime_ns
+        except OSError:  # also where its name would be too long
+            return False
+        return all(came_ns >= ctime_ns for _, _, _, ctime_ns in view.seen)
 
     def _sentinel(self, name: str) -> Path:
         return self._spool.drop / f"{name}{READY_SUFFIX}"
@@ -86,8 +108,8 @@ class Drops:
         target = self._spool.taking / task_id
         try:
             files.make_folder(target, 0o700)
-            # First: a sentinel that outlived its drop would call the next one of this name whole. The script stays
-            # where it is, because another config may name it.
+            # First: a sentinel that outlived its drop would lie there for ever. The script stays where it is until the
+            # task has its copy, because another config may name it.
             if os.path.lexists(self._sentinel(name)):  # False where its name would be too long
                 files.remove(self._sentinel(name))
             is_ours = files.move(source, target / name)
@@ -133,6 +155,6 @@ def _is_same(before: DropView, after: DropView) -> bool:
     return kept[0] == kept[1]
 
 
-def _forget(kept: dict[str, Watched], names: Iterable[str]) -> None:
+def _forget(kept: dict[str, Any], names: Iterable[str]) -> None:
     for gone in set(kept) - set(names):
         del kept[gone]

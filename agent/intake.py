@@ -3,10 +3,13 @@
 Whatever is wrong with one bundle stops no other. A bundle that stays faulty is closed at attempt 1 as rejected.
 """
 
+import contextlib
 import errno
+import json
 import os
 import re
 import socket
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -34,6 +37,7 @@ from mltm.contract.log_records import Author, Closed, Verdict
 from mltm.contract.manifest import Manifest
 from mltm.contract.names import ENTRYPOINT, MANIFEST, Spool
 from mltm.contract.states import State
+from mltm.contract.task_config import check_json
 
 __all__ = ["Intake"]
 
@@ -49,7 +53,7 @@ class Intake:
     """Brings bundles in. One per process; scan() is called by the tick."""
 
     def __init__(self, spool: Spool, settings: AgentSettings, clock: Clock, *, author: Author | None = None) -> None:
-        self._spool, self._waits, self._clock = spool, settings.waits, clock
+        self._spool, self._waits, self._clock, self._cluster = spool, settings.waits, clock, settings.cluster
         self._author = author or Author(epoch=0, host=socket.gethostname(), pid=os.getpid())
         self._faulty: dict[TaskId, Watched] = {}
         self._reminded_s: dict[TaskId, float] = {}
@@ -150,10 +154,23 @@ class Intake:
         attempt, nonce, now = self._spool.task(task_id).attempt(1), self._clock.nonce(), self._clock.now()
         files.make_folder(attempt.control.parent)
         files.make_folder(attempt.control, 0o700)
-        verdict = Verdict(state=State.REJECTED, reason=f"What arrived is faulty: {words}", evidence="bundle")
+        fault = f"What arrived is faulty: {words}"
+        self._keep_manifest(task_id, fault, nonce)
+        verdict = Verdict(state=State.REJECTED, reason=fault, evidence="bundle")
         closed = Closed(nonce=nonce, attempt=1, author=self._author, at=now, verdict=verdict)
         is_ours = link_intent(attempt, closed) == closed
         _log.error("bundle_rejected", task_id=task_id, words=words, won=is_ours)
+
+    def _keep_manifest(self, task_id: TaskId, fault: str, nonce: str) -> None:
+        """Keep what can be read of its manifest, so that a gateway that lost its rows can list it. Raises OSError."""
+        try:
+            with open_folder(self._spool.bundle(task_id)) as bundle:
+                raw = read_small(bundle, MANIFEST, _MAX_MANIFEST_BYTES)
+        except (BadSourceError, OSError):
+            return
+        manifest = _salvage_manifest(raw, task_id, fault, self._cluster, self._clock.now())
+        if manifest is not None:
+            files.link_once(self._spool.task(task_id).manifest, manifest.model_dump_json().encode(), nonce, 0o600)
 
     def _wait(self, task_id: TaskId, error: OSError) -> str:
         if not os.path.lexists(self._spool.bundle(task_id)):
@@ -188,6 +205,23 @@ def _parse_manifest(raw: bytes, task_id: TaskId) -> Manifest:
     if ENTRYPOINT not in names:
         raise BadSourceError(f"{MANIFEST} lists no {ENTRYPOINT}.")
     return manifest
+
+
+def _salvage_manifest(raw: bytes, task_id: TaskId, fault: str, cluster: str, now: datetime) -> Manifest | None:
+    """Build a faulty bundle's manifest of what can be read; None where its owner or its config cannot be told."""
+    known = {"task_id": task_id, "cluster": cluster, "files": [], "source": "gateway", "fault": fault}
+    try:
+        given = json.loads(raw)
+        check_json(given)
+        if given["task_id"] != task_id:
+            return None
+        least = {"owner": given["owner"], "config": given["config"], "script_name": "", "submitted_at": now}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    for fields in ({**given, **known}, {**least, **known}):
+        with contextlib.suppress(ValidationError):
+            return Manifest.model_validate(fields)
+    return None
 
 
 def _basename(error: OSError) -> str:

@@ -1,6 +1,6 @@
 """Receipts: what became of a dropped task, as a file beside the place where it was dropped.
 
-control/receipt says where that is. A receipt is for people and decides nothing.
+control/receipt says where that is, and which script was read there. A receipt is for people and decides nothing.
 """
 
 import json
@@ -11,12 +11,13 @@ from pydantic import ValidationError
 
 from agent import files
 from agent.clock import Clock
+from agent.drop_watch import Entry
 from mltm.contract.ids import TaskId
 from mltm.contract.names import RECEIPT_SUFFIX, Spool
 from mltm.contract.shape import Message, Moment
 from mltm.contract.states import State, is_final
 
-__all__ = ["PLACE_FILE", "Receipt", "ReceiptPlace", "render_place", "update_receipt"]
+__all__ = ["PLACE_FILE", "Receipt", "ReceiptPlace", "read_place", "render_place", "update_receipt"]
 
 PLACE_FILE = "receipt"  #: in control/
 # The receipt is first made as `.<name>.<nonce>`; a name has at most 255 bytes.
@@ -24,10 +25,15 @@ _MAX_NAME_BYTES = 180
 
 
 class ReceiptPlace(Message):
-    """control/receipt: the name in drop/ that the task came under, and when it was taken."""
+    """control/receipt: the name in drop/ that the task came under, and when it was taken.
+
+    script: of a single config, as it was in drop/ when it was copied; script_sha256: of the copy.
+    """
 
     name: str
     taken_at: Moment
+    script: Entry | None = None
+    script_sha256: str | None = None
 
 
 class Receipt(Message):
@@ -39,6 +45,7 @@ class Receipt(Message):
     words: str = ""
     job_id: str | None = None
     outputs: str | None = None
+    script_sha256: str | None = None
     taken_at: Moment
     updated_at: Moment
 
@@ -59,15 +66,26 @@ class Standing(Protocol):
         """Slurm's id."""
 
 
-def render_place(name: str, clock: Clock) -> bytes:
+def render_place(name: str, clock: Clock, script: Entry | None, script_sha256: str | None) -> bytes:
     """Render control/receipt. ASCII only, so that any file name comes back as it was."""
-    return json.dumps({"name": name, "taken_at": clock.now().isoformat()}).encode()
+    fields = {
+        "name": name,
+        "taken_at": clock.now().isoformat(),
+        "script": script,
+        "script_sha256": script_sha256,
+    }
+    return json.dumps(fields).encode()
+
+
+def read_place(spool: Spool, task_id: TaskId) -> ReceiptPlace | None:
+    """Read control/receipt; None for a task that was not dropped. Raises OSError."""
+    return _parse_place(files.read_bytes(spool.task(task_id).control / PLACE_FILE))
 
 
 def update_receipt(spool: Spool, task_id: TaskId, draft: Standing, clock: Clock) -> bool:
     """Write a dropped task's receipt anew; False for a task that was not dropped. Raises OSError."""
     folder = spool.task(task_id)
-    place = _read_place(files.read_bytes(folder.control / PLACE_FILE))
+    place = read_place(spool, task_id)
     if place is None:
         return False
     receipt = Receipt(
@@ -77,6 +95,7 @@ def update_receipt(spool: Spool, task_id: TaskId, draft: Standing, clock: Clock)
         words=draft.words,
         job_id=draft.job_id,
         outputs=str(folder.outputs),
+        script_sha256=place.script_sha256,
         taken_at=place.taken_at,
         updated_at=clock.now(),
     )
@@ -97,7 +116,7 @@ def _write_receipt(spool: Spool, name: str, receipt: Receipt, clock: Clock) -> N
     files.replace(path, receipt.model_dump_json(indent=2, exclude_none=True).encode() + b"\n", clock.nonce())
 
 
-def _read_place(raw: bytes | None) -> ReceiptPlace | None:
+def _parse_place(raw: bytes | None) -> ReceiptPlace | None:
     if raw is None:
         return None
     try:

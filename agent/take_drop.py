@@ -13,8 +13,10 @@ from agent import files
 from agent.bundle import BadSourceError, Place, build_staging, copy_file, discard, open_folder, publish
 from agent.clock import Clock
 from agent.drop_look import DropView, Source, find_source, look_into
+from agent.drop_script import holds_script, take_script_out
 from agent.drop_sums import CHECKSUMS, find_wrong_sum
-from agent.receipts import PLACE_FILE, render_place
+from agent.drop_watch import Entry
+from agent.receipts import PLACE_FILE, read_place, render_place
 from agent.settings import AgentSettings
 from agent.tombstones import has_tombstone, read_manifest
 from mltm.contract.ids import TaskId
@@ -54,7 +56,7 @@ class Taker:
             copied = [] if fault else _copy_all(source, view, place)
             if copied is None or look_into(source).seen != view.seen:
                 return ""
-            self._write_control(place, task_id, source.name, view, copied, fault)
+            self._write_control(place, task_id, source, view, copied, fault)
             publish(self.spool, task_id, place)
         except BadSourceError:
             return ""  # it was a plain file when it was looked at: the next look says what is wrong
@@ -72,8 +74,9 @@ class Taker:
         taken, kept = self.spool.taking / task_id, self.spool.bad / task_id
         source, manifest = self.find(task_id), read_manifest(self.spool, task_id)
         fault = manifest.fault if manifest is not None else ""
+        script = self._take_script_out(task_id)
         if source is not None and manifest is not None and not fault:
-            _remove_carried(source, manifest)
+            _remove_carried(source, manifest, script)
         with contextlib.suppress(OSError):
             taken.rmdir()
         if not os.path.lexists(taken):
@@ -81,6 +84,13 @@ class Taker:
         words = fault or f"What task {task_id} did not take of its drop lies in {kept}."
         files.replace(self.spool.bad / f"{task_id}.reason.txt", f"{words}\n".encode(), self.clock.nonce())
         return words if files.move(taken, kept) else ""
+
+    def _take_script_out(self, task_id: TaskId) -> Entry | None:
+        place = read_place(self.spool, task_id)
+        if place is None or place.script is None or not os.path.lexists(self.spool.taking / task_id):
+            return None
+        take_script_out(self.spool, task_id, place.script, self.is_settled)
+        return place.script
 
     def _judge(self, task_id: TaskId, source: Source, view: DropView) -> str:
         """Why it can be no task, and where it is kept then; "" where it can be one."""
@@ -95,7 +105,7 @@ class Taker:
         )
 
     def _write_control(
-        self, place: Place, task_id: TaskId, name: str, view: DropView, copied: list[BundleFile], fault: str
+        self, place: Place, task_id: TaskId, source: Source, view: DropView, copied: list[BundleFile], fault: str
     ) -> None:
         manifest = Manifest(
             task_id=task_id,
@@ -108,8 +118,9 @@ class Taker:
             source="drop",
             fault=fault,
         )
-        nonce = self.clock.nonce()
-        files.replace(place.control / PLACE_FILE, render_place(name, self.clock), nonce, 0o600)
+        nonce, script = self.clock.nonce(), None if source.is_folder else _find_script(view)
+        sha256 = next((listed.sha256 for listed in copied if listed.name == ENTRYPOINT), None)
+        files.replace(place.control / PLACE_FILE, render_place(source.name, self.clock, script, sha256), nonce, 0o600)
         files.replace(place.control / MANIFEST, manifest.model_dump_json().encode(), nonce, 0o600)
 
 
@@ -126,9 +137,18 @@ def _copy_all(source: Source, view: DropView, place: Place) -> list[BundleFile] 
     return listed
 
 
-def _remove_carried(source: Source, manifest: Manifest) -> None:
+def _find_script(view: DropView) -> Entry | None:
+    """The script of a single config as it was seen; what is itself a config is nobody's to take along."""
+    if view.script.lower().endswith(".json"):
+        return None
+    return next((entry for entry in view.seen if entry[0] == view.script), None)
+
+
+def _remove_carried(source: Source, manifest: Manifest, script: Entry | None) -> None:
     """Remove what the task has, the config last: after a kill in here its name is found again."""
     if not source.is_folder:
+        if script is not None and holds_script(source.folder, script):
+            files.remove(source.folder / script[0])
         files.remove(source.folder / source.name)
         return
     carried = {listed.name for listed in manifest.files} - {ENTRYPOINT} | {manifest.script_name, CHECKSUMS}

@@ -38,6 +38,7 @@ class Manifest(Message):
     """`manifest.json` of a bundle. `config` is the user's JSON, as it came.
 
     Of a drop with a `fault`, it is what could be read of it: fields may be unknown or wrong, and {} stands for no JSON.
+    Of a faulty bundle it tells no files.
     """
 
     kind: Literal["manifest"] = "manifest"
@@ -50,4 +51,4 @@ class Manifest(Message):
     config: JsonObject
     files: list[BundleFile]
     source: Literal["gateway", "drop"] = "gateway"
-    fault: str = Field(default="", description="why a drop can be no task; it is closed as rejected with these words")
+    fault: str = Field(default="", description="why it can be no task; it is closed as rejected with these words")

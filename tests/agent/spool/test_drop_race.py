@@ -7,11 +7,8 @@ from agent.drops import Drops
 from tests.agent.spool.build import CONFIG, SCRIPT, Hands
 
 
-def test_of_two_agents_that_see_the_same_drops_one_takes_each(hands: Hands) -> None:
-    names = [f"run{number}.ready" for number in range(10)]
-    for name in names:
-        hands.drop(f"{name}/config.json", CONFIG)
-        hands.drop(f"{name}/train.py", SCRIPT)
+def scan_by_two_agents(hands: Hands) -> None:
+    """One look by each, begun together."""
     start = threading.Barrier(2)
 
     def run() -> None:
@@ -24,6 +21,14 @@ def test_of_two_agents_that_see_the_same_drops_one_takes_each(hands: Hands) -> N
         agent.start()
     for agent in agents:
         agent.join(30)
+
+
+def test_of_two_agents_that_see_the_same_drops_one_takes_each(hands: Hands) -> None:
+    names = [f"run{number}.ready" for number in range(10)]
+    for name in names:
+        hands.drop(f"{name}/config.json", CONFIG)
+        hands.drop(f"{name}/train.py", SCRIPT)
+    scan_by_two_agents(hands)
     last = Drops(hands.spool, hands.settings, hands.clock)
     for _ in range(5):
         last.scan()

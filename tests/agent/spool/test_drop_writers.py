@@ -182,6 +182,7 @@ def test_what_an_editor_saves_after_the_take_is_a_drop_of_its_own(hands: Hands) 
     drops = drops_of(hands)
     pass_s(hands, drops, 30)
     check_one_task(hands)
+    hands.drop("train.py", SCRIPT)
     hands.drop("run.json~", CONFIG).rename(hands.spool.drop / "run.json")
     pass_s(hands, drops, 30)
     assert len(hands.tasks()) == 2

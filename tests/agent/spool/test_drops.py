@@ -1,10 +1,11 @@
 """Drops: nothing half-written is started, nothing whole is missed, and what is wrong is said and kept."""
 
 import hashlib
+from collections.abc import Callable
 
 import pytest
 
-from agent import take_drop
+from agent import drop_sums, take_drop
 from agent.drops import Drops
 from tests.agent.spool.build import CONFIG, SCRIPT, Hands
 
@@ -71,9 +72,52 @@ def test_checksums_say_whole_at_once_only_where_they_are_right(hands: Hands, is_
     hands.drop("night/MANIFEST.sha256", "\n".join(lines if is_right else lines[:1]).encode())
     drops = drops_of(hands)
     drops.scan()
+    drops.scan()
     assert bool(hands.tasks()) is is_right
     pass_s(hands, drops, 30)
     check_one_task(hands)
+
+
+def test_files_that_still_grow_are_not_hashed_and_none_is_hashed_twice_for_nothing(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+
+    def hash_counted(folder: int, name: str, read: Callable[[int, str], str] = drop_sums._hash) -> str:
+        hashed.append(name)
+        return read(folder, name)
+
+    monkeypatch.setattr(drop_sums, "_hash", hash_counted)
+    parts = {"config.json": CONFIG, "train.py": SCRIPT}
+    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}" for name, data in parts.items()]
+    hands.drop("night/config.json", CONFIG)
+    hands.drop("night/MANIFEST.sha256", "\n".join(lines).encode())
+    drops = drops_of(hands)
+    for number in range(1, 5):
+        hands.drop("night/train.py", SCRIPT[:number])
+        drops.scan()
+    assert hashed == []
+    for _ in range(5):
+        drops.scan()
+    assert hashed == ["config.json", "train.py"]
+    hands.drop("night/train.py", SCRIPT)
+    drops.scan()
+    drops.scan()
+    check_one_task(hands)
+
+
+def test_a_sentinel_older_than_what_it_names_is_no_sign(hands: Hands) -> None:
+    hands.drop("run.json.ready", b"")
+    came_ns = (hands.spool.drop / "run.json.ready").stat().st_ctime_ns
+    while hands.drop("run.json", CONFIG).stat().st_ctime_ns == came_ns:
+        pass  # the file system's clock ticks every few milliseconds
+    hands.drop("train.py", SCRIPT)
+    drops = drops_of(hands)
+    pass_s(hands, drops, 20)
+    assert not hands.tasks()
+    pass_s(hands, drops, 10)
+    check_one_task(hands)
+    assert not (hands.spool.drop / "run.json.ready").exists()
 
 
 def test_what_is_still_written_is_never_started(hands: Hands) -> None:
@@ -107,8 +151,8 @@ def test_an_odd_name_of_a_config_is_no_trouble(hands: Hands, name: str) -> None:
 
 def test_the_same_content_dropped_again_is_a_new_task(hands: Hands) -> None:
     drops = drops_of(hands)
-    hands.drop("train.py", SCRIPT)
     for _ in range(2):
+        hands.drop("train.py", SCRIPT)
         hands.drop("run.json", CONFIG)
         pass_s(hands, drops, 30)
     assert len(hands.tasks()) == 2

@@ -1,5 +1,6 @@
 """Bundles: only whole ones become tasks, a faulty one stops no other and is told, and of two agents one wins."""
 
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -11,9 +12,12 @@ import pytest
 from agent.bundle import publish
 from agent.intake import Intake
 from agent.records import read_task_log
+from agent.reports_again import reports_again
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State
-from tests.agent.spool.build import SCRIPT, TASK, Hands, make_link, make_second_name, send
+from tests.agent.core.test_tick import CountedSlurm, open_world
+from tests.agent.spool.build import CONFIG, SCRIPT, TASK, Hands, make_link, make_second_name, send
+from tests.agent.spool.test_kills import run_killed
 
 OTHER = TaskId("0190a0b0c0d07e0f8a0b0c0d0e0f0a0c")
 
@@ -145,3 +149,59 @@ def test_of_two_agents_that_take_the_same_bundles_one_wins_each(hands: Hands) ->
     assert hands.tasks() == ids
     assert all((hands.spool.task(task_id).input / "entrypoint.py").read_bytes() == SCRIPT for task_id in ids)
     assert not hands.staged()
+
+
+def rewrite_manifest(bundle: Path, **fields: object) -> None:
+    path = bundle / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+@pytest.mark.parametrize("fields", [{}, {"files": []}, {"files": "none", "submitted_at": "yesterday"}])
+def test_a_faulty_bundle_can_be_listed_by_a_gateway_that_lost_its_rows(hands: Hands, fields: dict[str, object]) -> None:
+    rewrite_manifest(send(hands, given=b""), **fields)
+    scan_for_s(hands, intake_of(hands), 80)
+    (again,) = reports_again(hands.spool)
+    closed = read_task_log(hands.spool, TASK).closed
+    assert closed is not None
+    assert again.manifest is not None
+    assert (again.manifest.owner, again.manifest.source, again.manifest.cluster) == ("ana", "gateway", "atena02")
+    assert again.manifest.config == json.loads(CONFIG)
+    assert again.manifest.fault == closed.verdict.reason
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"task_id": OTHER}, {"owner": 1}, {"config": None}, {"config": {"a": "\x1b"}}, {"config": {"a": float("nan")}}],
+)
+def test_a_faulty_bundle_without_owner_and_config_is_rejected_as_it_is(hands: Hands, fields: dict[str, object]) -> None:
+    rewrite_manifest(send(hands, given=b""), **fields)
+    scan_for_s(hands, intake_of(hands), 80)
+    assert read_task_log(hands.spool, TASK).closed is not None
+    assert not hands.spool.task(TASK).manifest.exists()
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"[" * 100_000, b"\xff"])
+def test_a_bundle_whose_manifest_is_no_object_is_rejected(hands: Hands, raw: bytes) -> None:
+    (send(hands) / "manifest.json").write_bytes(raw)
+    scan_for_s(hands, intake_of(hands), 80)
+    assert read_task_log(hands.spool, TASK).closed is not None
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_faulty_bundle_killed_at_any_call_is_rejected_once_in_the_same_words(tmp_path: Path, *, after: bool) -> None:
+    for nth in range(100):
+        hands = Hands(tmp_path / str(nth))
+        send(hands, given=b"")
+        intake = intake_of(hands)
+        scan_for_s(hands, intake, 40)
+        hands.now_s += 20
+        was_killed = run_killed(intake.scan, nth, after=after)
+        world = open_world(hands, CountedSlurm())
+        for _ in range(5):
+            world.run(after_s=20)
+        said = {(report.state, report.words) for report in world.outbox.pending(100) if report.closed}
+        assert said == {(State.REJECTED, hands.manifest(TASK).fault)}
+        if not was_killed:
+            assert nth > 5
+            return
+    pytest.fail("the run never came to its end")

@@ -94,6 +94,7 @@ def test_a_drop_killed_at_any_call_becomes_one_task(
         check(hands, "drop")
         assert not list(hands.spool.taking.iterdir())
         assert not list(hands.spool.bad.iterdir())
+        assert not list(hands.spool.drop.iterdir())
         if not was_killed:
             assert nth > 5
             return
