@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
 
-from agent.check_ground import Trial, check_ground
+from agent.check_ground import Trial, check_ground, check_node, conclude
 from agent.clock import Clock
 from agent.credential import read_credential
 from agent.errors import AgentError
@@ -24,10 +24,7 @@ __all__ = ["run_checks"]
 async def run_checks(settings: AgentSettings, environment: Mapping[str, str], trial: Trial) -> list[Finding]:
     """Check everything; nothing that is wrong stops the rest. Forks: call it where no other thread runs."""
     findings = [_try("spool", lambda: _check_spool(settings))]
-    try:
-        findings += check_ground(settings, trial)
-    except OSError as error:
-        findings.append(Finding("FAIL", "folder", str(explain_trouble(error, settings.spool))))
+    findings += _check_folder(settings, environment, trial)
     findings += _check_programs(settings, environment)
     findings.append(_try("slurm", lambda: _check_slurm(settings, environment)))
     findings += _check_catalogue(settings)
@@ -56,6 +53,23 @@ def _check_spool(settings: AgentSettings) -> Finding:
     if free < 1024**3:
         return Finding("warn", "spool", f"only {free // 1024**2} MiB are free in {settings.spool}")
     return Finding("ok", "spool", str(settings.spool))
+
+
+def _check_folder(settings: AgentSettings, environment: Mapping[str, str], trial: Trial) -> list[Finding]:
+    """The trials of the spool's folder, and the sentence that sums them up."""
+    try:
+        found = check_ground(settings, trial)
+    except OSError as error:
+        return [Finding("FAIL", "folder", str(explain_trouble(error, settings.spool)))]
+    if trial.with_job:
+        slurm = Slurm(settings.slurm, environment, Clock())
+        try:
+            found += check_node(settings, slurm, trial)
+        except (AgentError, OSError) as error:
+            found.append(Finding("FAIL", "node", str(error)))
+        finally:
+            slurm.close()
+    return [*found, conclude(settings.spool, found, with_job=trial.with_job)]
 
 
 def _check_programs(settings: AgentSettings, environment: Mapping[str, str]) -> list[Finding]:

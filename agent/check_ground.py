@@ -6,11 +6,13 @@ from pathlib import Path
 from agent.finding import Finding
 from agent.ground import Race, open_trial_folder, race_claims, time_visibility
 from agent.mounts import read_file_system
+from agent.node_race import NodeRace, race_node
 from agent.settings import AgentSettings
+from agent.slurm.client import Slurm
 from agent.watcher import hears_inotify, uses_inotify
 from mltm.contract.names import Spool
 
-__all__ = ["Trial", "check_ground"]
+__all__ = ["Trial", "check_ground", "check_node", "conclude"]
 
 _RACE_S = 5.0
 _FEW_CLAIMS = 20
@@ -23,20 +25,29 @@ class Trial:
 
     processes: int = 64
     claims: int = 100
+    with_job: bool = False  #: race a compute node too, by a job in this partition and account
+    partition: str | None = None
+    account: str | None = None
 
 
 def check_ground(settings: AgentSettings, trial: Trial) -> list[Finding]:
-    """Try the folder, and say at the end whether it can be trusted. Forks: no other thread may run. Raises OSError."""
+    """Try the folder on this host. Forks: no other thread may run. Raises OSError."""
     with open_trial_folder(Spool(settings.spool).agent) as folder:
         race = race_claims(folder, trial.processes, trial.claims, _RACE_S)
         delay_s = time_visibility(folder)
         hears = hears_inotify(folder)
-    findings = [
+    return [
         judge_race(race),
         judge_visibility(delay_s, settings.waits.look_again_s),
         judge_news(read_file_system(settings.spool), hears=hears, is_used=uses_inotify(settings)),
     ]
-    return [*findings, conclude(settings.spool, findings)]
+
+
+def check_node(settings: AgentSettings, slurm: Slurm, trial: Trial) -> list[Finding]:
+    """Try the folder between this host and a compute node. Raises NodeRaceError, OSError."""
+    with open_trial_folder(Spool(settings.spool).agent) as folder:
+        race = race_node(folder, slurm, partition=trial.partition, account=trial.account)
+    return judge_node(race, settings.waits.look_again_s)
 
 
 def judge_race(race: Race) -> Finding:
@@ -72,9 +83,24 @@ def judge_news(file_system: str, *, hears: bool, is_used: bool) -> Finding:
     return Finding("ok", "news", f"noticed by {how} ({kind}; inotify {'works' if hears else 'does not work'} here)")
 
 
-def conclude(spool: Path, findings: list[Finding]) -> Finding:
+def judge_node(race: NodeRace, look_again_s: float) -> list[Finding]:
+    """Both sides must agree on each claim; the way there and back is the longest that one way can be."""
+    said = f"{race.claims} claims raced with a compute node ({race.won} won here)"
+    if race.torn:
+        words = f"the two do not agree on {race.torn} of {said}: a task could start twice. {_ELSEWHERE}"
+        return [Finding("FAIL", "node claims", words)]
+    seen = judge_visibility(race.round_trip_s, look_again_s)
+    words = seen.words.replace("another process's new file is listed", "a change is seen there and its answer here")
+    return [
+        Finding("ok", "node claims", f"{said}, and both agree on each"),
+        Finding(seen.grade, "node visibility", words),
+    ]
+
+
+def conclude(spool: Path, findings: list[Finding], *, with_job: bool) -> Finding:
     """The sentence at the end."""
     wrong = [finding.what for finding in findings if finding.grade == "FAIL"]
     if wrong:
         return Finding("FAIL", "folder", f"{spool} cannot be trusted: see {' and '.join(wrong)} above.")
-    return Finding("ok", "folder", f"{spool} can be trusted, as far as this host can see")
+    how = "by this host and its compute nodes" if with_job else "on this host; --with-job tries a compute node too"
+    return Finding("ok", "folder", f"{spool} can be trusted {how}")

@@ -96,10 +96,14 @@ def check(
     claims: Annotated[
         int, typer.Option(min=1, max=100_000, help="how many claims they race for, in 5 s at most")
     ] = 100,
+    with_job: Annotated[bool, typer.Option("--with-job", help="also race a compute node, by a job of seconds")] = False,
+    partition: Annotated[str | None, typer.Option(help="of that job; default: the site's")] = None,
+    account: Annotated[str | None, typer.Option(help="of that job; default: yours")] = None,
 ) -> None:
     """Look at everything that the agent needs, and try whether the spool can be trusted; exit 1 where it is wrong."""
     set_up_logging()
-    findings = asyncio.run(run_checks(read_settings(_find_config(config)), os.environ, Trial(processes, claims)))
+    trial = Trial(processes, claims, with_job=with_job, partition=partition, account=account)
+    findings = asyncio.run(run_checks(read_settings(_find_config(config)), os.environ, trial))
     for finding in findings:
         print(f"{finding.grade:<5} {finding.what}{': ' + finding.words if finding.words else ''}")
     if any(finding.grade == "FAIL" for finding in findings):

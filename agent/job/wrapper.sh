@@ -19,7 +19,7 @@ PIECE_BYTES=1048576 RECORD_BYTES=4096
 cgroup_list=/proc/self/cgroup cgroup_mount=/sys/fs/cgroup
 
 signals=0 stops='' warnings='' stopping=0 stopped_for_beat=false
-code_pid='' keeper_pid='' timer_pid='' nonce='' job_id=unknown node=unknown record='' log='' life='' log_pid='' beat_pid='' witness_pid='' teller_pid=''
+code_pid='' keeper_pid='' timer_pid='' nonce='' job_id=unknown node=unknown record='' log='' life='' log_pid='' beat_pid='' witness_pid='' teller_pid='' life_in=''
 
 # --- small things -----------------------------------------------------------------------------------------------
 
@@ -202,8 +202,8 @@ read_lists() {
   mapfile -d '' -t argv 2>/dev/null <"$control/argv.$attempt" || refuse argv 'the command file is not readable'
   mapfile -d '' -t env_pairs 2>/dev/null <"$control/env.$attempt" || refuse env 'the environment file is not readable'
   mapfile -d '' -t checks 2>/dev/null <"$control/checks.$attempt" || refuse checks 'the file of checks is not readable'
-  open_pipe || refuse pipe 'no pipe can be opened on this node'
-  result_in=$reader result_out=$writer
+  open_pipe && result_in=$reader result_out=$writer && open_pipe && life_in=$reader life=$writer ||
+    refuse pipe 'no pipe can be opened on this node'
   ((${#argv[@]})) && [[ ${argv[0]} ]] || refuse argv 'the command file is empty'
   for pair in "${env_pairs[@]}"; do
     [[ $pair =~ ^[A-Za-z_][A-Za-z0-9_]*= ]] || refuse env 'an entry of the environment file is not NAME=VALUE'
@@ -287,7 +287,7 @@ start_log() {
     log=$writer
     set -m
     # shellcheck disable=SC2086
-    (trap '' $SIGNALS && keep_log) <&"$reader" >/dev/null 2>&1 {reader}<&- {writer}>&- {result_in}<&- {result_out}>&- &
+    (trap '' $SIGNALS && keep_log) <&"$reader" >/dev/null 2>&1 {reader}<&- {writer}>&- {life}>&- {life_in}<&- {result_in}<&- {result_out}>&- &
     log_pid=$!
     set +m
     exec {reader}<&-
@@ -325,21 +325,17 @@ watch_beat() {
 start_witness() {
   set -m
   # shellcheck disable=SC2086
-  (trap - $SIGNALS && trap '' USR1 USR2 && read -r _) <&"$reader" >/dev/null 2>&1 {reader}<&- {writer}>&- {log}>&- {result_in}<&- {result_out}>&- &
+  (trap - $SIGNALS && trap '' USR1 USR2 && read -r _) <&"$life_in" >/dev/null 2>&1 {life}>&- {life_in}<&- {log}>&- {result_in}<&- {result_out}>&- &
   witness_pid=$!
   set +m
 }
 
 start_beat() {
-  open_pipe || { exec {life}>/dev/null && return 0; } # no beat is safe: the agent waits for it to stand still
-  life=$writer
   set -m
   # shellcheck disable=SC2086
-  (trap '' $SIGNALS && watch_beat) <&"$reader" >/dev/null 2>&1 {reader}<&- {writer}>&- {log}>&- {result_in}<&- {result_out}>&- &
+  (trap '' $SIGNALS && watch_beat) <&"$life_in" >/dev/null 2>&1 {life}>&- {life_in}<&- {log}>&- {result_in}<&- {result_out}>&- &
   beat_pid=$!
   set +m
-  start_witness
-  exec {reader}<&-
 }
 
 # --- the code ---------------------------------------------------------------------------------------------------
@@ -368,13 +364,18 @@ keep_code() {
   # shellcheck disable=SC2086
   trap '' $SIGNALS
   set -m # a process group of its own, and SIGINT not ignored
-  run_code </dev/null 1>&"$log" 2>&1 {log}>&- {life}>&- {result_in}<&- {result_out}>&- &
+  run_code </dev/null 1>&"$log" 2>&1 {log}>&- {life}>&- {life_in}<&- {result_in}<&- {result_out}>&- &
   code_pid=$!
+  exec {log}>&- {life}>&- {result_in}<&-
+  # Code without a wrapper would go on unseen (scancel --batch kills the batch shell alone, and Slurm says FAILED).
+  (read -r _ <&"$life_in" || kill -KILL -- "-$code_pid") >/dev/null 2>&1 {result_out}>&- &
+  guard_pid=$!
   set +m
   printf '%d\n' "$code_pid" >&"$result_out"
-  exec {log}>&- {life}>&- {result_in}<&-
   wait "$code_pid"
-  printf '%d\n' "$?" >&"$result_out"
+  code=$?
+  kill -KILL -- "-$guard_pid" 2>/dev/null
+  printf '%d\n' "$code" >&"$result_out"
 }
 
 start_code() {
@@ -387,7 +388,7 @@ start_code() {
   (keep_code) &
   keeper_pid=$!
   set +m
-  exec {result_out}>&-
+  exec {result_out}>&- {life_in}<&-
   read_result && code_pid=$result
   ((stopping == 0)) || start_timer
 }
@@ -493,6 +494,7 @@ main() {
   take_claim
   start_log
   start_beat
+  start_witness
   start_code
   wait_for_code
   finish

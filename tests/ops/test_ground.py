@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.check_ground import judge_news, judge_race, judge_visibility
+from agent.check_ground import judge_news, judge_node, judge_race, judge_visibility
 from agent.ground import Race
+from agent.node_race import NodeRace
 from agent.settings import Waits
+from lab.layout import Lab
 from tests.ops.agent_process import AgentSite
 
 pytestmark = pytest.mark.timeout(90)
@@ -18,6 +20,15 @@ pytestmark = pytest.mark.timeout(90)
 REPLACES = "os.link = lambda a, b, **_: shutil.copyfile(a, b)"
 REFUSES = "def refuse(*_, **__): raise PermissionError(1, 'Operation not permitted')\nos.link = refuse"
 HIDES = "old = os.listdir\nos.listdir = lambda p='.': [n for n in old(p) if not n.startswith('change')]"
+# This host believes that it has won, whatever was decided.
+DISAGREES = """
+from agent import files
+made = files.link_once
+def link_once(path, data, *others):
+    decided = made(path, data, *others)
+    return data if data == b"host" else decided
+files.link_once = link_once
+"""
 HALF_WINS = """
 old = os.link
 def link(a, b, **_):
@@ -29,10 +40,10 @@ os.link = link
 """
 
 
-def check(site: AgentSite, fault: str = "", *options: str) -> subprocess.CompletedProcess[str]:
+def check(site: AgentSite, fault: str = "", *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
     code = f"import os, shutil\n{fault}\nfrom agent.cli import main\nmain()"
     argv = [sys.executable, "-c", code, *site.argv("check")[1:], *options]
-    env = {**os.environ, "PATH": "/nowhere", "COLUMNS": "200"}
+    env = {**os.environ, "PATH": "/nowhere", "COLUMNS": "200", **variables}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     assert list((site.spool / "agent").glob("check.*")) == []
@@ -55,7 +66,7 @@ def test_a_good_folder_can_be_trusted(site: AgentSite) -> None:
     assert read_line(said, "claims") == "ok    claims: 30 claims raced by 64 processes, exactly one winner each"
     assert read_line(said, "visibility").startswith("ok ")
     assert read_line(said, "news").startswith("ok ")
-    assert f"{site.spool} can be trusted" in read_line(said, "folder")
+    assert f"{site.spool} can be trusted on this host; --with-job" in read_line(said, "folder")
 
 
 @pytest.mark.parametrize("fault", [REPLACES, HALF_WINS])
@@ -69,7 +80,6 @@ def test_a_link_that_replaces_is_noticed(site: AgentSite, fault: str) -> None:
 
 
 def test_a_folder_where_nothing_can_be_linked_is_noticed(site: AgentSite) -> None:
-    (site.spool).mkdir(mode=0o700)
     check(site)  # makes the spool: without its id no folder could be tried
 
     said = check(site, REFUSES, "--processes=4", "--claims=3")
@@ -104,3 +114,34 @@ def test_the_wait_for_an_exit_record_has_to_be_twice_the_delay(delay_s: float | 
 ])  # fmt: skip
 def test_an_inotify_that_hears_nothing_is_told(kind: str, grade: str, *, hears: bool, is_used: bool) -> None:
     assert judge_news(kind, hears=hears, is_used=is_used).grade == grade
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize(("fault", "grade"), [("", "ok"), (DISAGREES, "FAIL")])
+def test_a_compute_node_is_raced_when_asked_for(site: AgentSite, slurm_lab: Lab, fault: str, grade: str) -> None:
+    slurm = {**slurm_lab.env, "PATH": os.environ["PATH"]}
+
+    said = check(site, fault, "--processes=2", "--claims=20", "--with-job", **slurm)
+
+    assert read_line(said, "node claims").startswith(f"{grade} ")
+    assert ("can be trusted by this host and its compute nodes" in said.stdout) is (grade == "ok")
+
+
+@pytest.mark.slurm
+def test_a_node_that_cannot_be_raced_is_told(site: AgentSite, slurm_lab: Lab) -> None:
+    slurm = {**slurm_lab.env, "PATH": os.environ["PATH"]}
+
+    said = check(site, "", "--processes=2", "--claims=20", "--with-job", "--partition=nowhere", **slurm)
+
+    assert "invalid partition" in read_line(said, "node").lower()
+    assert "Name --partition and --account" in read_line(said, "node")
+    assert said.returncode == 1
+
+
+@pytest.mark.parametrize(("torn", "round_trip_s", "grades"), [
+    (0, 0.1, ["ok", "ok"]), (1, 0.1, ["FAIL"]), (0, 90, ["ok", "FAIL"]),
+])  # fmt: skip
+def test_both_sides_have_to_agree(torn: int, round_trip_s: float, grades: list[str]) -> None:
+    found = judge_node(NodeRace(40, torn, 20, round_trip_s), Waits().look_again_s)
+
+    assert [finding.grade for finding in found] == grades

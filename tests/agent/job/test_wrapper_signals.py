@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from lab.layout import Lab
-from lab.processes import wait_until
+from lab.processes import find_processes, read_proc_file, wait_until
 from tests.agent.job.running import COUNT, COUNTED_ONCE, Prepared, prepare, read_exit, read_log, wait_log
 from tests.agent.job.slurm_jobs import Job, submit_task
 from tests.lab.calls import call, read_state
@@ -23,6 +23,8 @@ BATCH = {
     "signal-batch": ["scancel", "--signal=TERM", "--batch"],
     "signal-full": ["scancel", "--signal=TERM", "--full"],
 }
+# The batch shell gets KILL, and nothing else of the job gets anything.
+KILLED = {"kill-batch": ["scancel", "--batch"]}
 # Only steps, of which a batch job of ours has none.
 NOTHING = {"signal": ["scancel", "--signal=TERM"]}
 
@@ -37,7 +39,7 @@ class Stopped:
 @pytest.fixture(scope="module")
 def stopped(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stopped]:
     """One job each way, side by side; KillWait of the lab is 5 s."""
-    ways = WHOLE | BATCH | NOTHING
+    ways = WHOLE | BATCH | NOTHING | KILLED
     tasks = {way: prepare(tmp_path_factory.mktemp("spool"), COUNT, kill_wait_s=5) for way in ways}
     jobs = {
         way: submit_task(slurm_lab, task, may_requeue=way == "requeue", time_limit="5") for way, task in tasks.items()
@@ -68,3 +70,15 @@ def test_a_signal_to_the_steps_alone_stops_nothing(stopped: Stopped, way: str) -
 
     assert read_state(stopped.lab, stopped.jobs[way].job_id) == "RUNNING"
     assert sorted(read_log(stopped.tasks[way]).splitlines()) == COUNTED_ONCE[2:]
+
+
+def test_code_whose_wrapper_slurm_killed_does_not_go_on_unseen(stopped: Stopped) -> None:
+    job = stopped.jobs["kill-batch"]
+    mark = f"SLURM_JOB_ID={job.job_id}".encode()
+
+    def is_gone() -> bool:
+        return not find_processes(lambda pid: mark in read_proc_file(pid, "environ").split(b"\0"))
+
+    assert wait_until(is_gone, timeout_s=40)
+    assert sorted(read_log(job.task).splitlines()) == COUNTED_ONCE[2:]
+    assert not job.task.records.exit.exists()

@@ -94,16 +94,6 @@ def test_every_process_of_the_code_gets_one_term_whomever_it_was_sent_to(
     assert [each.name for each in read_exit(task).stop_signals] == ["TERM"]
 
 
-def test_a_killed_wrapper_leaves_no_helper_behind(tmp_path: Path) -> None:
-    task = prepare(tmp_path, UNTIL_GO)
-    with started(task) as process:
-        wait_log(task, "up")
-        process.kill()
-        (task.folder.work / "go").touch()
-
-        assert wait_until(lambda: read_session(process) == [], timeout_s=15), read_session(process)
-
-
 def test_usr1_reaches_code_that_asked_for_a_warning_and_is_no_stop(tmp_path: Path) -> None:
     task = prepare(tmp_path, WARNED, warns=True)
 

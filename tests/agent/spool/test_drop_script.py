@@ -9,7 +9,7 @@ import pytest
 
 from agent import files
 from agent.drop_look import find_source, look_into
-from tests.agent.core.test_tick import CountedSlurm, open_world
+from tests.agent.core.slurm_world import CountedSlurm, open_world
 from tests.agent.spool.build import CONFIG, SCRIPT, Hands
 from tests.agent.spool.test_bad_drops import with_field
 from tests.agent.spool.test_drop_race import scan_by_two_agents

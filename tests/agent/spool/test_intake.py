@@ -15,7 +15,7 @@ from agent.records import read_task_log
 from agent.reports_again import reports_again
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State
-from tests.agent.core.test_tick import CountedSlurm, open_world
+from tests.agent.core.slurm_world import CountedSlurm, open_world
 from tests.agent.spool.build import CONFIG, SCRIPT, TASK, Hands, make_link, make_second_name, send
 from tests.agent.spool.test_kills import run_killed
 
