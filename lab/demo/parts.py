@@ -151,6 +151,7 @@ def _render_agent_config(place: Place, slurm: dict[str, str]) -> str:
 def _start(place: Place, part: str, argv: list[str]) -> Process:
     started = spawn_daemon(argv, env=os.environ, log=place.log(part), folder=place.checkout)
     record_pid(place.root, part, started)
+    place.pid_file(part).write_text(f"{started.pid}\n", encoding="ascii")
     return started
 
 

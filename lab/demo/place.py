@@ -76,6 +76,10 @@ class Place:
         """The config file of the gateway or the agent."""
         return self.root / f"{part}.toml"
 
+    def pid_file(self, part: str) -> Path:
+        """Where the number of a part's process stands, for a person and his scripts."""
+        return self.root / f"{part}.pid"
+
     def log(self, part: str) -> Path:
         """What a part printed."""
         return self.root / f"{part}.log"
@@ -115,4 +119,5 @@ def end_process(place: Place, part: str) -> bool:
         return False
     stop([process], timeout_s=15)
     record_pid(place.root, part, None)
+    place.pid_file(part).unlink(missing_ok=True)
     return True

@@ -72,8 +72,9 @@ class Demo:
         return self.shell(shlex.join(["mltm", "submit", *map(str, sent), *more.split()]))
 
     def pids(self) -> dict[str, int]:
-        """The processes that run, by part."""
-        return {part: found.pid for part in ("gateway", "agent") if (found := find_process(self.place, part))}
+        """The processes that run, by part, as their files say."""
+        running = [part for part in ("gateway", "agent") if find_process(self.place, part)]
+        return {part: int((self.place.root / f"{part}.pid").read_text()) for part in running}
 
     def left(self) -> list[int]:
         """Every process that has anything to do with this demo."""
@@ -94,6 +95,7 @@ def test_the_demo_runs_twice_comes_up_again_and_goes_without_a_trace(demo: Demo)
     assert re.search(r"The model's accuracy: 0\.\d", demo.do())
     first = demo.pids()
     assert sorted(first) == ["agent", "gateway"]
+    assert all(f"mltm-{part}".encode() in read_proc_file(pid, "cmdline") for part, pid in first.items())
     assert demo.place.env.stat().st_mode & 0o777 == 0o600
     named = dict(re.findall(r"(?m)^export (\w+)='([^']*)'", demo.place.env.read_text()))
     assert named["MLTM_URL"] == demo.place.url
