@@ -25,10 +25,12 @@ format: $(READY)
 
 # Real parts (Slurm with accounting on and off) are installed where they are missing; nothing is skipped.
 # Apptainer and a newer Slurm live in a root of Debian sid: those tests run in it, as an ordinary user.
+# Many tests wait for Slurm, so a few run side by side, each worker with labs of its own; WORKERS=0: one after another.
+WORKERS ?= 3
 test: $(READY)
 	$(BIN)/python -m lab install
-	$(BIN)/pytest -m "not apptainer"
-	$(BIN)/python -m lab root pytest sid -- -m apptainer
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not apptainer"
+	$(BIN)/python -m lab root pytest sid -- -n $(WORKERS) --dist worksteal -m apptainer
 
 test-fast: $(READY)
 	$(BIN)/pytest -m "not slurm and not long and not apptainer and not root"

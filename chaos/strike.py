@@ -9,6 +9,7 @@ from chaos.trial import Trial
 __all__ = ["strike"]
 
 _REACHED_WITHIN_S = 20.0
+_AT_START = frozenset({"agent.start", "agent.epoch"})
 _LOOK_S = 0.01
 
 
@@ -16,7 +17,7 @@ def strike(plan: Plan, trial: Trial) -> bool:
     """Let one plan befall the house; False where its point was not passed in time (it is then taken back)."""
     house, role = trial.house, plan.point.role
     set_plan(house.plans, plan)
-    if plan.point.name == "agent.start":
+    if plan.point.name in _AT_START:
         house.kill("agent")
         house.start("agent")
     until_s = time.monotonic() + _REACHED_WITHIN_S
@@ -30,5 +31,5 @@ def strike(plan: Plan, trial: Trial) -> bool:
     if victim and plan.point.name in WRAPPER_AFTER_CLAIM:
         trial.stream.allow(victim, "lost", "node_fail")
     if role != "wrapper":
-        house.revive(role, must_die=plan.act == "kill" or plan.point.name == "agent.start")
+        house.revive(role, must_die=plan.act == "kill" or plan.point.name in _AT_START)
     return True

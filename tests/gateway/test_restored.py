@@ -10,7 +10,6 @@ from typing import Any
 
 from gateway.clock import Clock
 from gateway.passwords import hash_secret
-from gateway.serve import open_database
 from gateway.store import agents
 from gateway.store.migrate import read_gateway_id
 from mltm.contract import routes
@@ -69,12 +68,8 @@ async def test_an_enrolment_tells_which_gateway_it_is(house: House) -> None:
     clock, code = Clock(), "enrol_x"
     ends_at = clock.now() + timedelta(minutes=1)
     new = agents.NewCode(hash_secret(code), "elsewhere", None, house.agent.spool, clock.now(), ends_at)
-    database = open_database(house.settings)
-    try:
-        database.call_now(agents.add_code, new)
-        known = database.call_now(read_gateway_id)
-    finally:
-        database.close()
+    await house.in_database(agents.add_code, new)
+    known = await house.in_database(read_gateway_id)
     asked = {"code": code, "host": "login1", "unix_user": "svc", "spool_id": "c" * 32}
     answer = await house.client.post(routes.AGENT_ENROL, json=asked)
     assert (await answer.json())["gateway_id"] == known

@@ -117,7 +117,7 @@ async def test_an_agent_reports_only_its_own_tasks(house: House) -> None:
     unknown = house.agent.build("0" * 32, "running")
     outcomes = await house.agent.send(other_spool, unknown, house.agent.build(task_id, "pending"))
 
-    assert [outcome["outcome"] for outcome in outcomes] == ["refused", "refused", "taken"]
+    assert [outcome["outcome"] for outcome in outcomes] == ["refused", "unknown_task", "taken"]
     assert all(outcome["words"] for outcome in outcomes[:2])
     assert (await house.call("GET", f"/v1/tasks/{task_id}"))[1]["state"] == "pending"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agent.clock import Clock
 from agent.credential import Credential, write_credential
+from mltm.contract.names import Spool
 from tests.agent.spool.build import Hands, send
 from tests.e2e.house import BIN
 
@@ -63,6 +64,13 @@ class AgentSite:
         unshare = (str(shutil.which("unshare")), "--user", "--map-root-user", "--mount", "sh", "-c", DISK, "sh")
         return self.run(word, before=(*unshare, options, str(self.spool), f'cd "$2"; {prepare}; cd /'))
 
+    def bind(self) -> None:
+        """Bind the spool to the credential's gateway, as the enrolment does."""
+        place = Spool(self.spool).gateway_name
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.write_text(f"{CREDENTIAL.gateway_name}\n")
+
     def send(self, **how: bytes) -> str:
         """Publish a task as the gateway does; return its id."""
+        self.bind()
         return send(Hands(self.spool), **how).name  # type: ignore[arg-type] # bytes are what it takes

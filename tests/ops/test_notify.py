@@ -92,7 +92,9 @@ def end(systemd: Systemd, process: subprocess.Popen[str], part: str) -> str:
 
 @pytest.fixture
 def agent(tmp_path: Path) -> AgentSite:
-    return AgentSite(tmp_path)
+    site = AgentSite(tmp_path)
+    site.bind()
+    return site
 
 
 def test_the_agent_says_that_it_is_ready_alive_and_leaving(agent: AgentSite) -> None:
