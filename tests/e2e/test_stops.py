@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.layout import Lab
+from lab.cluster import running_lab
 from tests.e2e.house import open_house, wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(120)]
@@ -17,9 +17,10 @@ time.sleep(600)
 """
 
 
-def test_a_cancelled_task_that_ignores_term_leaves_its_exit_record(slurm_lab: Lab, tmp_path: Path) -> None:
-    """The lab's KillWait is 5 s; kill_wait_s is left at 30 s."""
-    with open_house(tmp_path, slurm_lab.env) as house:
+def test_a_cancelled_task_that_ignores_term_leaves_its_exit_record(tmp_path: Path) -> None:
+    """This lab's KillWait is 12 s; kill_wait_s is left at 30 s."""
+    (tmp_path / "house").mkdir()
+    with running_lab(min_job_age_s=10, kill_wait_s=12) as lab, open_house(tmp_path / "house", lab.env) as house:
         task = house.submit(STUBBORN)
         wait_until(lambda: "deaf" in house.ask("GET", f"/v1/tasks/{task}/log?length=100").text, "it runs")
         house.ask("POST", f"/v1/tasks/{task}/cancel")
@@ -28,4 +29,4 @@ def test_a_cancelled_task_that_ignores_term_leaves_its_exit_record(slurm_lab: La
 
     record = json.loads((house.spool / "tasks" / task / "control" / "exit.01").read_text())
     assert (record["code"], [each["name"] for each in record["stop_signals"]]) == (137, ["TERM"])
-    assert (tmp_path / "agent.log").read_text().count("kill_wait_shortened") == 1
+    assert (house.folder / "agent.log").read_text().count("kill_wait_shortened") == 1

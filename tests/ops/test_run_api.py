@@ -46,7 +46,7 @@ def stream_of_tasks(house: House, ledger: Path) -> Iterator[list[str]]:
             if stopping.wait(0.5):
                 return
 
-    stream = threading.Thread(target=submit)
+    stream = threading.Thread(target=submit, daemon=True)
     stream.start()
     try:
         yield tasks

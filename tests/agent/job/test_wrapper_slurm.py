@@ -175,7 +175,7 @@ def test_the_records_name_slurms_node(ended: dict[str, Ended]) -> None:
 
 def test_at_the_time_limit_the_exit_record_is_written(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
     codes = {"saves": SAVE.replace("sleep(60)", "sleep(200)"), "counts": COUNT}
-    tasks = {name: prepare(tmp_path_factory.mktemp("spool"), code, kill_wait_s=5) for name, code in codes.items()}
+    tasks = {name: prepare(tmp_path_factory.mktemp("spool"), code, kill_wait_s=3) for name, code in codes.items()}
 
     jobs = {name: submit_task(slurm_lab, task, time_limit="1") for name, task in tasks.items()}
 
