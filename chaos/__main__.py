@@ -7,13 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chaos.scenarios import agents, ambiguous, kills, points
+from chaos.scenarios import agents, ambiguous, doubles, kills, points
 from chaos.table import render_findings, render_table
 from chaos.trial import Result, Setup, Slurm
 from lab.cluster import running_lab
 from lab.standin_control import running_standin
 
-SCENARIOS = {"points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "agents": agents.run}
+SCENARIOS = {
+    "points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "doubles": doubles.run, "agents": agents.run,
+}  # fmt: skip
+
+
+_ENDS_S, _CONTROL_ENDS_S = 300.0, 45.0  #: a control leaves tasks that never end
 
 
 def main() -> int:
@@ -36,7 +41,11 @@ def _stop(*_: object) -> None:
 
 def _run(name: str, seed: int, options: argparse.Namespace) -> Result:
     with _open_slurm(options.slurm) as slurm:
-        setup = Setup(name, seed, slurm, clients=options.clients, control=options.control, keep=options.keep)
+        patience_s = _CONTROL_ENDS_S if options.control else _ENDS_S
+        setup = Setup(
+            name, seed, slurm, clients=options.clients, control=options.control, end_within_s=patience_s,
+            keep=options.keep,
+        )  # fmt: skip
         result = SCENARIOS[name](setup, options.faults)
     words = f"{result.tasks} tasks, {result.faults} faults, {result.took_s:.0f} s"
     print(f"chaos: {name}, seed {seed}: {words}", file=sys.stderr, flush=True)

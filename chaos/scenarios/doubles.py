@@ -1,0 +1,24 @@
+"""slurmctld starts jobs a second time under their id, as after a crash; the copy that steps aside ends first."""
+
+import time
+from dataclasses import replace
+
+from chaos.scenarios.ambiguous import count_met, require_standin
+from chaos.stream import Kind
+from chaos.trial import Result, Setup, open_trial
+from lab.standin_control import set_faults
+
+__all__ = ["run"]
+
+_KINDS = (Kind("longer", frozenset({"succeeded"}), "time.sleep(6)"), Kind("bad", frozenset({"failed"}), "sys.exit(3)"))
+
+
+def run(setup: Setup, faults: int | None) -> Result:
+    """Hand in tasks until so many jobs (50 by default) were started twice."""
+    slurm = require_standin(setup)
+    set_faults(slurm, {"command": "start", "mode": "start_twice", "seconds": 0, "probability": 0.5}, seed=setup.seed)
+    with open_trial(replace(setup, kinds=_KINDS)) as trial:
+        while (met := count_met(slurm)) < (faults or 50):
+            time.sleep(0.2)
+        trial.result.faults = met
+    return trial.result
