@@ -5,8 +5,10 @@ from collections.abc import Callable
 from agent.carry_out import Carrier
 from agent.decide import decide
 from agent.memory import Memory, Polls
+from agent.observe import date_fence
 from agent.outbox import Outbox
 from agent.perform import Hands, put_record
+from agent.reports_again import report_again
 from agent.settle import settle, tell_correction, tell_late_exits
 from agent.sight import find_lines, list_records, look_at_job, read_log, sum_up
 from agent.slurm.request import SubmitRequest
@@ -52,10 +54,11 @@ class Advance:
         is_due = self._hands.clock.boot_s() >= memory.due_s
         if names == memory.names and not (is_due or is_rung or is_fresh):
             return
-        log = read_log(task_id, names, memory, self._hands, self._boot_id)
-        if not log.attempts and log.closed is None and has_tombstone(self._hands.spool, task_id):
-            retire(self._hands.spool, task_id)  # a copy of a task that ended, or a cancel that came after its end
+        spool = self._hands.spool
+        if spool.task(task_id).attempt(1).intent.name not in names and has_tombstone(spool, task_id):
+            self._tell_end(task_id)
             return
+        log = read_log(task_id, names, memory, self._hands, self._boot_id)
         before = memory.observation
         look_at_job(log, memory, polls, self._hands, is_fresh=is_fresh, min_job_age_s=self.min_job_age_s)
         memory.names, log = self._take_steps(log, names, memory, polls)
@@ -74,6 +77,13 @@ class Advance:
         tell_late_exits(log, memory, self._outbox)
         tell_correction(log, self._hands, self._outbox)
 
+    def _tell_end(self, task_id: TaskId) -> None:
+        """Of a task that ended its tombstone is left, and somebody asks: its bundle or a cancel came once more."""
+        draft = report_again(self._hands.spool, task_id)
+        if draft is not None:
+            self._outbox.put(draft)
+        retire(self._hands.spool, task_id)
+
     def _take_steps(
         self, log: TaskLog, names: tuple[str, ...], memory: Memory, polls: Polls
     ) -> tuple[tuple[str, ...], TaskLog]:
@@ -88,4 +98,6 @@ class Advance:
                 break
             names = list_records(log.task_id, self._hands)
             log = read_log(log.task_id, names, memory, self._hands, self._boot_id)
+            if log.last is not None and memory.observation is not None:
+                memory.observation = date_fence(memory.observation, log.last, self._hands.clock.boot_s())
         return names, log

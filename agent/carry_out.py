@@ -36,7 +36,6 @@ class Carrier:
             case PutFence():
                 note_leftover(self._hands.spool, log.task_id, step, self._hands.clock)
                 put_record(step, log.task_id, self._hands)
-                memory.note(fenced_since_s=self._hands.clock.boot_s())
                 return True
             case Wait():
                 return False

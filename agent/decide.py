@@ -146,8 +146,10 @@ def _after_fence(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> St
         return Wait(seen.now_s + 60)
     fenced_s = seen.observation.fenced_since_s
     due_s = (seen.now_s if fenced_s is None else fenced_s) + _back_off(last.number, waits)
-    if log.held or seen.now_s < due_s:
-        return Wait(max(due_s, seen.now_s + 1))
+    if log.held:
+        return Wait(seen.now_s + 60)
+    if seen.now_s < due_s:
+        return Wait(due_s)
     return OpenAttempt(number, f"attempt {last.number} never started: {words or reason}")
 
 

@@ -44,7 +44,7 @@ __all__ = ["Intake"]
 _log = structlog.get_logger(__name__)
 _TASK_NAME = re.compile(r"[0-9a-f]{32}")
 _MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-_REMIND_S = 60.0
+_REMIND_S, _MOST_REMIND_S = 60.0, 3600.0
 # Trouble of the place, not of the bundle: never a reason to reject a task.
 _PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE})
 
@@ -56,13 +56,13 @@ class Intake:
         self._spool, self._waits, self._clock, self._cluster = spool, settings.waits, clock, settings.cluster
         self._author = author or Author(epoch=0, host=socket.gethostname(), pid=os.getpid())
         self._faulty: dict[TaskId, Watched] = {}
-        self._reminded_s: dict[TaskId, float] = {}
+        self._remind: dict[TaskId, tuple[float, float]] = {}  # when next (boot clock), and the pause before it
         self._told: set[str] = set()
 
     def scan(self) -> list[str]:
         """Take in what lies in in/new; return what is wrong, as sentences. Raises OSError where it cannot be listed."""
         names = files.list_names(self._spool.incoming)
-        for kept in (self._faulty, self._reminded_s):
+        for kept in (self._faulty, self._remind):
             for gone in set(kept) - set(names):
                 del kept[gone]
         said = [self._look_at(name) for name in names]
@@ -91,8 +91,11 @@ class Intake:
         if not is_here and not has_tombstone(self._spool, task_id):
             return False
         now_s = self._clock.boot_s()
-        if is_here and now_s - self._reminded_s.setdefault(task_id, now_s) >= _REMIND_S:
-            self._reminded_s[task_id] = now_s
+        due_s, pause_s = self._remind.setdefault(task_id, (now_s + _REMIND_S, _REMIND_S))
+        if now_s >= due_s:
+            # Each time of a task that has ended is a report in the outbox, and the gateway may be away for days.
+            pause_s = min(2 * pause_s, _MOST_REMIND_S)
+            self._remind[task_id] = (now_s + pause_s, pause_s)
             self._mark(task_id)
         return True
 
@@ -112,7 +115,7 @@ class Intake:
                 discard(self._spool, self._spool.tasks / task_id, self._clock.nonce())
             files.remove(self._spool.active / task_id)
             return
-        self._reminded_s[task_id] = self._clock.boot_s()
+        self._remind[task_id] = (self._clock.boot_s() + _REMIND_S, _REMIND_S)
         _log.info("task_taken", task_id=task_id, won=is_ours)
 
     def _copy(self, task_id: TaskId, place: Place) -> None:

@@ -55,7 +55,7 @@ class Polls:
 
     lines: dict[str, tuple[JobLine, ...]] = field(default_factory=dict)
     ended: dict[str, tuple[AccountingLine, ...]] = field(default_factory=dict)
-    last_s: float = float("-inf")  #: when the last one was asked for
+    last_s: float = float("-inf")  #: when the last one was asked for; a failed one, when it ended
     good_s: float = float("-inf")  #: when the last good one had answered
     last_accounting_s: float = float("-inf")
     problem: str = ""

@@ -13,7 +13,7 @@ from agent.slurm.values import AccountingLine, JobLine
 from agent.tasklog import AttemptLog
 from mltm.contract.shape import Message
 
-__all__ = ["Look", "Observation", "apply_accounting", "is_over", "is_slurm_over", "look", "match_lines"]
+__all__ = ["Look", "Observation", "apply_accounting", "date_fence", "is_over", "is_slurm_over", "look", "match_lines"]
 
 
 class Observation(Message):
@@ -33,7 +33,7 @@ class Observation(Message):
     over_since_s: float | None = None
     running_since_s: float | None = None  #: the first good poll that showed it running, and no claim was there
     running_seen_s: float | None = None  #: the last one; a failed poll moves neither
-    fenced_since_s: float | None = None  #: when it was first seen that an agent owns the attempt
+    fenced_since_s: float | None = None  #: when it was first seen that nothing of the attempt will start
     retry_at_s: float | None = None
     tries: int = 0
     scancel_at_s: float | None = None
@@ -65,8 +65,7 @@ def look(before: Observation, attempt: AttemptLog, seen: Look, waits: Waits, min
         after = _count_poll(after, attempt, match_lines(attempt, seen.lines), seen.now_s)
     if seen.beat_ns != after.beat_ns:
         after = after.model_copy(update={"beat_ns": seen.beat_ns, "beat_since_s": seen.now_s})
-    if (attempt.fence is not None or attempt.declined is not None) and after.fenced_since_s is None:
-        after = after.model_copy(update={"fenced_since_s": seen.now_s})
+    after = date_fence(after, attempt, seen.now_s)
     if attempt.owner is None:
         return after.model_copy(update={"over_since_s": None})
     if not (
@@ -74,6 +73,14 @@ def look(before: Observation, attempt: AttemptLog, seen: Look, waits: Waits, min
     ):
         return after.model_copy(update={"over_since_s": None})
     return after if after.over_since_s is not None else after.model_copy(update={"over_since_s": seen.now_s})
+
+
+def date_fence(before: Observation, attempt: AttemptLog, now_s: float) -> Observation:
+    """Note when it was first seen that nothing of an attempt will start, whoever fenced or declined it."""
+    is_barred = attempt.fence is not None or attempt.declined is not None
+    if not is_barred or before.fenced_since_s is not None:
+        return before
+    return before.model_copy(update={"fenced_since_s": now_s})
 
 
 def is_slurm_over(seen: Observation, attempt: AttemptLog, waits: Waits, min_job_age_s: float, now_s: float) -> bool:

@@ -37,8 +37,17 @@ def settle(
         write_tombstone(hands.spool, log.task_id, _render(draft), hands.clock)
         retire(hands.spool, log.task_id)
         forget_observation(hands.spool, log.task_id)
-    elif memory.observation != before:
+    elif memory.observation != before and not _is_same_but_for_the_beat(before, memory.observation):
         save_observation(hands.spool, log.task_id, memory.observation, hands.clock)
+
+
+def _is_same_but_for_the_beat(before: Observation | None, after: Observation) -> bool:
+    """True where nothing is to be kept: a beat that goes on is seen again by a new process, which counts from there.
+
+    Once Slurm shows an end, or lists the job no more, rule 5 counts, and every change of the beat is kept.
+    """
+    beat = {"beat_ns": after.beat_ns, "beat_since_s": after.beat_since_s}
+    return before is not None and after.ended is None and before.model_copy(update=beat) == after
 
 
 def tell_late_exits(log: TaskLog, memory: Memory, outbox: Outbox) -> None:

@@ -42,8 +42,9 @@ def read_log(task_id: TaskId, names: Sequence[str], memory: Memory, hands: Hands
             memory.observation = carry_told(kept, memory.observation)
     if memory.config is None and memory.refusal is None and log.manifest is not None:
         _read_config(log, memory)
-    memory.is_submitted = bool(log.attempts) and log.closed is None
-    memory.is_unclaimed = memory.is_submitted and log.last is not None and log.last.owner is None
+    is_open = log.last is not None and log.closed is None and log.last.fence is None
+    memory.is_submitted = is_open  # behind a fence Slurm has nothing to say; leftovers ask for themselves
+    memory.is_unclaimed = is_open and log.last is not None and log.last.owner is None
     return log
 
 

@@ -62,13 +62,17 @@ class SlurmRound:
             return
         described = self._slurm.describe()
         if not isinstance(described, SlurmFacts):
-            self._facts_due_s = now_s + self._hands.settings.slurm.poll_interval_s
+            self._put_off_facts()
             return
         self._facts_due_s = now_s + _FACTS_EVERY_S
         is_news = self._facts is None or described.kill_wait_s != self._facts.kill_wait_s
         self._facts = described
         if is_news and described.kill_wait_s < self._hands.settings.slurm.kill_wait_s:
             _log.warning("kill_wait_shortened", kill_wait_s=described.kill_wait_s, words=KILL_WAIT_WORDS)
+
+    def _put_off_facts(self) -> None:
+        # From the answer on: a question that hangs takes longer than this pause, and a burst of tasks has many.
+        self._facts_due_s = self._hands.clock.boot_s() + self._hands.settings.slurm.poll_interval_s
 
     def due_s(self, memory: Mapping[TaskId, Memory], polls: Polls) -> float | None:
         """When the next poll is due (boot clock); None while Slurm has nothing of ours."""
@@ -100,6 +104,8 @@ class SlurmRound:
         if isinstance(answer, PollFailed):
             polls.problem = f"Slurm does not answer squeue: {answer.words} Tasks keep their states until it does."
             _log.warning("poll_failed", words=answer.words)
+            polls.last_s = self._hands.clock.boot_s()  # it may have hung: between two such polls all else has its turn
+            self._put_off_facts()
             return False
         if polls.problem:
             self._facts_due_s = now_s  # slurmctld was away: it may have come back with another slurm.conf

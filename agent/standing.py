@@ -17,6 +17,8 @@ __all__ = ["describe_amended", "describe_late_exit", "describe_task"]
 
 def describe_task(log: TaskLog, observed: Observation, lines: Sequence[JobLine]) -> ReportDraft:
     """Describe where a task stands. Nothing final is said before `closed` is linked (rule 7)."""
+    if log.closed is not None and log.amended is not None:
+        return describe_amended(log, log.amended.verdict)
     if log.closed is not None:
         return _describe_verdict(log, log.closed.verdict, log.closed.attempt, Evidence.CLOSED)
     last = log.last
@@ -82,8 +84,9 @@ def _describe_owned(log: TaskLog, last: AttemptLog, observed: Observation, lines
 
 def _describe_unowned(log: TaskLog, last: AttemptLog, lines: Sequence[JobLine]) -> ReportDraft:
     submitted = last.submitted
-    job_id = lines[0].job_id if lines else submitted.job_id if submitted else None
     may_start = last.fence is None and last.declined is None
+    lines = lines if may_start else ()
+    job_id = lines[0].job_id if lines else submitted.job_id if submitted else None
     is_known = may_start and (bool(lines) or (submitted is not None and submitted.outcome == "accepted"))
     return _draft(
         log,

@@ -97,8 +97,9 @@ class Tick:
         for task_id in self._round.submit(self._advance.submissions, self._memory):
             self._look_at(task_id, is_fresh=False, is_rung=True)
         self._problems.extend(self._round.problems)
-        if active or self._round.cancels.due_s is not None:
-            self._problems.extend(words for words in (self._polls.problem, self._round.refusal) if words)
+        is_asking = self._round.due_s(self._memory, self._polls) is not None or self._round.cancels.due_s is not None
+        said = (self._polls.problem if is_asking else "", self._round.refusal if active else "")
+        self._problems.extend(words for words in said if words)
         return TickResult(self._wake_after_s(), len(active), tuple(dict.fromkeys(self._problems)))
 
     def _hear_bells(self) -> dict[Bell, TaskId]:

@@ -22,9 +22,14 @@ class Errand:
 
 
 def list_errands(gateway_name: str, limit: int = 100) -> list[Errand]:
-    """The oldest rows with something to do."""
-    rows = Outbox.select().where(Outbox.step.in_(("waiting", "taken"))).order_by(Outbox.task_id).limit(limit)
-    return [_build(row, gateway_name) for row in rows]
+    """Each agent's oldest rows with something to do, `limit` of each: a spool that is away keeps no other waiting."""
+    is_due = Outbox.step.in_(("waiting", "taken"))
+    agents = [row.agent_id for row in Outbox.select(Outbox.agent_id).where(is_due).distinct()]
+    found: list[Outbox] = []
+    for agent_id in agents:
+        mine = Outbox.select().where(is_due, Outbox.agent_id == agent_id)
+        found.extend(mine.order_by(Outbox.task_id).limit(limit))
+    return [_build(row, gateway_name) for row in found]
 
 
 def list_published(gateway_name: str) -> list[Errand]:

@@ -18,7 +18,7 @@ from gateway.serve import open_services
 from gateway.settings import GatewaySettings
 from gateway.store import agents, outbox
 from gateway.store.database import Database
-from gateway.store.models import Outbox
+from gateway.store.models import Agent, Outbox, Task
 from gateway.values import AgentIdentity, Upload, UploadedFile, User
 from gateway.wake import Wake
 from mltm.contract.agent_api import Enrolment
@@ -247,3 +247,32 @@ async def test_dying_after_the_transaction_keeps_the_task_for_the_repetition(
         again = await services.intake.accept(ALICE, place.upload(), "key")
         assert (again.created, again.task.task_id) == (False, task.task_id)
         assert len((await services.tasks.list(ALICE)).tasks) == 1
+
+
+async def test_a_spool_that_is_away_keeps_no_other_spool_waiting(place: Place) -> None:
+    """However many of its bundles wait, and however old they are."""
+    away = await place.accept()
+    (place.settings.staging / "away").write_text("no folder")
+
+    def lose_spool() -> None:
+        row = Outbox.get_by_id(away)
+        there = Agent.get_by_id(row.agent_id)
+        fields = {
+            **there.__data__,
+            "agent_id": "c" * 32,
+            "spool_id": "c" * 32,
+            "owner": "bob",
+            "credential_sha256": "c",
+        }
+        Agent.create(**{**fields, "spool": str(place.settings.staging / "away")})
+        task = Task.get_by_id(away)
+        for number in range(120):
+            task_id = f"{number:032x}"
+            Task.create(**{**task.__data__, "task_id": task_id, "agent_id": "c" * 32})
+            Outbox.create(**{**row.__data__, "task_id": task_id, "agent_id": "c" * 32})
+
+    await place.database.call(lose_spool)
+
+    assert await place.publisher().run_once()
+
+    assert (await place.steps())[away] == "published"

@@ -155,3 +155,37 @@ def test_a_late_exit_of_an_attempt_that_was_run_again_is_a_note_in_the_history(w
     see_exit(world, 2)
     world.run(after_s=40)
     assert ends(world) == [(State.SUCCEEDED, Evidence.CLOSED)]
+
+
+def test_a_task_that_is_looked_at_again_as_if_it_were_active_keeps_its_correction(world: World[CountedSlurm]) -> None:
+    """The gateway publishes its bundle again, or another agent was slow: the marker is there once more."""
+    lose(world)
+    see_exit(world)
+    world.run(after_s=1)
+    (world.hands.spool.active / world.task_id).touch()
+    again = world.start_again()
+    again.run(after_s=1)
+
+    assert again.run(after_s=1).active == 0
+    assert ends(again)[-1] == (State.SUCCEEDED, Evidence.AMENDED)
+    assert b"amended" in world.hands.spool.tombstone(world.task_id).read_bytes()
+
+
+def test_a_bundle_that_comes_again_when_only_the_tombstone_is_left_is_answered(world: World[CountedSlurm]) -> None:
+    """Otherwise a gateway that was put back from a backup shows the task as accepted for ever."""
+    lose(world)
+    see_exit(world)
+    world.run(after_s=1)
+    shutil.rmtree(world.hands.spool.task(world.task_id).path)
+    world.outbox.remove(world.outbox.pending(500))
+    again = world.start_again()
+    send(again.hands)
+    again.run_for(300)
+
+    told = again.outbox.pending(500)
+    assert told
+    assert all(report.taken and report.closed for report in told)
+    assert told[-1].evidence is Evidence.AMENDED
+    assert not world.hands.spool.task(world.task_id).path.exists()
+    again.run(after_s=1)
+    assert again.run(after_s=1).active == 0

@@ -1,12 +1,15 @@
 """A record that was found is made durable before anything rests on it, and once: looking again costs nothing."""
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from agent import files
+from agent.memory import list_observations
+from agent.slurm.values import JobLine
 from mltm.contract.log_records import Note, render_record
 from mltm.contract.states import State
 from tests.agent.core import build
@@ -99,3 +102,39 @@ def test_where_nothing_changed_nothing_is_synced(world: World[CountedSlurm], syn
         world.run(after_s=31)
 
     assert syncs.seen == []
+
+
+def test_a_beat_that_goes_on_is_not_kept_until_slurm_says_something(world: World[CountedSlurm], syncs: Syncs) -> None:
+    """For each running task that would be two syncs a poll. What rule 5 counts is kept as soon as it can count."""
+    attempt = world.hands.spool.task(world.task_id).attempt(1)
+    attempt.claim.write_bytes(render_record(build.claim("1")))
+    for at_s in range(3):
+        attempt.beat.touch()
+        os.utime(attempt.beat, (at_s, at_s))
+        world.run(after_s=31)
+    syncs.seen.clear()
+    for at_s in range(5):
+        os.utime(attempt.beat, (100 + at_s, 100 + at_s))
+        world.run(after_s=31)
+    assert syncs.seen == []
+
+    stood_s = world.hands.now_s
+    world.slurm.jobs.clear()
+    world.run(after_s=31)
+
+    (kept,) = list_observations(world.hands.spool, world.task_id)
+    assert (kept.beat_since_s, kept.absent_polls) == (stood_s, 1)
+
+
+def test_a_beat_behind_an_end_of_slurms_is_kept_each_time(world: World[CountedSlurm]) -> None:
+    attempt = world.hands.spool.task(world.task_id).attempt(1)
+    attempt.claim.write_bytes(render_record(build.claim("1")))
+    ((name, line),) = world.slurm.jobs.items()
+    world.slurm.jobs[name] = JobLine(line.job_id, "NODE_FAIL", name)
+    for at_s in range(3):
+        attempt.beat.touch()
+        os.utime(attempt.beat, (at_s, at_s))
+        world.run(after_s=31)
+
+    (kept,) = list_observations(world.hands.spool, world.task_id)
+    assert kept.beat_since_s == world.hands.now_s

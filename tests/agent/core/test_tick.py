@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from agent import files, perform, slurm_round
-from agent.slurm.values import SlurmFacts, Submission
+from agent.slurm.values import PollFailed, SlurmFacts, Submission
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State
 from tests.agent.core.build import exit_record
 from tests.agent.core.slurm_world import CountedSlurm, World, make_world, open_world, submit
-from tests.agent.spool.build import send
+from tests.agent.spool.build import TASK, send
 
 TASKS = 200
 
@@ -70,6 +70,9 @@ def test_an_answer_of_sbatch_that_cannot_be_written_is_kept_and_asked_for_once(
 
 def test_every_vanished_job_gets_its_turn_with_sacct(world: World[CountedSlurm]) -> None:
     world.slurm.facts = SlurmFacts("22.05.8", accounting=True)
+    waits = world.hands.settings.waits.model_copy(update={"fence_after_s": 600})  # Slurm's word may still matter
+    world.hands.settings = world.hands.settings.model_copy(update={"waits": waits})
+    world = world.start_again()
     names = submit(world, 120)
     world.slurm.jobs = {}
 
@@ -186,3 +189,51 @@ def test_slurms_settings_are_asked_for_once_in_a_while_and_not_while_it_is_away(
     for _ in range(5):
         world.run(after_s=3600)
     assert world.slurm.calls["scontrol"] == 1
+
+
+def test_a_burst_of_new_tasks_asks_a_hanging_slurm_for_its_settings_once(world: World[CountedSlurm]) -> None:
+    """Each question hangs until its time limit, which is longer than the pause before the next one."""
+    asked: list[float] = []
+
+    def hang() -> PollFailed:
+        asked.append(world.hands.now_s)
+        world.hands.now_s += world.hands.settings.slurm.query_timeout_s
+        return PollFailed("timed out")
+
+    world.slurm.describe = hang  # type: ignore[method-assign]  # hangs where the other answers
+    for number in range(1, 51):
+        send(world.hands, TaskId(f"{number:032x}"))
+    world.run()
+
+    assert len(world.slurm.requests) == 50
+    assert len(asked) == 1
+
+
+def test_between_two_polls_that_hang_there_is_time_for_the_rest(world: World[CountedSlurm]) -> None:
+    submit(world, 1)
+    asked: list[float] = []
+
+    def hang(*, spare: int = 0) -> PollFailed:
+        asked.append(world.hands.now_s)
+        world.hands.now_s += world.hands.settings.slurm.query_timeout_s
+        return PollFailed(f"timed out {spare}")
+
+    world.slurm.list_jobs = hang  # type: ignore[method-assign]  # hangs where the other answers
+    world.run(after_s=31)
+    for number in range(2, 10):
+        send(world.hands, TaskId(f"{number:032x}"))
+        world.run(after_s=1)
+
+    assert len(asked) == 1
+
+
+def test_an_end_whose_bundle_nobody_takes_away_is_repeated_less_and_less(world: World[CountedSlurm]) -> None:
+    """The gateway is away for a day: each report is a file, and a thousand tasks must not fill the spool."""
+    send(world.hands)
+    world.run()
+    world.hands.spool.task(TASK).attempt(1).exit.write_text(exit_record(0, job_id="1").model_dump_json())
+    world.ring()
+    world.run_for(24 * 3600)
+
+    assert world.hands.spool.tombstone(TASK).exists()
+    assert 5 < world.outbox.count() < 40
