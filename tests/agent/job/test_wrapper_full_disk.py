@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
+from lab.layout import Lab
 from lab.processes import wait_until
-from tests.agent.job.running import finish, prepare, read_exit, read_session, run, started, wait_log
+from tests.agent.job.running import finish, prepare, read_exit, read_kinds, read_session, run, started, wait_log
+from tests.agent.job.slurm_jobs import End, submit_task, wait_ends
 from tests.disk import fill_disk
 
 FILL = "import errno\ntry:\n  with open('../outputs/big', 'wb', 0) as f:\n    while True: f.write(bytes(1024))\n"
@@ -50,3 +54,32 @@ def test_after_its_time_an_exit_record_is_given_up_in_words(small_disk: Path) ->
         words = process.communicate(timeout=25)[1]
     assert process.returncode == 0
     assert 'the exit record could not be written: {"kind":"exit"' in words
+
+
+@pytest.mark.slurm
+@pytest.mark.long
+def test_a_job_that_fills_its_disk_leaves_its_exit_record(slurm_lab: Lab, small_disk: Path) -> None:
+    task = prepare(small_disk, FILL + "print('x' * 9000)\nraise SystemExit(3)")
+
+    job = submit_task(slurm_lab, task)
+
+    assert wait_ends(slurm_lab, [job], timeout_s=40) == {job.job_id: End("FAILED", 0, 3)}
+    assert (read_exit(task).code, read_exit(task).job_id) == (3, job.job_id)
+
+
+@pytest.mark.slurm
+@pytest.mark.long
+def test_a_job_on_a_full_disk_claims_nothing_and_the_next_one_runs(slurm_lab: Lab, small_disk: Path) -> None:
+    task = prepare(small_disk, "open('mark', 'a').write('x')")
+    fill_disk(small_disk / "big")
+    refused = submit_task(slurm_lab, task)
+    assert wait_ends(slurm_lab, [refused], timeout_s=40) == {refused.job_id: End("FAILED", 0, 75)}
+    assert not task.records.claim.exists()
+    assert not (task.folder.work / "mark").exists()
+    (small_disk / "big").unlink()
+
+    job = submit_task(slurm_lab, task)
+
+    assert wait_ends(slurm_lab, [job], timeout_s=40) == {job.job_id: End("COMPLETED", 0, 0)}
+    assert (task.folder.work / "mark").read_text() == "x"
+    assert read_kinds(task).keys() >= {"job", "exit"}

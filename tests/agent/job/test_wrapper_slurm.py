@@ -4,10 +4,11 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
+from agent.job.wrapper import WRAPPER
 from agent.slurm.commands import build_cancel_argv
 from lab.layout import Lab
 from mltm.contract.ids import JobId
@@ -19,6 +20,7 @@ from tests.agent.job.running import (
     PLAIN,
     SAVE,
     WARNED,
+    Prepared,
     prepare,
     read_exit,
     read_kinds,
@@ -38,6 +40,12 @@ WIPE = (
 )
 LEAVE = "import subprocess as s; print(s.Popen(['sleep', '60'], start_new_session=True).pid, flush=True)"
 KILL = "import os; os.kill(os.getpid(), 9)"
+# Slurm 22.05 did this after a kill of slurmctld; here one job starts both copies, at once and under one id.
+TWO = """#!/bin/bash
+"$@" & first=$!
+"$@" & second=$!
+wait "$first" && wait "$second"
+"""
 WAITING = ("cancelled", "stubborn", "plain", "signalled", "requeued", "warned")
 
 
@@ -61,6 +69,7 @@ def ended(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         for name, task in tasks.items()
     }
     jobs["again"] = submit_task(slurm_lab, tasks["twice"])
+    jobs["copied"] = submit_task(slurm_lab, _start_two(prepare(root, MARK)))
     for name in WAITING:
         wait_log(tasks[name], "up")
     _stop_them(slurm_lab, {name: jobs[name].job_id for name in WAITING})
@@ -71,6 +80,12 @@ def ended(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     yield {name: Ended(job, ends[job.job_id]) for name, job in jobs.items()}
     with suppress(ProcessLookupError, ValueError):
         os.kill(int(read_log(tasks["left"])), signal.SIGKILL)
+
+
+def _start_two(task: Prepared) -> Prepared:
+    script = task.folder.control / "two.sh"
+    script.write_text(TWO)
+    return replace(task, script=script, args=(str(WRAPPER), *task.args))
 
 
 def _stop_them(lab: Lab, ids: dict[str, str]) -> None:
@@ -142,6 +157,16 @@ def test_of_two_jobs_of_one_attempt_one_starts(ended: dict[str, Ended]) -> None:
     assert (task.folder.work / "mark").read_text() == "x"
     assert read_kinds(task) == {"job": 1, "exit": 1, "dup": 1}
     assert {ended["twice"].end, ended["again"].end} == {End("COMPLETED", 0, 0)}
+
+
+def test_of_two_copies_under_one_id_one_starts(ended: dict[str, Ended]) -> None:
+    case = ended["copied"]
+
+    assert (case.job.task.folder.work / "mark").read_text() == "x"
+    assert read_kinds(case.job.task) == {"job": 1, "exit": 1, "dup": 1}
+    ids = {record.job_id for records in read_written(case.job.task).values() for record in records}
+    assert ids == {case.job.job_id}
+    assert case.end == End("COMPLETED", 0, 0)
 
 
 def test_a_job_that_wipes_its_folders_leaves_its_exit_record(ended: dict[str, Ended]) -> None:
