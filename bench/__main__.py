@@ -21,7 +21,7 @@ from lab.cluster import running_lab
 from lab.layout import Lab
 from tests.e2e.house import House, open_house
 
-TASKS = 100
+TASKS = 500
 
 
 def measure_raw(lab: Lab) -> float:

@@ -6,7 +6,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -90,6 +90,33 @@ def test_every_task_of_a_stream_ends_right_over_three_changes(slurm_lab: Lab, tm
     marks = Counter(ledger.read_text().split())
     assert set(marks) == set(tasks) == set(house_tasks(tmp_path))
     assert set(marks.values()) == {1}
+
+
+def test_gateway_and_agent_run_as_jobs_of_their_own(slurm_lab: Lab, tmp_path: Path) -> None:
+    names = {role: f"{role}-{os.getpid()}" for role in ("gateway", "agent")}
+    house = Service(tmp_path, slurm_lab.env)
+    house.stop()
+    known = {"MLTM_VENV": str(BIN.parent), "MLTM_PORT": house.url.rpartition(":")[2], "MLTM_SUCCESSOR": "no"}
+
+    def printed(role: str) -> str:
+        return (tmp_path / f"{names[role]}-{jobs[role]}.out").read_text()
+
+    with ExitStack() as stack:
+        jobs = {}
+        for role, name in names.items():
+            stack.enter_context(cancelled_at_the_end(slurm_lab, name))
+            jobs[role] = submit_service(slurm_lab, name, tmp_path, {**known, "MLTM_ROLE": role})
+        wait_until(house._answers, "the gateway serves")
+
+        assert house.wait_final(house.submit("print('from a job of its own')\n"))["state"] == "succeeded"
+
+        assert "/docs" in printed("gateway")
+        assert "agent: started" not in printed("gateway")
+        assert "agent: started" in printed("agent")
+        assert "/docs" not in printed("agent")
+        run_client(slurm_lab, ["scancel", "--signal=USR1", "--batch", jobs["agent"]])
+        wait_until(lambda: list_jobs(slurm_lab, names["agent"]) == [], "the agent's job ends")
+        assert house._answers(), "the gateway's job goes on without it"
 
 
 def house_tasks(folder: Path) -> list[str]:

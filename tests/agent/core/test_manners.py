@@ -1,5 +1,6 @@
 """What the agent's rounds cost a real Slurm: its programs are counted as they are started."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.slurm.client import Slurm
+from agent.slurm.client import MAX_PER_CALL, Slurm
 from lab.controls import set_partition
 from lab.layout import Lab
 from mltm.contract.ids import TaskId
@@ -18,12 +19,12 @@ from tests.agent.spool.build import send
 from tests.lab.calls import call
 
 pytestmark = pytest.mark.slurm
-TASKS = 6
+TASKS = 200
 
 
 @pytest.fixture
 def world(slurm_lab: Lab, tmp_path: Path) -> Iterator[World[Slurm]]:
-    """Six tasks' jobs wait in a partition that is down; the clock moves only when the test moves it."""
+    """200 tasks' jobs wait in a partition that is down; the clock moves only when the test moves it."""
     hands = build_hands(tmp_path)
     set_partition(slurm_lab, "cpu", "down")
     try:
@@ -35,7 +36,7 @@ def world(slurm_lab: Lab, tmp_path: Path) -> Iterator[World[Slurm]]:
             for _ in range(TASKS):
                 send(hands, TaskId(os.urandom(16).hex()))
             while read_counts(tmp_path)["sbatch"] < TASKS:
-                world.run()
+                world.run(after_s=1)
             yield world
     finally:
         set_partition(slurm_lab, "cpu", "up")
@@ -60,17 +61,18 @@ def test_active_tasks_cost_one_squeue_a_cycle(world: World[Slurm], tmp_path: Pat
     assert read_counts(tmp_path) - before == Counter(squeue=5)
 
 
-def test_many_cancels_cost_one_scancel_and_no_squeue_of_their_own(
+def test_many_cancels_cost_a_scancel_a_hundred_and_no_squeue_of_their_own(
     world: World[Slurm], slurm_lab: Lab, tmp_path: Path
 ) -> None:
     world.run(after_s=31)
+    spent = Counter(squeue=1, scancel=math.ceil(TASKS / MAX_PER_CALL))
     before = read_counts(tmp_path)
     for task_id in world.hands.tasks():
         world.ask_cancel(task_id)
 
     world.run(after_s=31)
 
-    assert read_counts(tmp_path) - before == Counter(squeue=1, scancel=1)
+    assert read_counts(tmp_path) - before == spent
     assert list_states(slurm_lab, world) == {"CANCELLED"}
     world.run_for(600)
-    assert read_counts(tmp_path) - before == Counter(squeue=1, scancel=1)
+    assert read_counts(tmp_path) - before == spent
