@@ -18,10 +18,14 @@ def stop_slurmctld(lab: Lab) -> None:
     processes.stop([processes.read_pids(lab.dir)["slurmctld"]])
 
 
-def start_slurmctld(lab: Lab) -> None:
-    """Start a stopped or killed controller and wait until it answers and its nodes do."""
-    daemons.start_slurmctld(lab)
-    cluster.wait_ready(lab)
+def start_slurmctld(lab: Lab, *, with_partitions: bool = False) -> None:
+    """Start a stopped or killed controller and wait until it answers and a job runs through.
+
+    `with_partitions` keeps what `set_partition` set. No job may run then, so that none is tried.
+    """
+    daemons.start_slurmctld(lab, with_partitions=with_partitions)
+    if not with_partitions:
+        cluster.wait_ready(lab)
 
 
 def freeze(lab: Lab, daemon: str = "slurmctld") -> None:

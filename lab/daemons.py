@@ -108,9 +108,14 @@ def _make_key(folder: Path) -> Path:
     return key
 
 
-def start_slurmctld(lab: Lab) -> None:
-    """Start the controller (from its saved state if there is one) and wait until it answers a ping."""
-    first = [] if (lab.dir / "state" / "clustername").exists() else ["-i"]
+def start_slurmctld(lab: Lab, *, with_partitions: bool = False) -> None:
+    """Start the controller (from its saved state if there is one) and wait until it answers a ping.
+
+    Slurm takes the partitions' states from slurm.conf again, or `with_partitions` from the saved state.
+    """
+    first = ["-R"] if with_partitions else []
+    if not (lab.dir / "state" / "clustername").exists():
+        first = ["-i"]
     start(lab, "slurmctld", ["slurmctld", "-D", *first])
     wait_for(lab, "slurmctld", lambda: is_answering(lab), timeout_s=30)
 

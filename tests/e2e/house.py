@@ -57,10 +57,13 @@ def run(*argv: str, stdin: str = "", **env: str) -> str:
     return done.stdout
 
 
-def wait_until(holds: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
+def wait_until(
+    holds: Callable[[], bool], what: str, deadline_s: float = 60.0, tell: Callable[[], str] = lambda: ""
+) -> None:
+    """Wait for it. `tell` describes the scene of a failure."""
     until_s = time.monotonic() + deadline_s
     while not holds():
-        assert time.monotonic() < until_s, f"not within {deadline_s} s: {what}"
+        assert time.monotonic() < until_s, f"not within {deadline_s} s: {what}\n{tell()}"
         time.sleep(0.05)
 
 

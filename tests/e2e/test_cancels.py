@@ -51,8 +51,13 @@ def list_names(lab: Lab) -> set[str]:
     return {name for name in listed.stdout.split() if name.startswith("mltm-")}
 
 
+def tell(house: House, lab: Lab) -> str:
+    log = (house.folder / "agent.log").read_text().splitlines()
+    return "\n".join([call(lab, "squeue", "--me", "--long").stdout, *log[-30:]])
+
+
 def wait_empty(house: House, lab: Lab, deadline_s: float) -> None:
-    wait_until(lambda: not list_names(lab), "no job left", deadline_s)
+    wait_until(lambda: not list_names(lab), "no job left", deadline_s, lambda: tell(house, lab))
     wait_until(lambda: not list((house.spool / "agent" / "leftovers").iterdir()), "the list is empty")
 
 
@@ -86,7 +91,8 @@ def test_a_cancel_outlives_slurmctld_and_the_agent(house: House, slurm_lab: Lab,
             cancel(house, task_id)
         house.kill("agent")
     finally:
-        start_slurmctld(slurm_lab)
+        start_slurmctld(slurm_lab, with_partitions=True)
     house.start("agent")
 
-    wait_empty(house, slurm_lab, 60)
+    wait_empty(house, slurm_lab, 150)
+    assert not [job for task_id in tasks for job in house.spool.glob(f"tasks/{task_id}/control/slurm.01.out")]

@@ -11,13 +11,13 @@ from lab.standin_control import Standin, running_standin
 
 @pytest.fixture(scope="session")
 def slurm_lab() -> Iterator[Lab]:
-    with running_lab(min_job_age_s=10, kill_wait_s=5) as lab:
+    with running_lab(min_job_age_s=10, kill_wait_s=12) as lab:
         yield lab
 
 
 @pytest.fixture(scope="session")
 def slurm_lab_accounting() -> Iterator[Lab]:
-    with running_lab(accounting=True, min_job_age_s=10, kill_wait_s=5) as lab:
+    with running_lab(accounting=True, min_job_age_s=10, kill_wait_s=12) as lab:
         yield lab
 
 
