@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chaos.scenarios import agents, ambiguous, doubles, kills, points
+from chaos.scenarios import agents, ambiguous, claims, doubles, kills, outage, points
 from chaos.table import render_findings, render_table
 from chaos.trial import Result, Setup, Slurm
 from lab.cluster import running_lab
@@ -15,6 +15,7 @@ from lab.standin_control import running_standin
 
 SCENARIOS = {
     "points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "doubles": doubles.run, "agents": agents.run,
+    "outage": outage.run, "claims": claims.run,
 }  # fmt: skip
 
 
@@ -44,7 +45,7 @@ def _run(name: str, seed: int, options: argparse.Namespace) -> Result:
         patience_s = _CONTROL_ENDS_S if options.control else _ENDS_S
         setup = Setup(
             name, seed, slurm, clients=options.clients, control=options.control, end_within_s=patience_s,
-            keep=options.keep,
+            keep=options.keep, tasks=options.tasks,
         )  # fmt: skip
         result = SCENARIOS[name](setup, options.faults)
     words = f"{result.tasks} tasks, {result.faults} faults, {result.took_s:.0f} s"
@@ -59,6 +60,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, each with a fresh house")
     parser.add_argument("--faults", type=int, help="how many faults a seed; the default is the scenario's")
     parser.add_argument("--clients", type=int, default=6, help="how many clients hand in tasks at once")
+    parser.add_argument("--tasks", type=int, default=1000, help="how many tasks end in each outage")
     parser.add_argument("--slurm", choices=("standin", "real"), default="standin")
     parser.add_argument("--control", default="", help="a product that lacks a rule: the harness has to see its fault")
     parser.add_argument("--keep", type=Path, help="a folder for what is left of a trial that went wrong")

@@ -44,7 +44,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Setup:
-    """How a trial is set up. `control`: a product that lacks a rule. `keep`: where the remains of a bad trial go."""
+    """How a trial is set up. `control`: a product that lacks a rule. `keep`: where the remains of a bad trial go.
+
+    tasks: how many there are in each outage.
+    """
 
     scenario: str
     seed: int
@@ -54,6 +57,7 @@ class Setup:
     control: str = ""
     end_within_s: float = 300.0
     keep: Path | None = None
+    tasks: int = 1000
 
 
 @dataclass

@@ -6,15 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lab.errors import LabError
 from lab.standin.state import write_json
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(NamedTuple):
     """A process that cannot be mistaken for a later one with the same pid. `started` is in clock ticks since boot."""
 
     pid: int
@@ -135,4 +134,4 @@ def record_pid(folder: Path, name: str, process: Process | None) -> None:
         known.pop(name, None)
     else:
         known[name] = process
-    write_json(folder / "pids.json", {key: asdict(value) for key, value in known.items()})
+    write_json(folder / "pids.json", {key: value._asdict() for key, value in known.items()})

@@ -18,25 +18,26 @@ def start_what_fits(folder: Path) -> None:
             _end_without_runner(folder, job)
         if not state.is_active(job) and time.time() - job["end"] > settings["min_job_age_s"]:
             state.forget_job(folder, job)
+    running = [job for job in jobs if job["state"] == "RUNNING"]
     for job in [job for job in jobs if job["state"] == "PENDING"]:
-        reason, node = find_place(job, jobs, settings)
+        reason, node = find_place(job, jobs, running, int(settings["slots"]))
         if node:
             start(folder, job, node)
+            running.append(job)
         elif job["reason"] != reason:
             job["reason"] = reason
             state.write_job(folder, job)
 
 
-def find_place(job: state.Job, jobs: list[state.Job], settings: dict[str, object]) -> tuple[str, str]:
-    """Return why the job must wait, or the node it can start on."""
+def find_place(job: state.Job, jobs: list[state.Job], running: list[state.Job], slots: int) -> tuple[str, str]:
+    """Return why the job must wait, or the node it can start on. A thousand may wait: what costs little comes first."""
     if job["hold"]:
         return "JobHeldUser", ""
     if job["begin"] is not None and job["begin"] > time.time():
         return "BeginTime", ""
-    if any(_is_awaited(job, other) for other in jobs):
+    if job["dependency"] and any(_is_awaited(job, other) for other in jobs):
         return "Dependency", ""
-    running = [other for other in jobs if other["state"] == "RUNNING"]
-    if len(running) >= int(str(settings["slots"])):
+    if len(running) >= slots:
         return "Resources", ""
     for node in state.PARTITIONS[job["partition"]]:
         used = sum(min(other["cpus"], state.CPUS_PER_NODE) for other in running if other["node"] == node)
@@ -46,7 +47,7 @@ def find_place(job: state.Job, jobs: list[state.Job], settings: dict[str, object
 
 
 def _is_awaited(job: state.Job, other: state.Job) -> bool:
-    if not job["dependency"] or not state.is_active(other) or other["key"] == job["key"]:
+    if not state.is_active(other) or other["key"] == job["key"]:
         return False
     if job["dependency"] == "singleton":
         return bool(other["name"] == job["name"] and other["uid"] == job["uid"] and other["key"] < job["key"])

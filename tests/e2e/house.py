@@ -177,13 +177,14 @@ class House:
     def list_states(self) -> dict[str, str]:
         return {task: str(row["state"]) for task, row in self.list_rows().items()}
 
-    def list_rows(self) -> dict[str, dict[str, str]]:
+    def list_rows(self, most: int = sys.maxsize) -> dict[str, dict[str, str]]:
+        """The newest tasks by id, at least `most` of them where there are so many."""
         rows: dict[str, dict[str, str]] = {}
         before = ""
         while True:
             page = self.ask("GET", f"/v1/tasks?limit=100{before}").json()
             rows |= {task["task_id"]: task for task in page["tasks"]}
-            if not page.get("next"):
+            if not page.get("next") or len(rows) >= most:
                 return rows
             before = f"&before={page['next']}"
 
