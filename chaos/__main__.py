@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chaos.scenarios import agents, ambiguous, claims, doubles, kills, outage, points
+from chaos.scenarios import agents, ambiguous, claims, doubles, drops, kills, outage, points
 from chaos.table import render_findings, render_table
 from chaos.trial import Result, Setup, Slurm
 from lab.cluster import running_lab
@@ -15,7 +15,7 @@ from lab.standin_control import running_standin
 
 SCENARIOS = {
     "points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "doubles": doubles.run, "agents": agents.run,
-    "outage": outage.run, "claims": claims.run,
+    "outage": outage.run, "drops": drops.run, "claims": claims.run,
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from chaos.controls import WRAPPER_CONTROLS
 from chaos.instrument import render_wrapper
 from tests.e2e.house import BIN, House
 
-__all__ = ["ChaosHouse"]
+__all__ = ["WAITS", "ChaosHouse"]
 
 # Seconds instead of minutes. beat_still_s and look_again_s are evidence: still far above what a loaded machine delays.
 WAITS = """
@@ -43,9 +43,8 @@ _FORKS.set_forkserver_preload(child.PRELOAD)
 class ChaosHouse(House):
     """A House whose processes look for plans, and can be killed, stopped and started by name."""
 
-    waits = WAITS
-
-    def __init__(self, folder: Path, slurm_env: dict[str, str], *, control: str = "") -> None:
+    def __init__(self, folder: Path, slurm_env: dict[str, str], *, control: str = "", waits: str = WAITS) -> None:
+        self.waits = waits
         self._control = control
         self._running: dict[str, ForkServerProcess] = {}
         self.plans, self.wrapper = folder / "plans", folder / "wrapper.sh"

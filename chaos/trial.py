@@ -10,7 +10,7 @@ from pathlib import Path
 
 import requests
 
-from chaos.house import ChaosHouse
+from chaos.house import WAITS, ChaosHouse
 from chaos.ledger import Judgement, Shown, judge, read_starts
 from chaos.stream import KINDS, Kind, Stream, read_shown
 from lab.layout import Lab
@@ -58,6 +58,7 @@ class Setup:
     end_within_s: float = 300.0
     keep: Path | None = None
     tasks: int = 1000
+    waits: str = WAITS
 
 
 @dataclass
@@ -77,7 +78,7 @@ def open_trial(setup: Setup) -> Iterator[Trial]:
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{scenario}-{seed}-"))
     result = Result(scenario, seed, "stand-in" if isinstance(slurm, Standin) else "real")
     began_s = time.monotonic()
-    house = ChaosHouse(folder, slurm.env, control=setup.control)
+    house = ChaosHouse(folder, slurm.env, control=setup.control, waits=setup.waits)
     stream = Stream(house, seed, kinds=setup.kinds, clients=setup.clients, patience_s=setup.end_within_s)
     try:
         stream.start()

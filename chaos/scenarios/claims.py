@@ -36,7 +36,7 @@ _TASK = TaskId("0" * 32)
 _ANSWER_S = 60.0
 _FORKS = multiprocessing.get_context("fork")
 _LAST_LINE = 'main "$@"\n'
-# The functions of the wrapper, its `main` left out. Advice (dup, refused) decides nothing and costs more than the claim.
+# The wrapper without its `main`. Advice (dup, refused) decides nothing and costs more than the claim itself.
 _RACER = """
 say() {
   [[ $2 =~ \\"nonce\\":\\"([0-9a-f]+)\\" ]]
@@ -137,7 +137,7 @@ def _open_racers(control: Path) -> Iterator[_Racers]:
 
 
 def _start_wrapper(racer: Path, told: int, stack: ExitStack) -> int:
-    argv = ["bash", "-p", racer, racer.parent]
+    argv = ["bash", "-p", str(racer), str(racer.parent)]
     process = stack.enter_context(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=told))
     assert process.stdin is not None
     return process.stdin.fileno()
