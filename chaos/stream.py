@@ -56,7 +56,7 @@ class Stream:
         self.expected: dict[str, Expectation] = {}
         self.failures: list[str] = []
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(clients)]
+        self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(clients)]
 
     def start(self) -> None:
         """Let the clients begin."""

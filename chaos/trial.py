@@ -77,11 +77,9 @@ def open_trial(setup: Setup) -> Iterator[Trial]:
     stream = Stream(house, seed, kinds=setup.kinds, clients=setup.clients, patience_s=setup.end_within_s)
     try:
         stream.start()
-        try:
-            yield Trial(house, stream, slurm, result)
-        finally:
-            last_fault_s = time.monotonic()
-            stream.stop()
+        yield Trial(house, stream, slurm, result)
+        last_fault_s = time.monotonic()
+        stream.stop()
         shown = wait_for_ends(house, stream, setup.end_within_s)
         result.recover_s = time.monotonic() - last_fault_s
         result.tasks = len(stream.expected)
