@@ -1,4 +1,4 @@
-"""`make chaos`: run scenarios, print the table, exit 1 where something was lost, started twice or ended wrong."""
+"""`make chaos`: run scenarios and print the table. Exit 1: something was lost, started twice, wrong, or not reached."""
 
 import argparse
 import functools
@@ -25,13 +25,15 @@ def main() -> int:
     results.sort(key=lambda result: seeds.index((result.scenario, result.seed)))
     print(render_table(results))
     print(render_findings(results), file=sys.stderr)
-    return 0 if len(results) == len(seeds) and all(result.is_clean for result in results) else 1
+    is_whole = len(results) == len(seeds) and not any(result.missed for result in results)
+    return 0 if is_whole and all(result.is_clean for result in results) else 1
 
 
 def _tell(result: Result | None) -> str:
     if result is None:
         return "broke off"
-    words = f"{result.tasks} tasks, {result.faults} faults, {result.took_s:.0f} s"
+    words = f"{result.tasks} tasks, {result.faults} faults, {result.kills} kills, {result.took_s:.0f} s"
+    words += f", {len(result.missed)} NOT REACHED" if result.missed else ""
     return words if result.is_clean else f"{words}, NOT CLEAN"
 
 
