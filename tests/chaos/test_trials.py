@@ -61,7 +61,7 @@ def test_what_the_mixed_load_seldom_does_is_provoked() -> None:
         ("no-claim", doubles.run, 10, {"twice"}),
         ("no-fence", ambiguous.run, 40, {"lost", "twice"}),
         ("slurms-word", doubles.run, 10, {"wrong"}),
-        ("cancel-in-memory", kills.run, 15, {"lost", "wrong"}),
+        ("cancel-in-memory", kills.run, 2, {"lost", "wrong"}),
     ],
 )
 def test_the_harness_sees_what_a_product_without_a_rule_does(
