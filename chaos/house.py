@@ -55,7 +55,11 @@ class ChaosHouse(House):
         text = render_wrapper(WRAPPER.read_text(encoding="utf-8"), self.plans, extra=extra)
         self.wrapper.write_text(text, encoding="utf-8")
         self.wrapper.chmod(0o755)
-        super().__init__(folder, slurm_env)
+        try:
+            super().__init__(folder, slurm_env)
+        except BaseException:
+            self.stop()
+            raise
 
     def start(self, part: str) -> None:
         """Start `gateway`, `agent`, or a further agent on the same spool (`agent-2`)."""

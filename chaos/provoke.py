@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
-from chaos.stream import FORESTALLED, LATE, ROTTEN, Kind
+from chaos.stream import FORESTALLED, KINDS, LATE, ROTTEN, Kind
 from chaos.trial import Trial
 from mltm.contract.names import Spool
 
 __all__ = ["PROVOCATIONS", "provoke"]
+
+
+_STOPPED = next(kind for kind in KINDS if kind.name == "stopped")
 
 
 def _ask_for(kind: Kind) -> Callable[[Trial], None]:
@@ -25,6 +28,7 @@ PROVOCATIONS: dict[str, Callable[[Trial], None]] = {
     "agent.complete": _ask_for(FORESTALLED),
     "agent.control": _ask_for(FORESTALLED),
     "agent.amend": _ask_for(LATE),
+    "agent.scancel": _ask_for(_STOPPED),
     "agent.report-set-aside": _plant_torn_report,
 }
 

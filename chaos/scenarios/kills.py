@@ -8,12 +8,14 @@ import time
 
 from chaos.trial import Result, Setup, Trial, open_trial
 from lab import processes
+from lab.processes import wait_until
 
 __all__ = ["run"]
 
 _VICTIMS = ("agent", "gateway", "wrapper", "code", "job")
 _WEIGHTS = (4, 4, 1, 1, 1)
-_TASKS_A_KILL = 2.5  #: the next kill waits until so many tasks were handed in
+_TASKS_A_KILL = 2.5  #: the next kill waits until so many tasks were handed in, but not for ever
+_MOST_PAUSE_S = 5.0
 
 
 def run(setup: Setup, faults: int | None) -> Result:
@@ -22,8 +24,8 @@ def run(setup: Setup, faults: int | None) -> Result:
     with open_trial(setup) as trial:
         while trial.result.faults < (faults or 50):
             time.sleep(rng.uniform(0, 0.6))
-            if len(trial.stream.expected) < _TASKS_A_KILL * trial.result.faults:
-                continue
+            wanted = _TASKS_A_KILL * trial.result.faults
+            wait_until(lambda wanted=wanted: len(trial.stream.expected) >= wanted, timeout_s=_MOST_PAUSE_S)  # type: ignore[misc]
             victim = rng.choices(_VICTIMS, _WEIGHTS)[0]
             trial.result.faults += (
                 _kill_part(victim, trial) if victim in trial.house.parts else _kill_job(victim, rng, trial)

@@ -12,7 +12,7 @@ _DOUBT = (
     {"command": "sbatch", "mode": "accept_and_time_out", "probability": 0.05},
     {"command": "sbatch", "mode": "forget", "probability": 0.05},
     {"command": "sbatch", "mode": "error", "text": "sbatch: error: Socket timed out on send/recv operation",
-     "exit_code": 1, "probability": 0.05},
+     "exit_code": 1, "probability": 0.15},
 )  # fmt: skip
 
 
