@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chaos.scenarios import agents, ambiguous, doubles, kills, points
+from chaos.scenarios import agents, ambiguous, controller, doubles, kills, points
 from chaos.table import render_findings, render_table
 from chaos.trial import Result, Setup, Slurm
 from lab.cluster import running_lab
@@ -16,6 +16,9 @@ from lab.standin_control import running_standin
 SCENARIOS = {
     "points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "doubles": doubles.run, "agents": agents.run,
 }  # fmt: skip
+#: These break the daemons of a real Slurm, so they run on one; by name only.
+REAL_SCENARIOS = {"controller": controller.run}
+_EVERY = SCENARIOS | REAL_SCENARIOS
 
 
 _ENDS_S, _CONTROL_ENDS_S = 300.0, 45.0  #: a control leaves tasks that never end
@@ -40,21 +43,24 @@ def _stop(*_: object) -> None:
 
 
 def _run(name: str, seed: int, options: argparse.Namespace) -> Result:
-    with _open_slurm(options.slurm) as slurm:
+    with _open_slurm("real" if name in REAL_SCENARIOS else options.slurm) as slurm:
         patience_s = _CONTROL_ENDS_S if options.control else _ENDS_S
         setup = Setup(
             name, seed, slurm, clients=options.clients, control=options.control, end_within_s=patience_s,
             keep=options.keep,
         )  # fmt: skip
-        result = SCENARIOS[name](setup, options.faults)
+        result = _EVERY[name](setup, options.faults)
     words = f"{result.tasks} tasks, {result.faults} faults, {result.took_s:.0f} s"
     print(f"chaos: {name}, seed {seed}: {words}", file=sys.stderr, flush=True)
     return result
 
 
+_SCENARIO_HELP = f"of: {', '.join(SCENARIOS)}; default: all of these. On a real Slurm only: {', '.join(REAL_SCENARIOS)}"
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of: {', '.join(SCENARIOS)}; default: all")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=_SCENARIO_HELP)
     parser.add_argument("--seed", type=int, default=1, help="the first seed; a failing one can be run alone")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, each with a fresh house")
     parser.add_argument("--faults", type=int, help="how many faults a seed; the default is the scenario's")
@@ -63,8 +69,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--control", default="", help="a product that lacks a rule: the harness has to see its fault")
     parser.add_argument("--keep", type=Path, help="a folder for what is left of a trial that went wrong")
     options = parser.parse_args()
-    if unknown := set(options.scenarios) - set(SCENARIOS):
-        parser.error(f"there is no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    if unknown := set(options.scenarios) - set(_EVERY):
+        parser.error(f"there is no scenario {', '.join(unknown)}; there are {', '.join(_EVERY)}")
     return options
 
 
