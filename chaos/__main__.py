@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chaos.scenarios import agents, ambiguous, controller, doubles, kills, points
+from chaos.scenarios import agents, ambiguous, controller, doubles, handovers, kills, points
 from chaos.table import render_findings, render_table
 from chaos.trial import Result, Setup, Slurm
 from lab.cluster import running_lab
@@ -17,7 +17,7 @@ SCENARIOS = {
     "points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "doubles": doubles.run, "agents": agents.run,
 }  # fmt: skip
 #: These break the daemons of a real Slurm, so they run on one; by name only.
-REAL_SCENARIOS = {"controller": controller.run}
+REAL_SCENARIOS = {"controller": controller.run, "handovers": handovers.run}
 _EVERY = SCENARIOS | REAL_SCENARIOS
 
 

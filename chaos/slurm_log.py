@@ -19,7 +19,7 @@ _CONTROLLER = {
     "cancelled": re.compile(_STAMP + r"_slurm_rpc_kill_job: REQUEST_KILL_JOB JobId=(?P<job>\d+) "),
     "started": re.compile(_STAMP + r".*(?:Allocate|_start_job: Started) JobId=(?P<job>\d+) "),
 }
-# slurmstepd's last words for a job that is ended from outside: by a cancel, or as one that slurmctld does not know here.
+# slurmstepd's last words for a job that is ended from outside: by a cancel, or as one that has no business there.
 _CUT_OFF = re.compile(_STAMP + r"\[(?P<job>\d+)\.batch\] (?:error: \*\*\* JOB \d+ ON |job \d+ abort completed)")
 # slurmd asks for this by itself, where slurmctld wants a job started that it has.
 _GIVEN_UP = re.compile(_STAMP + r"Could not launch job (?P<job>\d+) and not able to requeue it, cancelling job")

@@ -37,7 +37,9 @@ def _render_row(name: str, slurm: str, rows: Sequence[Result]) -> str:
 
 def _render_notes(rows: Sequence[Result]) -> str:
     counted = sum((row.counts for row in rows), Counter[str]())
-    return ", ".join(f"{number} {word}" for word, number in counted.items())
+    gap_s = max(row.longest_gap_s for row in rows)
+    gap = [f"longest gap {gap_s:.1f} s"] if gap_s else []
+    return ", ".join([*gap, *(f"{number} {word}" for word, number in counted.items())])
 
 
 def render_findings(results: Sequence[Result]) -> str:

@@ -35,6 +35,7 @@ class Result:
     wasted: int = 0  #: copies that stepped aside: jobs that cost Slurm something and did nothing
     judgement: Judgement = field(default_factory=Judgement)
     counts: Counter[str] = field(default_factory=Counter)  #: what else is worth a word, by that word
+    longest_gap_s: float = 0.0  #: in which no agent worked
     recover_s: float = 0.0
     took_s: float = 0.0
 
@@ -56,6 +57,7 @@ class Setup:
     control: str = ""
     end_within_s: float = 300.0
     keep: Path | None = None
+    house: type[ChaosHouse] = ChaosHouse
 
 
 def require_lab(setup: Setup) -> Lab:
@@ -84,7 +86,7 @@ def open_trial(setup: Setup) -> Iterator[Trial]:
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{scenario}-{seed}-"))
     result = Result(scenario, seed, "stand-in" if isinstance(slurm, Standin) else "real")
     began_s = time.monotonic()
-    house = ChaosHouse(folder, slurm.env, control=setup.control)
+    house = setup.house(folder, slurm.env, control=setup.control)
     stream = Stream(house, seed, kinds=setup.kinds, clients=setup.clients, patience_s=setup.end_within_s)
     trial = Trial(house, stream, slurm, result)
     try:
