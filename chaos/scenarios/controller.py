@@ -28,6 +28,7 @@ _WITHIN_S = 5.0  #: the window in which Slurm has not saved what it accepted
 _AT_ONCE_S = 0.3
 _PATIENCE_S = 20.0
 _SLURMD_EVERY = 5
+_QUIET_SHARE, _QUIET_S = 0.2, (4.0, 12.0)
 _RESUME_EVERY_S = 2.0
 _SLOW = Kind("slow", frozenset({"succeeded"}), "time.sleep(6)", weight=3)
 _CUT_OFF = ("lost", "node_fail")
@@ -72,6 +73,8 @@ def _crash(lab: Lab, rng: random.Random, trial: Trial) -> int:
     is_working, slurmd = rng.random() < 0.7, rng.randrange(_SLURMD_EVERY) == 0
     if is_working:  # in the others slurmctld dies again before its nodes are back
         _wait_for(lab, "started")
+    if rng.random() < _QUIET_SHARE:
+        time.sleep(rng.uniform(*_QUIET_S))  # some tasks come to their end
     _wait_for(lab, "accepted")
     time.sleep(rng.uniform(0, rng.choice((_AT_ONCE_S, _WITHIN_S))))
     controls.kill_slurmctld(lab)

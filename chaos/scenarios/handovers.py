@@ -12,6 +12,7 @@ from chaos.chain import ChainHouse
 from chaos.handover import find_gaps
 from chaos.stream import Kind
 from chaos.trial import Result, Setup, Trial, open_trial, require_lab
+from lab.layout import Lab
 
 __all__ = ["run"]
 
@@ -24,22 +25,22 @@ _SLOW = Kind("slow", frozenset({"succeeded"}), "time.sleep(20)", weight=8)  # th
 
 def run(setup: Setup, faults: int | None) -> Result:
     """Hand over so often (50 times by default), shared out among the chains; every second one is never warned."""
-    wanted = faults or 50
+    lab, wanted = require_lab(setup), faults or 50
     chains = min(_CHAINS, wanted)
     shares = [wanted // chains + (number < wanted % chains) for number in range(chains)]
     with ThreadPoolExecutor(chains) as pool:
-        results = list(pool.map(lambda number: _run_chain(setup, number, shares[number]), range(chains)))
+        results = list(pool.map(lambda number: _run_chain(setup, lab, number, shares[number]), range(chains)))
     return _join(setup, results)
 
 
-def _run_chain(setup: Setup, number: int, wanted: int) -> Result:
+def _run_chain(setup: Setup, lab: Lab, number: int, wanted: int) -> Result:
     chosen = replace(
         setup, seed=setup.seed * 100 + number, kinds=(*setup.kinds, _SLOW), clients=_CLIENTS, house=ChainHouse
     )
     with open_trial(chosen) as trial:
         house = trial.house
         assert isinstance(house, ChainHouse)
-        house.start_chain(require_lab(setup), is_warned=number % 2 == 0)
+        house.start_chain(lab, is_warned=number % 2 == 0)
         trial.before_judging = lambda _: _measure(trial, house, wanted)
         until_s = time.monotonic() + (wanted + 1) * _ONE_TAKES_S
         while house.look() < wanted and time.monotonic() < until_s:

@@ -1,4 +1,4 @@
-"""A real slurmctld killed within seconds of a job that it took: nothing lost, nothing twice, foreign jobs left alone."""
+"""A real slurmctld is killed within seconds of a job that it took: no task is lost, no foreign job touched."""
 
 import pytest
 
