@@ -79,6 +79,7 @@ def _crash(lab: Lab, rng: random.Random, trial: Trial) -> int:
     time.sleep(rng.uniform(0, rng.choice((_AT_ONCE_S, _WITHIN_S))))
     controls.kill_slurmctld(lab)
     killed_s = time.time()
+    trial.result.kills += 1
     if slurmd:
         _lose_node(lab, rng.choice(NODES), trial, with_jobs=rng.random() < 0.5)
     time.sleep(rng.uniform(0, 1))
@@ -100,6 +101,7 @@ def _count(lab: Lab, what: str) -> int:
 def _lose_node(lab: Lab, node: str, trial: Trial, *, with_jobs: bool) -> None:
     """Kill a slurmd and start it again; with its jobs their tasks may end by that, without them they live on."""
     controls.kill_slurmd(lab, node)
+    trial.result.kills += 1
     if with_jobs:
         found = daemons.find_job_processes(lab, node)
         processes.send(found, signal.SIGSTOP)  # so that none gets further than where its name is read
