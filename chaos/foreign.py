@@ -85,7 +85,7 @@ class Foreign:
         """One client: submits until it is told to stop."""
         rng = random.Random(f"foreign:{self.seed}:{number}")  # noqa: S311 - a stream that can be replayed
         count = 0
-        while not self.stopping.wait(rng.uniform(0.1, 0.8)):
+        while not self.stopping.wait(rng.uniform(0.3, 1.5)):
             count += 1
             self.submit(f"other-{number}-{count}", rng.choice(_SECONDS))
 

@@ -121,7 +121,7 @@ def _finish(trial: Trial, lab: Lab, foreign: Foreign, shown: Mapping[str, Shown]
     trial.stream.failures += foreign.find_harm(shown, starts)
     accepted = Counter(line.job_id for line in read_controller_log(lab) if line.what == "accepted")
     trial.result.counts["ids given again"] += accepted.total() - len(accepted)
-    trial.result.counts += foreign.count()
+    trial.result.counts.update(foreign.count())  # += would drop the zeros
 
 
 def find_cut_off(shown: Mapping[str, Shown], starts: Sequence[Start], cut_off: Sequence[LogLine]) -> set[str]:
