@@ -5,7 +5,7 @@ import functools
 import sys
 from pathlib import Path
 
-from chaos.run import SCENARIOS, Wanted, run_seed
+from chaos.run import REAL_SCENARIOS, SCENARIOS, Wanted, run_seed
 from chaos.seeds import run_seeds, stop_on_term
 from chaos.table import render_findings, render_table
 from chaos.trial import Result
@@ -37,9 +37,12 @@ def _tell(result: Result | None) -> str:
     return words if result.is_clean else f"{words}, NOT CLEAN"
 
 
+_SCENARIO_HELP = f"of: {', '.join(SCENARIOS)}; default: all of these. On a real Slurm only: {', '.join(REAL_SCENARIOS)}"
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of: {', '.join(SCENARIOS)}; default: all")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=_SCENARIO_HELP)
     parser.add_argument("--seed", type=int, default=1, help="the first seed; a failing one can be run alone")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, each with a fresh house")
     parser.add_argument("--jobs", type=int, default=1, help="how many seeds run side by side")
@@ -50,8 +53,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--control", default="", help="a product that lacks a rule: the harness has to see its fault")
     parser.add_argument("--keep", type=Path, help="a folder for what is left of a trial that went wrong")
     options = parser.parse_args()
-    if unknown := set(options.scenarios) - set(SCENARIOS):
-        parser.error(f"there is no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    if unknown := set(options.scenarios) - {*SCENARIOS, *REAL_SCENARIOS}:
+        parser.error(f"there is no scenario {', '.join(unknown)}; there are {', '.join([*SCENARIOS, *REAL_SCENARIOS])}")
     return options
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Expectation", "Judgement", "Shown", "judge", "read_starts", "render_script"]
+__all__ = ["Expectation", "Judgement", "Shown", "Start", "judge", "read_ledger", "read_starts", "render_script"]
 
 # What a state says of the code. `lost` says nothing: a job that dies around its first line is honestly lost.
 NEVER_RAN = frozenset({"rejected"})
@@ -18,8 +18,9 @@ BEFORE_START = "before it started"  # of a cancelled task: its code never ran
 
 _SCRIPT = """
 import os, sys, time
+job, now = os.environ.get("SLURM_JOB_ID", "-"), time.time()
 ledger = os.open({ledger!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-os.write(ledger, (os.environ["MLTM_TASK_ID"] + " " + os.environ["MLTM_ATTEMPT"] + "\\n").encode())
+os.write(ledger, f"{{os.environ['MLTM_TASK_ID']}} {{os.environ['MLTM_ATTEMPT']}} {{job}} {{now}}\\n".encode())
 os.close(ledger)
 {rest}
 """
@@ -30,10 +31,25 @@ def render_script(ledger: Path, rest: str) -> str:
     return _SCRIPT.format(ledger=str(ledger), rest=rest)
 
 
+@dataclass(frozen=True)
+class Start:
+    """One start of a task's code, as the code itself said it. at_s: seconds since 1970."""
+
+    task_id: str
+    job_id: str
+    at_s: float
+
+
+def read_ledger(ledger: Path) -> list[Start]:
+    """Every start, in their order."""
+    lines = ledger.read_text(encoding="ascii").splitlines() if ledger.exists() else []
+    words = (line.split() for line in lines)
+    return [Start(task_id, job_id, float(at_s)) for task_id, _, job_id, at_s in words]
+
+
 def read_starts(ledger: Path) -> Counter[str]:
     """How often each task's code started."""
-    lines = ledger.read_text(encoding="ascii").splitlines() if ledger.exists() else []
-    return Counter(line.split()[0] for line in lines)
+    return Counter(start.task_id for start in read_ledger(ledger))
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,7 @@ class Shown:
 
     state: str
     reason: str = ""
+    job_id: str = ""
 
     @property
     def is_final(self) -> bool:

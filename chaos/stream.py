@@ -186,4 +186,5 @@ def _config(kind: Kind) -> dict[str, object]:
 
 def read_shown(house: ChaosHouse) -> dict[str, Shown]:
     """What users are shown of every task."""
-    return {task: Shown(row["state"], row["reason"]) for task, row in house.list_rows().items()}
+    rows = house.list_rows().items()
+    return {task: Shown(row["state"], row["reason"], str(row["job_id"] or "")) for task, row in rows}

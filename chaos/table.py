@@ -1,5 +1,6 @@
 """Prints results: a row a scenario, and every finding with the command that replays it alone."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from chaos.trial import Result
@@ -8,7 +9,7 @@ __all__ = ["render_findings", "render_table"]
 
 _COLUMNS = (
     "scenario", "Slurm", "seeds", "tasks", "faults", "of them kills", "lost", "started twice", "wrong end",
-    "honestly lost", "jobs wasted", "recovered within",
+    "honestly lost", "jobs wasted", "recovered within", "notes",
 )  # fmt: skip
 
 
@@ -30,9 +31,16 @@ def _render_row(name: str, slurm: str, rows: Sequence[Result]) -> str:
         sum(len(each.lost) for each in found), sum(len(each.twice) for each in found),
         sum(len(each.wrong) for each in found), sum(each.honest for each in found),
         sum(row.wasted for row in rows),
-        f"{max(row.recover_s for row in rows):.0f} s",
+        f"{max(row.recover_s for row in rows):.0f} s", _render_notes(rows),
     )  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
+
+
+def _render_notes(rows: Sequence[Result]) -> str:
+    counted = sum((row.counts for row in rows), Counter[str]())
+    gap_s = max(row.longest_gap_s for row in rows)
+    gap = [f"longest gap {gap_s:.1f} s"] if gap_s else []
+    return ", ".join([*gap, *(f"{number} {word}" for word, number in counted.items())])
 
 
 def render_findings(results: Sequence[Result]) -> str:

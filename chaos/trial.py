@@ -4,7 +4,8 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from chaos.stream import KINDS, Kind, Stream, read_shown
 from lab.layout import Lab
 from lab.standin_control import Standin
 
-__all__ = ["Result", "Setup", "Slurm", "Trial", "open_trial"]
+__all__ = ["Result", "Setup", "Slurm", "Trial", "open_trial", "require_lab"]
 
 Slurm = Standin | Lab
 
@@ -34,6 +35,8 @@ class Result:
     missed: list[str] = field(default_factory=list)
     wasted: int = 0  #: copies that stepped aside: jobs that cost Slurm something and did nothing
     judgement: Judgement = field(default_factory=Judgement)
+    counts: Counter[str] = field(default_factory=Counter)  #: what else is worth a word, by that word
+    longest_gap_s: float = 0.0  #: in which no agent worked
     recover_s: float = 0.0
     took_s: float = 0.0
 
@@ -60,6 +63,14 @@ class Setup:
     keep: Path | None = None
     tasks: int = 1000
     waits: str = WAITS
+    house: type[ChaosHouse] = ChaosHouse
+
+
+def require_lab(setup: Setup) -> Lab:
+    """The real Slurm of a trial. Raises TypeError for the stand-in, which has no daemons to kill."""
+    if not isinstance(setup.slurm, Lab):
+        raise TypeError("This needs the daemons of a real Slurm: give --slurm real.")
+    return setup.slurm
 
 
 @dataclass
@@ -70,6 +81,8 @@ class Trial:
     stream: Stream
     slurm: Slurm
     result: Result
+    #: what a scenario does once all has ended and before it is judged: say what was allowed, or what else went wrong
+    before_judging: Callable[[Mapping[str, Shown]], object] = lambda _: None
 
 
 @contextlib.contextmanager
@@ -79,15 +92,17 @@ def open_trial(setup: Setup) -> Iterator[Trial]:
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{scenario}-{seed}-"))
     result = Result(scenario, seed, "stand-in" if isinstance(slurm, Standin) else "real")
     began_s = time.monotonic()
-    house = ChaosHouse(folder, slurm.env, control=setup.control, waits=setup.waits)
+    house = setup.house(folder, slurm.env, control=setup.control, waits=setup.waits)
     stream = Stream(house, seed, kinds=setup.kinds, clients=setup.clients, patience_s=setup.end_within_s)
+    trial = Trial(house, stream, slurm, result)
     try:
         stream.start()
-        yield Trial(house, stream, slurm, result)
+        yield trial
         last_fault_s = time.monotonic()
         stream.stop()
         shown = wait_for_ends(house, stream, setup.end_within_s)
         result.recover_s = time.monotonic() - last_fault_s
+        trial.before_judging(shown)
         result.tasks = len(stream.expected)
         result.judgement = judge(stream.expected, shown, read_starts(stream.ledger))
         result.judgement.wrong += stream.failures
@@ -97,6 +112,8 @@ def open_trial(setup: Setup) -> Iterator[Trial]:
         result.took_s = time.monotonic() - began_s
         if setup.keep is not None and not result.is_clean:
             shutil.copytree(folder, setup.keep / folder.name, symlinks=True)
+            if isinstance(slurm, Lab):
+                shutil.copytree(slurm.log_dir, setup.keep / folder.name / "slurm-logs")
         shutil.rmtree(folder, ignore_errors=True)
 
 

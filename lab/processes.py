@@ -65,13 +65,19 @@ def wait_until(condition: Callable[[], object], *, timeout_s: float, pause_s: fl
     return True
 
 
+def send(processes: Sequence[Process], sig: int) -> list[Process]:
+    """Send a signal to those that still run, and return them."""
+    left = [process for process in processes if is_running(process)]
+    for process in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, sig)
+    return left
+
+
 def stop(processes: Sequence[Process], *, sig: int = signal.SIGTERM, timeout_s: float = 10) -> None:
     """Ask processes to end, then make them, and return when all are gone."""
     for each, patience_s in ((sig, timeout_s), (signal.SIGKILL, 5.0)):
-        left = [process for process in processes if is_running(process)]
-        for process in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, each)
+        left = send(processes, each)
         if wait_until(lambda left=left: not any(map(is_running, left)), timeout_s=patience_s):  # type: ignore[misc]
             return
     raise LabError(f"Processes {[process.pid for process in processes if is_running(process)]} do not end.")

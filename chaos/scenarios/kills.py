@@ -5,12 +5,13 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 from chaos.trial import Result, Setup, Trial, open_trial
 from lab import processes
 from lab.processes import wait_until
 
-__all__ = ["run"]
+__all__ = ["read_task_id", "run"]
 
 _VICTIMS = ("agent", "gateway", "wrapper", "code", "job")
 _WEIGHTS = (4, 4, 1, 1, 1)
@@ -47,8 +48,7 @@ def _kill_job(victim: str, rng: random.Random, trial: Trial) -> int:
     if not wrappers:
         return 0
     wrapper = rng.choice(wrappers)
-    words = processes.read_proc_file(wrapper.pid, "cmdline").split(b"\0")
-    task_id = words[words.index(folder) + 1].decode() if folder in words else ""
+    task_id = read_task_id(wrapper.pid, trial.house.spool)
     codes = [each for each in processes.with_descendants([wrapper]) if _is_code(each.pid)]
     targets = {"wrapper": [wrapper], "code": codes, "job": [*codes, wrapper]}[victim]
     if not task_id or not targets:
@@ -58,6 +58,13 @@ def _kill_job(victim: str, rng: random.Random, trial: Trial) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.kill(target.pid, signal.SIGKILL)
     return 1
+
+
+def read_task_id(pid: int, spool: Path) -> str:
+    """Whose job's process this is, if it is a wrapper's; else nothing."""
+    words = processes.read_proc_file(pid, "cmdline").split(b"\0")
+    folder = os.fsencode(spool)
+    return words[words.index(folder) + 1].decode() if folder in words else ""
 
 
 def _is_wrapper(pid: int, folder: bytes) -> bool:

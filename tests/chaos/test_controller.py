@@ -1,0 +1,32 @@
+"""A real slurmctld is killed within seconds of a job that it took: no task is lost, no foreign job touched."""
+
+import pytest
+
+from chaos.scenarios import controller, handovers
+from chaos.stream import Kind
+from chaos.table import render_findings
+from chaos.trial import Setup
+from lab.cluster import running_lab
+from lab.standin_control import Standin
+
+KINDS = (Kind("good", frozenset({"succeeded"}), weight=3), Kind("dropped", frozenset({"succeeded"}), way="drop"))
+
+
+@pytest.mark.slurm
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_a_controller_that_crashes_loses_no_task_and_no_foreign_job_is_touched() -> None:
+    with running_lab(min_job_age_s=10, kill_wait_s=5) as lab:
+        result = controller.run(Setup("controller", 1, lab, kinds=KINDS, clients=3, end_within_s=200.0), 3)
+
+    assert result.judgement.is_clean, render_findings([result])
+    assert result.faults == 3
+    assert result.tasks >= 3
+    assert result.counts["foreign jobs"] > 0
+
+
+@pytest.mark.standin
+@pytest.mark.parametrize("scenario", [controller, handovers])
+def test_the_stand_in_has_no_daemons_to_kill(scenario: object, standin: Standin) -> None:
+    with pytest.raises(TypeError, match="--slurm real"):
+        scenario.run(Setup("real", 1, standin), 1)  # type: ignore[attr-defined] # one of the two modules above
