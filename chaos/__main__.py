@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chaos.scenarios import agents, ambiguous, doubles, kills, points
+from chaos.scenarios import agents, ambiguous, doubles, kills, mixed, points, slurm
 from chaos.table import render_findings, render_table
 from chaos.trial import Result, Setup, Slurm
 from lab.cluster import running_lab
@@ -15,6 +15,7 @@ from lab.standin_control import running_standin
 
 SCENARIOS = {
     "points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "doubles": doubles.run, "agents": agents.run,
+    "slurm": slurm.run, "mixed": mixed.run,
 }  # fmt: skip
 
 
@@ -40,10 +41,10 @@ def _stop(*_: object) -> None:
 
 
 def _run(name: str, seed: int, options: argparse.Namespace) -> Result:
-    with _open_slurm(options.slurm) as slurm:
+    with _open_slurm(options.slurm) as opened:
         patience_s = _CONTROL_ENDS_S if options.control else _ENDS_S
         setup = Setup(
-            name, seed, slurm, clients=options.clients, control=options.control, end_within_s=patience_s,
+            name, seed, opened, clients=options.clients, control=options.control, end_within_s=patience_s,
             keep=options.keep,
         )  # fmt: skip
         result = SCENARIOS[name](setup, options.faults)

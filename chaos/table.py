@@ -28,10 +28,14 @@ def _render_row(name: str, slurm: str, rows: Sequence[Result]) -> str:
         name, slurm, f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else str(seeds[0]), sum(row.tasks for row in rows),
         sum(row.faults for row in rows), sum(len(each.lost) for each in found), sum(len(each.twice) for each in found),
         sum(len(each.wrong) for each in found), sum(each.honest for each in found),
-        sum(row.wasted for row in rows),
+        _render_wasted(sum(row.wasted for row in rows), sum(row.doubts for row in rows)),
         f"{max(row.recover_s for row in rows):.0f} s",
     )  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
+
+
+def _render_wasted(wasted: int, doubts: int) -> str:
+    return f"{wasted} ({wasted / doubts:.2%} of {doubts} calls in doubt)" if doubts else str(wasted)
 
 
 def render_findings(results: Sequence[Result]) -> str:

@@ -32,6 +32,7 @@ class Result:
     faults: int = 0
     missed: list[str] = field(default_factory=list)
     wasted: int = 0  #: copies that stepped aside: jobs that cost Slurm something and did nothing
+    doubts: int = 0  #: calls of sbatch that left it open whether there is a job, where the scenario counts them
     judgement: Judgement = field(default_factory=Judgement)
     recover_s: float = 0.0
     took_s: float = 0.0

@@ -9,7 +9,7 @@ import time
 from chaos.trial import Result, Setup, Trial, open_trial
 from lab import processes
 
-__all__ = ["run"]
+__all__ = ["kill_something", "run"]
 
 _VICTIMS = ("agent", "gateway", "wrapper", "code", "job")
 _WEIGHTS = (4, 4, 1, 1, 1)
@@ -21,11 +21,14 @@ def run(setup: Setup, faults: int | None) -> Result:
     with open_trial(setup) as trial:
         while trial.result.faults < (faults or 50):
             time.sleep(rng.uniform(0, 0.6))
-            victim = rng.choices(_VICTIMS, _WEIGHTS)[0]
-            trial.result.faults += (
-                _kill_part(victim, trial) if victim in trial.house.parts else _kill_job(victim, rng, trial)
-            )
+            trial.result.faults += kill_something(trial, rng)
     return trial.result
+
+
+def kill_something(trial: Trial, rng: random.Random) -> int:
+    """Kill a part or, in a job that runs now, some of it; how many kills that were."""
+    victim = rng.choices(_VICTIMS, _WEIGHTS)[0]
+    return _kill_part(victim, trial) if victim in trial.house.parts else _kill_job(victim, rng, trial)
 
 
 def _kill_part(part: str, trial: Trial) -> int:
