@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos.scenarios import agents, ambiguous, doubles, kills, points
+from chaos.scenarios import agents, ambiguous, doubles, kills, mixed, points, slurm
 from chaos.stream import KINDS, Kind
 from chaos.table import render_findings
 from chaos.trial import Result, Setup
@@ -16,9 +16,9 @@ Scenario = Callable[[Setup, int | None], Result]
 
 
 def run(name: str, scenario: Scenario, faults: int, *, control: str = "", kinds: tuple[Kind, ...] = KINDS) -> Result:
-    with running_standin(min_job_age_s=10, kill_wait_s=1, accounting=False) as slurm:
+    with running_standin(min_job_age_s=10, kill_wait_s=1, accounting=False) as opened:
         patience_s = 30.0 if control else 200.0
-        return scenario(Setup(name, 1, slurm, kinds=kinds, control=control, end_within_s=patience_s), faults)
+        return scenario(Setup(name, 1, opened, kinds=kinds, control=control, end_within_s=patience_s), faults)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,8 @@ def run(name: str, scenario: Scenario, faults: int, *, control: str = "", kinds:
         ("ambiguous", ambiguous.run, 40),
         ("doubles", doubles.run, 15),
         ("agents", agents.run, 12),
+        ("slurm", slurm.run, 25),
+        ("mixed", mixed.run, 15),
     ],
 )
 def test_nothing_is_lost_and_nothing_starts_twice(name: str, scenario: Scenario, faults: int) -> None:

@@ -16,6 +16,7 @@ from gateway.publisher import Publisher
 from gateway.serve import make_folders, open_database
 from gateway.settings import GatewaySettings
 from gateway.store import migrate
+from gateway.store import tasks as rows
 from gateway.store.models import Agent
 from gateway.tasks import Tasks
 from gateway.values import AgentIdentity, Upload, UploadedFile, User
@@ -23,6 +24,7 @@ from gateway.wake import Wake
 from mltm.contract.agent_api import Ack, Answer, ReportBatch, ReportsAnswer
 from mltm.contract.ids import TaskId
 from mltm.contract.task_config import TaskConfig
+from mltm.contract.user_api import TaskAnswer
 
 __all__ = ["GatewayLine", "GatewayPart"]
 
@@ -74,9 +76,10 @@ class GatewayPart:
         """Ask for a task's cancel."""
         self._runner.run(self._tasks.request_cancel(USER, task_id))
 
-    def read(self, task_id: TaskId) -> Any:
-        """What the user is shown."""
-        return self._runner.run(self._tasks.read(USER, task_id))
+    def read_all(self) -> dict[str, TaskAnswer]:
+        """What the user is shown of each task."""
+        page = self._database.call_now(rows.list_tasks, USER, None, None, 100, self._clock.now())
+        return {task.task_id: task for task in page.tasks}
 
     def close(self) -> None:
         """Close the file; nothing that was answered depends on it."""
@@ -99,8 +102,8 @@ class GatewayLine:
     """What the agent's reporter and poller take for their client. `fault`: `away`, or `lost` (done, and no answer)."""
 
     def __init__(self, agent: AgentIdentity) -> None:
-        self.agent, self.gateway, self.fault = agent, None, ""
-        self.gateway: GatewayPart | None
+        self.agent, self.fault = agent, ""
+        self.gateway: GatewayPart | None = None
 
     def _reach(self) -> GatewayPart:
         if self.gateway is None or self.fault == "away":

@@ -1,6 +1,7 @@
 """Everything in one process: the gateway's services, two agents on one spool, a Slurm in memory, and clocks."""
 
 import asyncio
+import contextlib
 import itertools
 import sys
 from collections.abc import Callable
@@ -127,12 +128,11 @@ class Whole:
 
             return call
 
-        patches = {name: deadly(getattr(files, name)) for name in _EFFECTS}
-        try:
-            with patch.multiple(files, **patches):
+        with contextlib.ExitStack() as stack:
+            for name in _EFFECTS:
+                stack.enter_context(patch.object(files, name, deadly(getattr(files, name))))
+            with contextlib.suppress(_KilledError):
                 self._agents[second].tick.run()
-        except _KilledError:
-            pass
         self.restart_agent(second=second)
 
     def restart_agent(self, *, second: bool) -> None:
@@ -155,6 +155,14 @@ class Whole:
         """Let time pass; whatever runs shows that it lives, a moment ago."""
         self.now_s += seconds
         self.slurm.touch_beats(int(self.now_s * 1e9))
+
+    def run_cluster(self, looks: int) -> None:
+        """Start what is pending (where `looks` is not 0), and let each copy go on so often."""
+        for job in [job for job in self.slurm.jobs if job.state == "PENDING" and looks]:
+            self.slurm.start(job)
+        for _ in range(looks):
+            for job, copy in list(self.slurm.copies("looking", "claiming")):
+                self.slurm.step(job, copy)
 
     def task_of(self, job: Job) -> TaskId:
         """Whose job it is."""
@@ -181,10 +189,7 @@ class Whole:
         for second in (False, True):
             self.tick(second=second, after_s=20)
             self.talk(second=second)
-        for job in [job for job in self.slurm.jobs if job.state == "PENDING"]:
-            self.slurm.start(job)
-        for job, copy in list(self.slurm.copies("looking", "claiming")):
-            self.slurm.step(job, copy)
+        self.run_cluster(1)
         for job, copy in list(self.slurm.copies("running")):
             self.slurm.end_code(job, copy, 0)
 

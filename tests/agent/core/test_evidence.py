@@ -44,7 +44,9 @@ FILES = (
     call("copy"),
     call("cancel"),
 )  # fmt: skip
-CLAIMED, BEATING = [("claim", (), {})], [("claim", (), {}), ("beat", (), {})]
+Event = tuple[str, tuple[Any, ...], dict[str, Any]]
+CLAIMED: list[Event] = [("claim", (), {})]
+BEATING: list[Event] = [*CLAIMED, ("beat", (), {})]
 ANY = st.lists(st.one_of(*SLURM, *FILES), min_size=1, max_size=40)
 # Most ends need a claim first, and that nothing contradicts Slurm for long.
 OF_SLURM = st.builds(operator.add, st.sampled_from([[], CLAIMED, BEATING]), st.lists(st.one_of(*SLURM), max_size=12))
@@ -57,7 +59,7 @@ OF_SLURM = st.builds(operator.add, st.sampled_from([[], CLAIMED, BEATING]), st.l
     rerun=st.booleans(),
 )
 def test_no_sequence_ends_a_task_without_positive_evidence(
-    events: list[tuple[str, Any, Any]], answers: list[str], *, rerun: bool
+    events: list[Event], answers: list[str], *, rerun: bool
 ) -> None:
     watched = Watched(rerun=rerun, answers=answers)
     for name, values, named in events:
