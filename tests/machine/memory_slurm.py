@@ -153,6 +153,11 @@ class MemorySlurm:
     def close(self) -> None:
         """Nothing runs here."""
 
+    def forget_ended(self) -> None:
+        """MinJobAge is over: squeue lists what waits and what runs."""
+        for job in self.jobs:
+            job.visible = job.visible and (job.is_running or job.state == "PENDING")
+
     # What happens on the nodes -------------------------------------------------------------------------------------
 
     def start(self, job: Job) -> None:

@@ -192,6 +192,7 @@ class Whole:
         self.run_cluster(1)
         for job, copy in list(self.slurm.copies("running")):
             self.slurm.end_code(job, copy, 0)
+        self.slurm.forget_ended()
 
 
 async def _try(step: Any) -> None:
