@@ -67,6 +67,7 @@ class Whole:
         )
         self._line = GatewayLine(self._identity)
         self._keys = itertools.count(1)
+        self.cancelled: set[TaskId] = set()  #: what the gateway was asked to cancel, and had not ended
         self.gateway = self._open_gateway()
         self._agents = [self._open_agent(), self._open_agent()]
 
@@ -105,6 +106,7 @@ class Whole:
             self.gateway.cancel(TaskId(task_id))
         except ConflictError:
             return False
+        self.cancelled.add(TaskId(task_id))
         return True
 
     def tick(self, *, second: bool, after_s: float) -> None:
@@ -191,7 +193,10 @@ class Whole:
             self.talk(second=second)
         self.run_cluster(1)
         for job, copy in list(self.slurm.copies("running")):
-            self.slurm.end_code(job, copy, 0)
+            # A job finds its recorded cancel by itself; one that its user cancelled ends by nothing else.
+            copy.stopped = copy.stopped or self.spool.task(self.task_of(job)).cancel.exists()
+            if copy.stopped or self.task_of(job) not in self.cancelled:
+                self.slurm.end_code(job, copy, 0)
         self.slurm.forget_ended()
 
 
