@@ -90,7 +90,7 @@ def _close_with_exit(log: TaskLog, last: AttemptLog, record: Exit, seen: Seen, w
     # A job that was stopped, or died by a signal, is judged with Slurm's word; two good polls without it are enough
     # here, because the code has ended for certain.
     is_open = needs_slurms_word(record) and log.cancel is None and not last.dups
-    if is_open and observed.ended is None and not _is_gone(observed, waits, seen.now_s):
+    if is_open and observed.ended is None and not _is_gone(observed, waits.fence_after_s, seen.now_s):
         return Wait(seen.now_s + waits.poll_soon_s, needs_poll=True)
     return Close(last.number + 1, _judge(log, last, record, seen))
 
@@ -197,8 +197,10 @@ def _watch_unowned(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> 
         if observed.retry_at_s is None or seen.now_s >= observed.retry_at_s:
             return CallSbatch(number)
         return Wait(observed.retry_at_s)
-    if _is_gone(observed, waits, seen.now_s):
-        ambiguous = submitted is None or submitted.outcome == "ambiguous"
+    is_unanswered = submitted is not None and submitted.outcome == "ambiguous"
+    after_s = max(waits.late_accept_s, waits.fence_after_s) if is_unanswered else waits.fence_after_s
+    if _is_gone(observed, after_s, seen.now_s):
+        ambiguous = submitted is None or is_unanswered
         words = "nobody knows whether sbatch was heard" if ambiguous else "Slurm does not know the job any more"
         return PutFence(number, "ambiguous" if ambiguous else "unknown", words)
     return Wait(seen.now_s + waits.rescan_s)
@@ -228,9 +230,9 @@ def _fence_ended(last: AttemptLog, seen: Seen) -> Step:
     return PutFence(last.number, "node_fail", f"the job ended in Slurm as {text} before it started the task")
 
 
-def _is_gone(seen: Observation, waits: Waits, now_s: float) -> bool:
+def _is_gone(seen: Observation, after_s: float, now_s: float) -> bool:
     """Two good polls without it, over long enough. Economy only: fencing early is safe."""
-    is_old = seen.absent_since_s is not None and now_s - seen.absent_since_s >= waits.fence_after_s
+    is_old = seen.absent_since_s is not None and now_s - seen.absent_since_s >= after_s
     return seen.absent_polls >= 2 and is_old
 
 

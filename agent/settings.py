@@ -61,6 +61,7 @@ class SlurmSettings(Strict):
     sbatch_timeout_s: Seconds = 300
     query_timeout_s: Seconds = 60
     poll_interval_s: Seconds = 30
+    accounting_interval_s: Seconds = 60
     kill_wait_s: Seconds = 30  #: TERM, then so long until KILL; where Slurm's own KillWait is shorter, that
     extra_transient: list[str] = Field(default_factory=list)
     extra_limit: list[str] = Field(default_factory=list)
@@ -82,6 +83,7 @@ class Waits(Strict):
     drop_look_s: Seconds = 10
     drop_give_up_s: Seconds = 600
     fence_after_s: Seconds = 60
+    late_accept_s: Seconds = 300  #: in place of fence_after_s where sbatch gave up waiting for Slurm's answer
     no_claim_s: Seconds = 300
     unlisted_s: Seconds = 300
     beat_still_s: Seconds = 300

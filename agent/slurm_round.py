@@ -21,7 +21,6 @@ __all__ = ["KILL_WAIT_WORDS", "SlurmRound"]
 
 _log = structlog.get_logger(__name__)
 KILL_WAIT_WORDS = "Slurm's KillWait is shorter than kill_wait_s in the agent's config, so Slurm's is used."
-_ACCOUNTING_EVERY_S = 60.0
 _FACTS_EVERY_S = 3600.0
 _MOST_NAMES = 100
 _SBATCH_WAIT_S = 2.0
@@ -117,7 +116,8 @@ class SlurmRound:
 
     def _ask_accounting(self, memory: Mapping[TaskId, Memory], polls: Polls, now_s: float) -> None:
         polls.ended = {}
-        if self._facts is None or not self._facts.accounting or now_s < polls.last_accounting_s + _ACCOUNTING_EVERY_S:
+        due_s = polls.last_accounting_s + self._hands.settings.slurm.accounting_interval_s
+        if self._facts is None or not self._facts.accounting or now_s < due_s:
             return
         vanished = [
             render_job_name(task_id, task.observation.attempt)

@@ -24,6 +24,7 @@ glance_s = 0.2
 poll_soon_s = 0.5
 faulty_look_s = 0.5
 fence_after_s = 1.5
+late_accept_s = 7.5
 no_claim_s = 30
 unlisted_s = 3
 beat_still_s = 8
@@ -37,6 +38,14 @@ drop_quiet_s = 1
 drop_look_s = 0.3
 heartbeat_s = 2
 """
+SLURM = """
+poll_interval_s = 2
+accounting_interval_s = 2
+sbatch_timeout_s = 6
+query_timeout_s = 4
+sbatch_bucket = { burst = 50, per_second = 50 }
+query_bucket = { burst = 50, per_second = 5 }
+"""
 _DIES_WITHIN_S = 20.0
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(child.PRELOAD)
@@ -44,6 +53,8 @@ _FORKS.set_forkserver_preload(child.PRELOAD)
 
 class ChaosHouse(House):
     """A House whose processes look for plans, and can be killed, stopped and started by name."""
+
+    slurm = SLURM
 
     def __init__(self, folder: Path, slurm_env: dict[str, str], *, control: str = "", waits: str = WAITS) -> None:
         self.waits = waits

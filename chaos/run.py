@@ -5,7 +5,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.scenarios import agents, ambiguous, claims, controller, doubles, drops, handovers, kills, outage, points
+from chaos.scenarios import (
+    agents,
+    ambiguous,
+    claims,
+    controller,
+    doubles,
+    drops,
+    handovers,
+    kills,
+    mixed,
+    outage,
+    points,
+    slurm,
+)
 from chaos.trial import Result, Setup, Slurm
 from lab.cluster import running_lab
 from lab.standin_control import running_standin
@@ -15,6 +28,7 @@ __all__ = ["REAL_SCENARIOS", "SCENARIOS", "Wanted", "run_seed"]
 SCENARIOS = {
     "points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "doubles": doubles.run, "agents": agents.run,
     "outage": outage.run, "drops": drops.run, "claims": claims.run,
+    "slurm": slurm.run, "mixed": mixed.run,
 }  # fmt: skip
 #: These need the daemons of a real Slurm, so they run on one; by name only.
 REAL_SCENARIOS = {"controller": controller.run, "handovers": handovers.run}
@@ -35,10 +49,10 @@ class Wanted:
 
 def run_seed(name: str, seed: int, wanted: Wanted) -> Result:
     """Run a scenario with one seed, and take everything down again."""
-    with _open_slurm("real" if name in REAL_SCENARIOS else wanted.slurm) as slurm:
+    with _open_slurm("real" if name in REAL_SCENARIOS else wanted.slurm) as opened:
         patience_s = _CONTROL_ENDS_S if wanted.control else _ENDS_S
         setup = Setup(
-            name, seed, slurm, clients=wanted.clients, control=wanted.control, end_within_s=patience_s,
+            name, seed, opened, clients=wanted.clients, control=wanted.control, end_within_s=patience_s,
             keep=wanted.keep, tasks=wanted.tasks,
         )  # fmt: skip
         return {**SCENARIOS, **REAL_SCENARIOS}[name](setup, wanted.faults)

@@ -30,7 +30,7 @@ def _render_row(name: str, slurm: str, rows: Sequence[Result]) -> str:
         sum(row.faults for row in rows), sum(row.kills for row in rows),
         sum(len(each.lost) for each in found), sum(len(each.twice) for each in found),
         sum(len(each.wrong) for each in found), sum(each.honest for each in found),
-        sum(row.wasted for row in rows),
+        _render_wasted(sum(row.wasted for row in rows), sum(row.doubts for row in rows)),
         f"{max(row.recover_s for row in rows):.0f} s", _render_notes(rows),
     )  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
@@ -41,6 +41,10 @@ def _render_notes(rows: Sequence[Result]) -> str:
     gap_s = max(row.longest_gap_s for row in rows)
     gap = [f"longest gap {gap_s:.1f} s"] if gap_s else []
     return ", ".join([*gap, *(f"{number} {word}" for word, number in counted.items())])
+
+
+def _render_wasted(wasted: int, doubts: int) -> str:
+    return f"{wasted} ({wasted / doubts:.2%} of {doubts} calls in doubt)" if doubts else str(wasted)
 
 
 def render_findings(results: Sequence[Result]) -> str:

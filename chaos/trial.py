@@ -34,6 +34,7 @@ class Result:
     kills: int = 0
     missed: list[str] = field(default_factory=list)
     wasted: int = 0  #: copies that stepped aside: jobs that cost Slurm something and did nothing
+    doubts: int = 0  #: calls of sbatch that left it open whether there is a job, where the scenario counts them
     judgement: Judgement = field(default_factory=Judgement)
     counts: Counter[str] = field(default_factory=Counter)  #: what else is worth a word, by that word
     longest_gap_s: float = 0.0  #: in which no agent worked

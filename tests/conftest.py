@@ -4,6 +4,10 @@ from unittest.mock import Mock
 
 import aioresponses.core
 from aiohttp import ClientResponse
+from hypothesis import settings
+
+# `pytest --hypothesis-profile long`: hours instead of seconds, outside CI.
+settings.register_profile("long", max_examples=20_000, deadline=None)
 
 pytest_plugins = ["tests.lab.fixtures", "tests.apptainer.fixtures"]
 

@@ -1,42 +1,63 @@
-"""sbatch leaves it open whether the job exists, or says something untrue; slurmctld starts a job twice under one id."""
+"""sbatch leaves it open whether the job exists, heard or not, at once or late; or says something untrue."""
 
 import json
 import time
 from dataclasses import replace
+from typing import Any
 
 from chaos.stream import Kind
 from chaos.trial import Result, Setup, open_trial
-from lab.standin_control import Standin, set_faults
+from lab.standin.sbatch import TIMED_OUT
+from lab.standin_control import Standin, list_jobs, set_faults
 
-__all__ = ["count_met", "require_standin", "run"]
+__all__ = ["LATE", "UNTRUE", "count_met", "require_standin", "run", "soften"]
 
-_FAULTS = (
-    {"command": "sbatch", "mode": "accept_and_time_out", "probability": 0.15},
-    {"command": "sbatch", "mode": "accept_late", "seconds": 2, "probability": 0.1},
-    {"command": "sbatch", "mode": "hang_after_accept", "seconds": 600, "probability": 0.01},
-    {"command": "sbatch", "mode": "noise", "probability": 0.1},
-    {"command": "sbatch", "mode": "forget", "probability": 0.1},
-    {"command": "sbatch", "mode": "reuse_id", "probability": 0.1},
-    {"command": "start", "mode": "start_twice", "seconds": 0, "probability": 0.1},
+Fault = dict[str, Any]
+
+_COMPRESSED = 40  #: the chaos house's waits against the product's: 1.5 s for 60 s, 7.5 s for 300 s
+# Seconds of a real Slurm after sbatch gave up, evenly over their logarithm as a busy slurmctld's backlog is, and how
+# many in a hundred of all calls; the last is beyond what the product waits for.
+_DELAYS = {1: 2, 3: 2, 8: 2, 20: 2, 50: 2, 120: 2, 280: 2, 600: 0.25}
+LATE: tuple[Fault, ...] = tuple(
+    {"command": "sbatch", "mode": "accept_late", "seconds": delay_s / _COMPRESSED, "probability": percent / 100}
+    for delay_s, percent in _DELAYS.items()
+)
+_DOUBT: tuple[Fault, ...] = (
+    {"command": "sbatch", "mode": "accept_and_time_out", "probability": 0.35},
+    {"command": "sbatch", "mode": "error", "text": TIMED_OUT, "probability": 0.25},
+    {"command": "sbatch", "mode": "hang_after_accept", "seconds": 600, "probability": 0.005},
+    *LATE,
+)
+_KINDS = ("good", "bad", "stopped", "regretted")  #: cheap ones, and none that Slurm refuses: that is no doubt
+#: Answers that are no doubt at all, and wrong.
+UNTRUE: tuple[Fault, ...] = (
+    {"command": "sbatch", "mode": "noise", "probability": 0.05},
+    {"command": "sbatch", "mode": "forget", "probability": 0.03},
+    {"command": "sbatch", "mode": "reuse_id", "probability": 0.03},
     {"command": "squeue", "mode": "fail", "probability": 0.05},
 )
 
 
 def run(setup: Setup, faults: int | None) -> Result:
-    """Hand in tasks until so many of Slurm's answers were in doubt (100 by default)."""
+    """Hand in tasks until so many calls of sbatch (100 by default) left it open whether there is a job."""
     slurm = require_standin(setup)
-    set_faults(slurm, *_FAULTS, seed=setup.seed)
-    with open_trial(replace(setup, kinds=tuple(_soften(kind) for kind in setup.kinds))) as trial:
-        while (met := count_met(slurm)) < (faults or 100):
+    set_faults(slurm, *_DOUBT, *UNTRUE, seed=setup.seed)
+    kinds = tuple(kind for kind in soften(setup.kinds) if kind.name in _KINDS)
+    with open_trial(replace(setup, kinds=kinds)) as trial:
+        while count_met(slurm, first=len(_DOUBT)) < (faults or 100):
             time.sleep(0.2)
-        trial.result.faults = met
+        trial.result.faults = trial.result.doubts = count_met(slurm, first=len(_DOUBT))
+        set_faults(slurm)
+    trial.result.wasted = _count_duplicates(slurm)
     return trial.result
 
 
-def _soften(kind: Kind) -> Kind:
+def soften(kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
     """A running copy that Slurm knows no more is out of reach for a cancel: its code ends by itself."""
-    if kind.cancel_when != "running":
-        return kind
+    return tuple(_soften(kind) if kind.cancel_when == "running" else kind for kind in kinds)
+
+
+def _soften(kind: Kind) -> Kind:
     return replace(kind, code="time.sleep(20)", ends=kind.ends | {"succeeded"})
 
 
@@ -47,10 +68,16 @@ def require_standin(setup: Setup) -> Standin:
     return setup.slurm
 
 
-def count_met(slurm: Standin) -> int:
-    """How often a fault was met so far."""
+def count_met(slurm: Standin, *, first: int | None = None) -> int:
+    """How often a fault, or one of the `first` so many, was met so far."""
     try:
         used: dict[str, list[int]] = json.loads((slurm.dir / "faults.used.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return 0
-    return sum(uses for _, uses in used.values())
+    return sum(uses for index, (_, uses) in used.items() if first is None or int(index) < first)
+
+
+def _count_duplicates(slurm: Standin) -> int:
+    """Jobs beyond the first of each task, by what Slurm was given: none of these tasks allows a rerun."""
+    jobs = list_jobs(slurm)
+    return len(jobs) - len({job["name"].rpartition("-")[0] for job in jobs})

@@ -11,7 +11,7 @@ from chaos.trial import Result, Setup, Trial, open_trial
 from lab import processes
 from lab.processes import wait_until
 
-__all__ = ["read_task_id", "run"]
+__all__ = ["kill_something", "read_task_id", "run"]
 
 _VICTIMS = ("agent", "gateway", "wrapper", "code", "job")
 _WEIGHTS = (4, 4, 1, 1, 1)
@@ -27,12 +27,15 @@ def run(setup: Setup, faults: int | None) -> Result:
             time.sleep(rng.uniform(0, 0.6))
             wanted = _TASKS_A_KILL * trial.result.faults
             wait_until(lambda wanted=wanted: len(trial.stream.expected) >= wanted, timeout_s=_MOST_PAUSE_S)  # type: ignore[misc]
-            victim = rng.choices(_VICTIMS, _WEIGHTS)[0]
-            trial.result.faults += (
-                _kill_part(victim, trial) if victim in trial.house.parts else _kill_job(victim, rng, trial)
-            )
+            trial.result.faults += kill_something(trial, rng)
     trial.result.kills = trial.result.faults
     return trial.result
+
+
+def kill_something(trial: Trial, rng: random.Random) -> int:
+    """Kill a part or, in a job that runs now, some of it; how many kills that were."""
+    victim = rng.choices(_VICTIMS, _WEIGHTS)[0]
+    return _kill_part(victim, trial) if victim in trial.house.parts else _kill_job(victim, rng, trial)
 
 
 def _kill_part(part: str, trial: Trial) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 from chaos.plan import build_plans
 from chaos.provoke import PROVOCATIONS
-from chaos.scenarios import agents, ambiguous, claims, doubles, drops, kills, outage, points
+from chaos.scenarios import agents, ambiguous, claims, doubles, drops, kills, mixed, outage, points, slurm
 from chaos.stream import KINDS, Kind
 from chaos.strike import Walk
 from chaos.table import render_findings
@@ -19,9 +19,9 @@ Scenario = Callable[[Setup, int | None], Result]
 
 
 def run(name: str, scenario: Scenario, faults: int, *, control: str = "", kinds: tuple[Kind, ...] = KINDS) -> Result:
-    with running_standin(min_job_age_s=10, kill_wait_s=1, accounting=False) as slurm:
+    with running_standin(min_job_age_s=10, kill_wait_s=1, accounting=False) as opened:
         patience_s = 30.0 if control else 200.0
-        return scenario(Setup(name, 1, slurm, kinds=kinds, control=control, end_within_s=patience_s, tasks=30), faults)
+        return scenario(Setup(name, 1, opened, kinds=kinds, control=control, end_within_s=patience_s, tasks=30), faults)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,8 @@ def run(name: str, scenario: Scenario, faults: int, *, control: str = "", kinds:
         ("outage", outage.run, 1),
         ("drops", drops.run, 1),
         ("claims", claims.run, 100),
+        ("slurm", slurm.run, 25),
+        ("mixed", mixed.run, 15),
     ],
 )
 def test_nothing_is_lost_and_nothing_starts_twice(name: str, scenario: Scenario, faults: int) -> None:

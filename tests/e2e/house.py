@@ -31,6 +31,7 @@ rescan_s = 2
 glance_s = 0.5
 poll_soon_s = 1
 fence_after_s = 4
+late_accept_s = 4
 no_claim_s = 30
 unlisted_s = 5
 beat_still_s = 20

@@ -3,7 +3,7 @@
 import itertools
 import random
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from gateway.values import AgentIdentity, User
 from mltm.contract.agent_api import ReportOutcome
 from mltm.contract.ids import AgentId
 from mltm.contract.manifest import Manifest
-from mltm.contract.reports import Note, Report
-from mltm.contract.states import ACTIVE, FINAL, Evidence, State
+from mltm.contract.reports import Report, view_task
+from mltm.contract.states import State, is_allowed
 from mltm.contract.user_api import TaskAnswer
+from tests.contract.histories import histories
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SPOOL_ID = "a" * 32
@@ -53,29 +54,6 @@ def _add_agent() -> None:
     )  # fmt: skip
 
 
-@st.composite
-def consistent_reports(draw: st.DrawFn) -> list[Report]:
-    """Reports as agents make them: unique numbers, one end (repeated at will), which an amendment may correct."""
-    end, closing = draw(st.sampled_from(FINAL)), draw(st.integers(1, 3))
-    made = []
-    for seq in range(1, draw(st.integers(2, 8))):
-        is_end = draw(st.integers(0, 3)) == 0
-        state = end if is_end else draw(st.sampled_from([s for s in ACTIVE if s is not State.ACCEPTED]))
-        fields = {
-            "spool_id": SPOOL_ID, "epoch": draw(st.integers(1, 2)), "seq": seq, "task_id": "0" * 32,
-            "attempt": closing if is_end else draw(st.integers(1, closing)), "state": state, "closed": is_end,
-            "evidence": Evidence.CLOSED if is_end else draw(st.sampled_from([*Evidence][:4])),
-            "at": NOW + timedelta(seconds=seq), "taken": draw(st.booleans()), "words": draw(st.sampled_from(["", "w"])),
-            "job_id": draw(st.sampled_from([None, "1", "2"])), "exit_code": draw(st.sampled_from([None, 0, 3])),
-            "note": draw(st.sampled_from([None, Note(), Note(kind="held", words="by root")])),
-        }  # fmt: skip
-        made.append(Report.model_validate(fields))
-    if end in (State.LOST, State.NODE_FAIL) and any(report.closed for report in made) and draw(st.booleans()):
-        fixed = {"seq": 99, "attempt": closing, "state": State.SUCCEEDED, "evidence": Evidence.AMENDED, "closed": True}
-        made.append(made[0].model_copy(update=fixed))
-    return made
-
-
 def tell(database: Database, task_id: str, reports: list[Report]) -> tuple[TaskAnswer, list[ReportOutcome]]:
     """A new task that is told these reports; its answer without what is the task's own or the order's."""
     manifest = Manifest(
@@ -90,8 +68,8 @@ def tell(database: Database, task_id: str, reports: list[Report]) -> tuple[TaskA
     return answer.model_copy(update={"task_id": "", "id": ""}), outcomes
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(reports=consistent_reports(), seed=st.integers(0, 2**32))
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(reports=histories(), seed=st.integers(0, 2**32))
 def test_order_and_repetition_change_nothing_in_the_row(database: Database, reports: list[Report], seed: int) -> None:
     chance = random.Random(seed)
     told: list[TaskAnswer] = []
@@ -105,3 +83,34 @@ def test_order_and_repetition_change_nothing_in_the_row(database: Database, repo
         told.append(answer)
 
     assert told[0] == told[1] == told[2]
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(reports=histories(), seed=st.integers(0, 2**32))
+def test_a_row_moves_along_the_table_and_is_what_the_set_says(
+    database: Database, reports: list[Report], seed: int
+) -> None:
+    number, chance = next(_NUMBERS), random.Random(seed)
+    mine = [report.model_copy(update={"epoch": 10 * number + report.epoch}) for report in reports]
+    order = chance.choices(mine, k=len(mine)) + chance.sample(mine, len(mine))  # some twice, and all of them
+    task_id, states = f"{number:032x}", [State.ACCEPTED]
+    tell(database, task_id, [])
+    for report in order:
+        database.call_now(store_report, AGENT, report.model_copy(update={"task_id": task_id}), NOW)
+        states.append(database.call_now(rows.read_task, ROOT, task_id, NOW).state)
+
+    assert all(is_allowed(before, after) for before, after in itertools.pairwise(states))
+    assert states[-1] == view_task(mine).state
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(reports=histories().filter(bool))
+def test_another_report_under_a_known_number_changes_nothing(database: Database, reports: list[Report]) -> None:
+    number = next(_NUMBERS)
+    mine = [report.model_copy(update={"epoch": 10 * number + report.epoch}) for report in reports]
+    before, _ = tell(database, f"{number:032x}", mine)
+    forged = mine[0].model_copy(update={"task_id": f"{number:032x}", "words": "forged", "state": State.SUCCEEDED})
+
+    assert database.call_now(store_report, AGENT, forged, NOW).outcome == "conflict"
+    after = database.call_now(rows.read_task, ROOT, f"{number:032x}", NOW)
+    assert after.model_copy(update={"task_id": "", "id": ""}) == before

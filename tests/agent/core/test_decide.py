@@ -47,6 +47,15 @@ def test_an_intent_of_unknown_fate_waits_for_two_good_polls_over_a_minute() -> N
     assert step.reason == "ambiguous"
 
 
+def test_an_sbatch_that_gave_up_is_waited_for_longer_than_one_that_nobody_can_have_heard() -> None:
+    unanswered = build.task_log(attempt(submitted=submitted("ambiguous")))
+    late = {"absent_polls": 9, "absent_since_s": NOW_S - WAITS.late_accept_s - 1}
+
+    assert isinstance(decide(unanswered, seen(**GONE), WAITS), Wait)
+    assert isinstance(decide(unanswered, seen(**late), WAITS), PutFence)
+    assert isinstance(decide(unanswered, seen(**GONE), WAITS.model_copy(update={"late_accept_s": 0})), PutFence)
+
+
 def test_a_job_found_by_its_name_is_adopted() -> None:
     assert decide(build.task_log(attempt()), seen(lines=(line("PENDING"),)), WAITS) == Adopt(1, "7")
 

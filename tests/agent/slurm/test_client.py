@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.slurm.client import Slurm
-from agent.slurm.values import Accounting, CancelOutcome, JobList, NoAccounting, PollFailed, SlurmFacts
+from agent.slurm.values import Accounting, NoAccounting, PollFailed, SlurmFacts
 from lab.controls import freeze, thaw
 from lab.layout import Lab
 from lab.processes import wait_until
@@ -129,32 +129,6 @@ def test_a_wrong_account_is_permanent(accounted: Slurm, tmp_path: Path) -> None:
     answer = accounted.submit(build_request(tmp_path, account="nope"))
     assert (answer.outcome, answer.job_id) == ("permanent", None)
     assert "Invalid account" in answer.words
-
-
-def test_several_are_submitted_side_by_side(slurm: Slurm, tmp_path: Path) -> None:
-    requests = [build_request(tmp_path) for _ in range(6)]
-    answers = slurm.submit_many(requests)
-
-    assert {answer.outcome for answer in answers.values()} == {"accepted"}
-    listed = slurm.list_jobs()
-    assert isinstance(listed, JobList)
-    there = {job.name: job.job_id for job in listed.jobs}
-    assert {name: answer.job_id for name, answer in answers.items()} == {
-        request.job_name: there[request.job_name] for request in requests
-    }
-    assert dict(slurm.calls) == {"sbatch": 6, "squeue": 1}
-
-
-def test_only_the_right_name_cancels(slurm: Slurm, tmp_path: Path) -> None:
-    request = build_request(tmp_path)
-    job_id = slurm.submit(request).job_id
-    assert job_id is not None
-
-    assert slurm.cancel([(job_id, "mltm-other-a01")]).outcome == "sent"
-    wait_for(slurm, request.job_name, "PENDING")
-    assert slurm.cancel([(job_id, request.job_name)]) == CancelOutcome("sent")
-    wait_for(slurm, request.job_name, "CANCELLED")
-    assert slurm.cancel([(job_id, request.job_name)]).outcome == "sent"
 
 
 def test_of_many_only_the_right_names_are_cancelled(slurm: Slurm, tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""Every answer of Slurm's is wrong, late or missing now and then, and it forgets jobs while the agent is away."""
+
+import random
+import signal
+import time
+from dataclasses import replace
+from typing import Any
+
+from chaos.scenarios.ambiguous import LATE, UNTRUE, count_met, require_standin, soften
+from chaos.trial import Result, Setup, Trial, open_trial
+from lab.standin.sbatch import TIMED_OUT
+from lab.standin_control import change_settings, set_faults
+
+__all__ = ["FAULTS", "MIN_JOB_AGE_S", "run", "send_away"]
+
+MIN_JOB_AGE_S = 2
+_AWAY_S = (3.0, 6.0)  #: longer than Slurm remembers an ended job
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"command": "squeue", "mode": "hang", "seconds": 60, "probability": 0.02},
+    {"command": "squeue", "mode": "empty", "probability": 0.1},
+    {"command": "squeue", "mode": "cut", "probability": 0.1},
+    {"command": "squeue", "mode": "garbage", "probability": 0.05},
+    {"command": "sacct", "mode": "absent", "probability": 0.2},
+    {"command": "sacct", "mode": "slow", "seconds": 2, "probability": 0.1},
+    {"command": "sacct", "mode": "behind", "seconds": 5, "probability": 0.3},
+    {"command": "scancel", "mode": "fail", "probability": 0.2},
+    {"command": "scancel", "mode": "ignored", "probability": 0.2},
+    {"command": "sbatch", "mode": "hang", "seconds": 600, "probability": 0.01},
+    {"command": "sbatch", "mode": "hang_after_accept", "seconds": 600, "probability": 0.01},
+    {"command": "sbatch", "mode": "accept_and_time_out", "probability": 0.1},
+    {"command": "sbatch", "mode": "error", "text": TIMED_OUT, "probability": 0.05},
+    *LATE,
+    *UNTRUE,
+)
+
+
+def run(setup: Setup, faults: int | None) -> Result:
+    """Go on until so many answers (150 by default) were wrong, the agent going away now and then."""
+    slurm, rng = require_standin(setup), random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
+    change_settings(slurm, min_job_age_s=MIN_JOB_AGE_S, accounting=True)
+    set_faults(slurm, *FAULTS, seed=setup.seed)
+    with open_trial(replace(setup, kinds=soften(setup.kinds))) as trial:
+        times_away = 0
+        while (met := count_met(slurm)) < (faults or 150):
+            time.sleep(rng.uniform(1, 4))
+            rng.choice((_stop_and_continue, _kill_and_start))(trial, rng.uniform(*_AWAY_S))
+            times_away += 1
+        set_faults(slurm)
+        trial.result.faults = met + times_away
+    return trial.result
+
+
+def send_away(trial: Trial, part: str, away_s: float) -> None:
+    """Kill a part, and start it again after so long."""
+    trial.house.kill(part)
+    time.sleep(away_s)
+    trial.house.start(part)
+
+
+def _kill_and_start(trial: Trial, away_s: float) -> None:
+    send_away(trial, "agent", away_s)
+
+
+def _stop_and_continue(trial: Trial, away_s: float) -> None:
+    trial.house.signal("agent", signal.SIGSTOP)
+    time.sleep(away_s)
+    trial.house.signal("agent", signal.SIGCONT)

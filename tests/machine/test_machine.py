@@ -1,0 +1,256 @@
+"""Gateway, agents and Slurm in one process, driven by Hypothesis: any order of their steps, any fault, any kill.
+
+After each step: no code started twice, no task shown as ended without evidence, no state that goes where the table
+does not let it. When the faults stop, every accepted task ends, as it must.
+"""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from agent.records import read_task_log
+from chaos.ledger import Expectation, Shown, judge
+from mltm.contract.ids import TaskId
+from mltm.contract.states import State, is_allowed, is_final
+from mltm.contract.user_api import TaskAnswer
+from tests.machine.memory_slurm import Copy, Job
+from tests.machine.whole import Whole
+
+NOWHERE = "nowhere"
+FAULTS = {
+    "sbatch": ["mute", "late", "deaf", "forget", "busy"],
+    "squeue": ["fail", "empty"],
+    "scancel": ["fail", "ignored"],
+    "line": ["away", "lost"],
+}
+_ROUNDS = 400
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="machine-"))
+        self.runner = asyncio.Runner()
+        self.whole = Whole(self.folder, self.runner)
+        self.expected: dict[str, set[str]] = {}
+        self.shown: dict[str, State] = {}
+
+    def teardown(self) -> None:
+        try:
+            self._come_to_an_end()
+        finally:
+            self.whole.close()
+            self.runner.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # Users ---------------------------------------------------------------------------------------------------------
+
+    @initialize(sbatch=st.sampled_from(["", *FAULTS["sbatch"]]))
+    def submit_one(self, sbatch: str) -> None:
+        """Far enough that there is something to break: handed in, published, taken, and sbatch called."""
+        self.submit("cpu")
+        self.whole.set_fault("sbatch", sbatch)
+        self.work_for_long(second=False, after_s=1.0, times=2, looks=0)
+
+    @precondition(lambda self: len(self.expected) < 4)
+    @rule(partition=st.sampled_from(["cpu", "cpu", "cpu", NOWHERE]))
+    def submit(self, partition: str) -> None:
+        task_id = self.whole.submit(partition)
+        self.expected[task_id] = {"rejected"} if partition == NOWHERE else set()
+
+    @precondition(lambda self: self.expected)
+    @rule(data=st.data(), chance=st.integers(0, 3))
+    def cancel(self, data: st.DataObject, chance: int) -> None:
+        task_id = data.draw(st.sampled_from(sorted(self.expected)))
+        if chance == 0 and self.whole.cancel(task_id):
+            self.expected[task_id].add("cancelled")
+
+    # Steps of ours -------------------------------------------------------------------------------------------------
+
+    @rule(second=st.booleans(), step=st.integers(1, 25), before=st.booleans())
+    def tick_and_die(self, second: bool, step: int, before: bool) -> None:
+        self.whole.tick_and_die(second=second, step=step, before=before)
+
+    @rule(second=st.booleans())
+    def restart_agent(self, second: bool) -> None:
+        self.whole.restart_agent(second=second)
+
+    @rule()
+    def restart_gateway(self) -> None:
+        self.whole.restart_gateway()
+
+    @rule(second=st.booleans())
+    def talk(self, second: bool) -> None:
+        self.whole.talk(second=second)
+
+    # The cluster ---------------------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([2.0, 30.0, 61.0, 130.0, 301.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.whole.pass_time(seconds)
+
+    @rule(hours=st.integers(-48, 48))
+    def clock_steps(self, hours: int) -> None:
+        self.whole.offset[0] = hours * 3600.0
+
+    @precondition(lambda self: self.whole.slurm.jobs)
+    @rule(data=st.data())
+    def start_job(self, data: st.DataObject) -> None:
+        pending = [job for job in self.whole.slurm.jobs if job.state == "PENDING"]
+        if pending:
+            self.whole.slurm.start(data.draw(st.sampled_from(pending)))
+
+    @precondition(lambda self: self.whole.slurm.jobs)
+    @rule(data=st.data())
+    def start_job_twice(self, data: st.DataObject) -> None:
+        """As slurmctld does after a crash, under the same id; also when the first copy is over."""
+        started = [job for job in self.whole.slurm.jobs if job.copies and job.state != "CANCELLED"]
+        if started:
+            self.whole.slurm.start(data.draw(st.sampled_from(started)))
+
+    @precondition(lambda self: any(self.whole.slurm.copies("looking", "claiming")))
+    @rule(data=st.data())
+    def copy_goes_on(self, data: st.DataObject) -> None:
+        job, copy = self._choose(data, "looking", "claiming")
+        self.whole.slurm.step(job, copy)
+
+    @precondition(lambda self: any(self.whole.slurm.copies("running")))
+    @rule(data=st.data(), code=st.sampled_from([0, 0, 3]))
+    def code_ends(self, data: st.DataObject, code: int) -> None:
+        job, copy = self._choose(data, "running")
+        self._end(job, copy, code)
+
+    @precondition(lambda self: any(self.whole.slurm.copies("running", "looking", "claiming")))
+    @rule(data=st.data())
+    def node_dies(self, data: st.DataObject) -> None:
+        job, copy = self._choose(data, "running", "looking", "claiming")
+        if copy.step == "running":
+            self.expected[self.whole.task_of(job)] |= {"lost", "node_fail"}
+        self.whole.slurm.kill(job, copy)
+
+    @precondition(lambda self: self.whole.slurm.jobs)
+    @rule(data=st.data())
+    def slurm_forgets(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(self.whole.slurm.jobs))
+        job.visible = False
+        if job.state == "PENDING":
+            job.state = "CANCELLED"  # what slurmctld has forgotten, it does not start
+
+    @precondition(lambda self: self.whole.slurm.unheard)
+    @rule()
+    def slurm_hears_late(self) -> None:
+        self.whole.slurm.accept(self.whole.slurm.unheard.pop(0))
+
+    @rule(data=st.data(), what=st.sampled_from(sorted(FAULTS)))
+    def fault(self, data: st.DataObject, what: str) -> None:
+        self.whole.set_fault(what, data.draw(st.sampled_from(FAULTS[what])))
+
+    @rule()
+    def all_is_well_for_now(self) -> None:
+        self.whole.stop_faults()
+
+    # What happens most of the time, so that tasks get far in few steps -----------------------------------------------
+
+    @rule(second=st.booleans(), after_s=st.sampled_from([0.0, 1.0, 31.0]), looks=st.integers(0, 2))
+    def work(self, second: bool, after_s: float, looks: int) -> None:
+        self.whole.gateway.publish()
+        self.whole.tick(second=second, after_s=after_s)
+        self.whole.talk(second=second)
+        self.whole.run_cluster(looks)
+
+    @rule(
+        second=st.booleans(),
+        after_s=st.sampled_from([31.0, 61.0, 121.0]),
+        times=st.integers(1, 5),
+        looks=st.integers(0, 2),
+    )
+    def work_for_long(self, second: bool, after_s: float, times: int, looks: int) -> None:
+        for _ in range(times):
+            self.work(second=second, after_s=after_s, looks=looks)
+
+    @rule(looks=st.integers(1, 2))
+    def cluster_works(self, looks: int) -> None:
+        self.whole.run_cluster(looks)
+
+    # What must hold ------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def no_code_starts_twice(self) -> None:
+        assert all(count == 1 for count in self.whole.slurm.ledger.values()), self.whole.slurm.ledger
+
+    @invariant()
+    def nothing_is_shown_without_evidence(self) -> None:
+        rows = self.whole.gateway.read_all()
+        assert set(rows) == set(self.expected)
+        for task_id, row in rows.items():
+            before = self.shown.get(task_id, State.ACCEPTED)
+            assert is_allowed(before, row.state), (task_id, before, row.state)
+            self.shown[task_id] = row.state
+            if row.final and not is_final(before):
+                self._require_closed(TaskId(task_id))
+        assert self._judge({task_id: row for task_id, row in rows.items() if row.final}) == []
+
+    def _require_closed(self, task_id: TaskId) -> None:
+        closed = read_task_log(self.whole.spool, task_id).closed
+        assert closed is not None or self.whole.spool.tombstone(task_id).exists()
+
+    def _judge(self, rows: Mapping[str, TaskAnswer]) -> list[str]:
+        """The judge of chaos: by what the tasks did."""
+        shown = {task_id: Shown(str(row.state), row.reason) for task_id, row in rows.items()}
+        expected = {task_id: Expectation(self._allowed(task_id)) for task_id in rows}
+        starts = {str(task_id): count for task_id, count in self.whole.slurm.ledger.items() if task_id in rows}
+        found = judge(expected, shown, starts)
+        return [*found.lost, *found.twice, *found.wrong]
+
+    def _allowed(self, task_id: str) -> frozenset[str]:
+        code = self.whole.slurm.exits.get(TaskId(task_id))
+        by_code = set() if code is None else {"succeeded" if code == 0 else "cancelled" if code == 143 else "failed"}
+        return frozenset(self.expected[task_id] | by_code)
+
+    # ---------------------------------------------------------------------------------------------------------------
+
+    def _choose(self, data: st.DataObject, *steps: str) -> tuple[Job, Copy]:
+        return data.draw(st.sampled_from(list(self.whole.slurm.copies(*steps))))
+
+    def _end(self, job: Job, copy: Copy, code: int) -> None:
+        self.whole.slurm.end_code(job, copy, code)
+
+    def _come_to_an_end(self) -> None:
+        self.whole.stop_faults()
+        for _ in range(_ROUNDS):
+            self.nothing_is_shown_without_evidence()
+            self.no_code_starts_twice()
+            if all(is_final(state) for state in self.shown.values()):
+                return
+            self.whole.go_on()
+        assert {task_id: state for task_id, state in self.shown.items() if not is_final(state)} == {}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_nothing_is_lost_and_nothing_starts_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # this is not about power cuts
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            deadline=None,
+            max_examples=settings().max_examples * 2 // 5,
+            stateful_step_count=50,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
