@@ -16,11 +16,11 @@ __all__ = ["PRELOAD", "run"]
 PRELOAD = ["chaos.child"]  #: what the server that forks has imported already: a start costs milliseconds then
 
 
-def run(role: Role, argv: list[str], log: Path, plans: Path, wrapper: Path, control: str) -> None:
+def run(role: Role, argv: list[str], log: Path, plans: Path, wrapper: Path, control: str, env: dict[str, str]) -> None:
     """Become the process: a session of its own, its output in `log`, its command line `argv`; `control`: see there."""
     os.setsid()
     _redirect(log)
-    os.environ["COLUMNS"] = "200"
+    os.environ |= {"COLUMNS": "200", **env}
     if role == "agent" and control in AGENT_CONTROLS:
         AGENT_CONTROLS[control]()
     arm(role, plans)

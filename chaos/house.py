@@ -3,12 +3,17 @@
 import multiprocessing
 import os
 import signal
+from collections import Counter
+from collections.abc import Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+
+import requests
 
 from agent.job.wrapper import WRAPPER
 from chaos import child
 from chaos.controls import WRAPPER_CONTROLS
+from chaos.ground import Ground
 from chaos.instrument import render_wrapper
 from tests.e2e.house import BIN, House
 
@@ -43,28 +48,41 @@ _FORKS.set_forkserver_preload(child.PRELOAD)
 class ChaosHouse(House):
     """A House whose processes look for plans, and can be killed, stopped and started by name."""
 
-    waits = WAITS
-
-    def __init__(self, folder: Path, slurm_env: dict[str, str], *, control: str = "") -> None:
-        self._control = control
+    def __init__(self, folder: Path, slurm_env: dict[str, str], ground: Ground, *, control: str = "") -> None:
+        self._control, self.ground, self.waits = control, ground, WAITS + ground.waits
+        self.answers: Counter[int] = Counter()  #: what clients were answered: how often each status
         self._running: dict[str, ForkServerProcess] = {}
         self.plans, self.wrapper = folder / "plans", folder / "wrapper.sh"
         self.plans.mkdir(parents=True)
         extra = WRAPPER_CONTROLS.get(control, "")
-        text = render_wrapper(WRAPPER.read_text(encoding="utf-8"), self.plans, extra=extra)
+        first = ground.render_first(folder / "spool")
+        text = render_wrapper(WRAPPER.read_text(encoding="utf-8"), self.plans, extra=extra, first=first)
         self.wrapper.write_text(text, encoding="utf-8")
         self.wrapper.chmod(0o755)
         super().__init__(folder, slurm_env)
+
+    def _write_configs(self, slurm_env: dict[str, str], site: Sequence[str]) -> None:
+        super()._write_configs(slurm_env, site)
+        with (self.folder / "gateway.toml").open("a", encoding="utf-8") as config:
+            config.write(self.ground.gateway)
 
     def start(self, part: str) -> None:
         """Start `gateway`, `agent`, or a further agent on the same spool (`agent-2`)."""
         role = part.partition("-")[0]
         word = {"gateway": "serve", "agent": "run"}[role]
         argv = [str(BIN / f"mltm-{role}"), word, "--config", str(self.folder / f"{role}.toml")]
-        arguments = (role, argv, self.folder / f"{part}.log", self.plans, self.wrapper, self._control)
+        arguments = (
+            role, argv, self.folder / f"{part}.log", self.plans, self.wrapper, self._control, self.ground.env(role),
+        )  # fmt: skip
         process = _FORKS.Process(target=child.run, args=arguments, name=part)
         process.start()
         self._running[part] = process
+
+    def ask(self, method: str, path: str, **options: object) -> requests.Response:
+        """Ask the gateway, and count what it answered."""
+        answer = super().ask(method, path, **options)
+        self.answers[answer.status_code] += 1
+        return answer
 
     @property
     def parts(self) -> tuple[str, ...]:

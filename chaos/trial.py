@@ -4,12 +4,14 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
 
+from chaos.ground import Ground, plain_ground
 from chaos.house import ChaosHouse
 from chaos.ledger import Judgement, Shown, judge, read_starts
 from chaos.stream import KINDS, Kind, Stream, read_shown
@@ -44,7 +46,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Setup:
-    """How a trial is set up. `control`: a product that lacks a rule. `keep`: where the remains of a bad trial go."""
+    """How a trial is set up. `control`: a product that lacks a rule. `ground`: the file systems and clocks below it.
+
+    `keep`: where the remains of a bad trial go.
+    """
 
     scenario: str
     seed: int
@@ -54,6 +59,7 @@ class Setup:
     control: str = ""
     end_within_s: float = 300.0
     keep: Path | None = None
+    ground: Callable[[Path], AbstractContextManager[Ground]] = plain_ground
 
 
 @dataclass
@@ -69,16 +75,19 @@ class Trial:
 @contextlib.contextmanager
 def open_trial(setup: Setup) -> Iterator[Trial]:
     """Open the house and the stream; when the block ends, wait for every task, judge, and take all of it down."""
-    scenario, seed, slurm = setup.scenario, setup.seed, setup.slurm
-    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{scenario}-{seed}-"))
-    result = Result(scenario, seed, "stand-in" if isinstance(slurm, Standin) else "real")
+    result = Result(setup.scenario, setup.seed, "stand-in" if isinstance(setup.slurm, Standin) else "real")
+    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{setup.scenario}-{setup.seed}-"))
     began_s = time.monotonic()
-    house = ChaosHouse(folder, slurm.env, control=setup.control)
-    stream = Stream(house, seed, kinds=setup.kinds, clients=setup.clients, patience_s=setup.end_within_s)
-    try:
+    with contextlib.ExitStack() as cleanup:
+        cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+        ground = cleanup.enter_context(setup.ground(folder))
+        cleanup.callback(_keep, setup, result, folder)
+        house = ChaosHouse(folder, setup.slurm.env, ground, control=setup.control)
+        cleanup.callback(house.stop)
+        stream = Stream(house, setup.seed, kinds=setup.kinds, clients=setup.clients, patience_s=setup.end_within_s)
         stream.start()
         try:
-            yield Trial(house, stream, slurm, result)
+            yield Trial(house, stream, setup.slurm, result)
         finally:
             last_fault_s = time.monotonic()
             stream.stop()
@@ -88,12 +97,12 @@ def open_trial(setup: Setup) -> Iterator[Trial]:
         result.judgement = judge(stream.expected, shown, read_starts(stream.ledger))
         result.judgement.wrong += stream.failures
         result.wasted = sum(1 for _ in house.spool.glob("tasks/*/control/dup.*"))
-    finally:
-        house.stop()
-        result.took_s = time.monotonic() - began_s
-        if setup.keep is not None and not result.is_clean:
-            shutil.copytree(folder, setup.keep / folder.name, symlinks=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    result.took_s = time.monotonic() - began_s
+
+
+def _keep(setup: Setup, result: Result, folder: Path) -> None:
+    if setup.keep is not None and not result.is_clean:
+        shutil.copytree(folder, setup.keep / folder.name, symlinks=True, dirs_exist_ok=True)
 
 
 def wait_for_ends(house: ChaosHouse, stream: Stream, end_within_s: float) -> Mapping[str, Shown]:
