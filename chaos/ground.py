@@ -3,31 +3,44 @@
 import contextlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chaos.points import Role
 from lab.packages import ensure_tools
 from lab.processes import wait_until
 from tests.disk import mount_disk
 
-__all__ = ["TASK", "Ground", "database_ground", "open_view", "plain_ground", "small_disks", "view_ground"]
+__all__ = [
+    "TASK",
+    "Ground",
+    "database_ground",
+    "open_view",
+    "open_views",
+    "own_clocks",
+    "plain_ground",
+    "set_clock",
+    "small_disks",
+]
 
 TASK = "(01[0-9a-f]{10}7[0-9a-f]{3}[89ab][0-9a-f]{15})"  #: the task's id in a path (UUID 7), and no nonce
 _FUSE = {"fusermount3": "fuse3"}
+_FAKETIME = {"faketime": "faketime"}
+_CLOCKED: tuple[Role, ...] = ("agent", "gateway", "wrapper")
 
 
 @dataclass(frozen=True)
 class Ground:
-    """`jobs_view`: the spool as jobs see it. `gateway`, `waits`: lines for its config and for the agent's waits.
+    """`jobs_view`: the spool as jobs see it. `gateway`: lines for its config. `waits`: the agent's, where they differ.
 
     `variables`: what is set for the processes of a role.
     """
 
     jobs_view: Path | None = None
     gateway: str = ""
-    waits: str = ""
+    waits: Mapping[str, float] = field(default_factory=dict)
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def env(self, role: str) -> dict[str, str]:
@@ -38,7 +51,7 @@ class Ground:
         """Render what the wrapper does first: its root is the jobs' view; its variables are the jobs' own."""
         lines = [f"export {name}='{value}'" for name, value in self.env("wrapper").items()]
         if self.jobs_view is not None:
-            lines.append(f"[[ $1 != '{spool}' ]] || set -- '{self.jobs_view}' \"${{@:2}}\"")
+            lines.append(f"[[ $1 != '{spool}'* ]] || set -- '{self.jobs_view}' \"${{@:2}}\"")
         return "\n".join(lines)
 
 
@@ -67,19 +80,17 @@ def open_view(source: Path, target: Path, plans: Path, *, stale_s: float = 0.0, 
         server.wait()
 
 
-def view_ground(*, stale_s: float = 0.0, waits: str = "") -> Callable[[Path], AbstractContextManager[Ground]]:
-    """Build a ground with two views of one spool: the agent's with the gateway's, and the jobs'."""
-
-    @contextmanager
-    def stand(folder: Path) -> Iterator[Ground]:
-        (folder / "writes").mkdir()
-        with ExitStack() as views:
-            for name, target in (("agent", "spool"), ("jobs", "jobs-spool")):
-                plans = folder / "writes" / name
-                views.enter_context(open_view(folder / "real", folder / target, plans, stale_s=stale_s))
-            yield Ground(jobs_view=folder / "jobs-spool", waits=waits)
-
-    return stand
+@contextmanager
+def open_views(
+    folder: Path, names: Sequence[str] = ("spool",), *, stale_s: float = 0.0, waits: Mapping[str, float] | None = None
+) -> Iterator[Ground]:
+    """Give several views of one spool: those of `names` (the first is the gateway's, too), and the jobs'."""
+    plans = folder / "writes"
+    plans.mkdir()
+    with ExitStack() as views:
+        for name in (*names, "jobs"):
+            views.enter_context(open_view(folder / "real", folder / name, plans / name, stale_s=stale_s))
+        yield Ground(jobs_view=folder / "jobs", waits=waits or {})
 
 
 @contextmanager
@@ -97,3 +108,29 @@ def small_disks(folder: Path) -> Iterator[Ground]:
         for name in ("spool", "gateway"):
             disks.enter_context(mount_disk(folder / name, "size=24m,mode=0755"))
         yield Ground(gateway="min_free_bytes = 0\n")
+
+
+@contextmanager
+def own_clocks(folder: Path) -> Iterator[Ground]:
+    """Give agent, gateway and jobs a clock each that can be set while they run; time since boot stays what it is."""
+    ensure_tools(_FAKETIME, what="Programs for clocks of our own")
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    (folder / "clocks").mkdir()
+    variables: dict[str, dict[str, str]] = {}
+    for role in _CLOCKED:
+        set_clock(folder, role, 0)
+        variables[role] = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(folder / "clocks" / role),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+    yield Ground(variables=variables)
+
+
+def set_clock(folder: Path, role: Role, ahead_s: int) -> None:
+    """Let a role's clock of the day go so much ahead of the machine's (or behind, negative) from now on."""
+    building = folder / "clocks" / f".{role}"
+    building.write_text(f"{ahead_s:+d}\n", encoding="ascii")
+    building.rename(folder / "clocks" / role)

@@ -2,9 +2,10 @@
 
 import multiprocessing
 import os
+import re
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -45,11 +46,20 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(child.PRELOAD)
 
 
+def _change_waits(changes: Mapping[str, float]) -> str:
+    waits = WAITS
+    for name, value in changes.items():
+        waits, count = re.subn(rf"^{name} = .*$", f"{name} = {value}", waits, flags=re.MULTILINE)
+        if count != 1:
+            raise ValueError(f"there is no wait {name}")
+    return waits
+
+
 class ChaosHouse(House):
     """A House whose processes look for plans, and can be killed, stopped and started by name."""
 
     def __init__(self, folder: Path, slurm_env: dict[str, str], ground: Ground, *, control: str = "") -> None:
-        self._control, self.ground, self.waits = control, ground, WAITS + ground.waits
+        self._control, self.ground, self.waits = control, ground, _change_waits(ground.waits)
         self.answers: Counter[int] = Counter()  #: what clients were answered: how often each status
         self._running: dict[str, ForkServerProcess] = {}
         self.plans, self.wrapper = folder / "plans", folder / "wrapper.sh"
@@ -70,7 +80,9 @@ class ChaosHouse(House):
         """Start `gateway`, `agent`, or a further agent on the same spool (`agent-2`)."""
         role = part.partition("-")[0]
         word = {"gateway": "serve", "agent": "run"}[role]
-        argv = [str(BIN / f"mltm-{role}"), word, "--config", str(self.folder / f"{role}.toml")]
+        own = self.folder / f"{part}.toml"
+        config = own if own.exists() else self.folder / f"{role}.toml"
+        argv = [str(BIN / f"mltm-{role}"), word, "--config", str(config)]
         arguments = (
             role, argv, self.folder / f"{part}.log", self.plans, self.wrapper, self._control, self.ground.env(role),
         )  # fmt: skip

@@ -55,12 +55,15 @@ class PassThrough(mfusepy.Operations):  # type: ignore[misc] # it has no types
 
     def readdir(self, path: str, fh: int) -> list[_Entry]:
         """List a folder, from an old answer where that is young enough. An entry without an inode would be hidden."""
-        at_s, entries = self._listings.get(path, (-math.inf, []))
-        if time.monotonic() - at_s >= self._stale_s:
-            with os.scandir(self._full(path)) as found:
-                entries = [(each.name, {"st_ino": each.inode()}, 0) for each in found]
-            entries += [(name, {"st_ino": 1}, 0) for name in (".", "..")]
-            self._listings[path] = (time.monotonic(), entries)
+        at_s, old = self._listings.get(path, (-math.inf, []))
+        with os.scandir(self._full(path)) as found:
+            entries = [(each.name, {"st_ino": each.inode()}, 0) for each in found]
+        entries += [(name, {"st_ino": 1}, 0) for name in (".", "..")]
+        if time.monotonic() - at_s < self._stale_s:
+            if sorted(name for name, _, _ in old) != sorted(name for name, _, _ in entries):
+                self._faults.note_lie(path)
+            return old
+        self._listings[path] = (time.monotonic(), entries)
         return entries
 
     def open(self, path: str, flags: Any) -> int:

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-__all__ = ["OUTCOMES", "Faults", "Met", "Outcome", "WritePlan", "read_met", "set_write_plans"]
+__all__ = ["OUTCOMES", "Faults", "Met", "Outcome", "WritePlan", "count_lies", "read_met", "set_write_plans"]
 
 Outcome = Literal["error-before", "error-after", "full", "torn", "kill-before", "kill-after", "kill-torn"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 _UNCOUNTED = re.compile(
     r"/beat\.|/work/|/outputs/|/checkpoint/|/logs/.*/out\.|-shm$"
 )  # their number is chance, or the user's
-_TRACE = "trace"
+_TRACE, _LIES = "trace", "lies"
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,12 @@ def read_met(folder: Path) -> list[Met]:
     trace = folder / _TRACE
     lines = trace.read_text(encoding="utf-8", errors="replace").splitlines() if trace.exists() else []
     return [_parse(line) for line in lines if line.count(" ") >= 4]
+
+
+def count_lies(folder: Path) -> int:
+    """How often a listing was served that was not true any more."""
+    lies = folder / _LIES
+    return lies.read_bytes().count(b"\n") if lies.exists() else 0
 
 
 def _parse(line: str) -> Met:
@@ -112,6 +118,11 @@ class Faults:
         if outcome != "-" and key == "all":
             self._counts[key], self._plans[key] = 0, None
         return outcome
+
+    def note_lie(self, path: str) -> None:
+        """Keep in mind that an old listing was served which was not true any more."""
+        with (self._folder / _LIES).open("a", encoding="utf-8", errors="replace") as lies:
+            lies.write(f"{path}\n")
 
     def _take(self) -> WritePlan | None:
         for path in sorted(self._folder.glob("*.plan")):

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import requests
 
-from chaos.ground import view_ground
+from chaos.ground import open_views
 from chaos.stream import KINDS, read_shown
 from chaos.trial import Result, Setup, Trial, open_trial
 from chaos.writes import OUTCOMES, WritePlan, read_met, set_write_plans
 
 __all__ = ["run"]
 
-_VIEWS = ("jobs", "agent")
+_VIEWS = ("jobs", "spool")
 _OF_JOB = re.compile(r"/slurm\.\d+\.out$")  # what the wrapper says; Slurm opens it by the agent's path
 _GOOD = tuple(kind for kind in KINDS if kind.name == "good")
 _CLEAN_WITHIN_S, _ENDS_WITHIN_S, _LOOK_S = 120.0, 120.0, 0.2
@@ -30,7 +30,7 @@ _CLEAN_WITHIN_S, _ENDS_WITHIN_S, _LOOK_S = 120.0, 120.0, 0.2
 
 def run(setup: Setup, faults: int | None) -> Result:
     """Let each operation of each view meet every outcome; `faults`: so many of these plans, in the seed's order."""
-    with open_trial(replace(setup, kinds=_GOOD, ground=view_ground())) as trial:
+    with open_trial(replace(setup, kinds=_GOOD, ground=open_views)) as trial:
         plans = _plan(trial, setup.seed)[:faults]
         for view in _VIEWS:
             set_write_plans(_folder(trial, view), [plan for name, plan in plans if name == view])
@@ -50,7 +50,7 @@ def _plan(trial: Trial, seed: int) -> list[tuple[str, WritePlan]]:
     plans = []
     for view in _VIEWS:
         count = sum(met.key == task_id for met in read_met(_folder(trial, view)))
-        print(f"chaos: writes: {count} operations of a clean task in the view of the {view}", file=sys.stderr)
+        print(f"chaos: writes: {count} operations of a clean task in the view {view}", file=sys.stderr)
         plans += [(view, WritePlan(number, outcome)) for number in range(1, count + 1) for outcome in OUTCOMES]
     random.Random(seed).shuffle(plans)  # noqa: S311 - a plan that can be replayed
     return plans
