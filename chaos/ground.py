@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos.points import Role
-from lab.packages import ensure_tools
+from lab.packages import GROUND_PROGRAMS, ensure_tools
 from lab.processes import wait_until
 from tests.disk import mount_disk
 
@@ -26,8 +26,6 @@ __all__ = [
 ]
 
 TASK = "(01[0-9a-f]{10}7[0-9a-f]{3}[89ab][0-9a-f]{15})"  #: the task's id in a path (UUID 7), and no nonce
-_FUSE = {"fusermount3": "fuse3"}
-_FAKETIME = {"faketime": "faketime"}
 _CLOCKED: tuple[Role, ...] = ("agent", "gateway", "wrapper")
 
 
@@ -64,7 +62,7 @@ def plain_ground(_folder: Path) -> Iterator[Ground]:
 @contextmanager
 def open_view(source: Path, target: Path, plans: Path, *, stale_s: float = 0.0, counted: str = TASK) -> Iterator[Path]:
     """Mount `source` a second time at `target`: so stale, with the faults planned in `plans`, until the block ends."""
-    ensure_tools(_FUSE, what="Programs for a file system of our own")
+    ensure_tools(GROUND_PROGRAMS, what="Programs for file systems and clocks of our own")
     for folder in (source, target):
         folder.mkdir(exist_ok=True)
     argv = [sys.executable, "-m", "chaos.mount", *map(str, (source, target, plans))]
@@ -113,7 +111,7 @@ def small_disks(folder: Path) -> Iterator[Ground]:
 @contextmanager
 def own_clocks(folder: Path) -> Iterator[Ground]:
     """Give agent, gateway and jobs a clock each that can be set while they run; time since boot stays what it is."""
-    ensure_tools(_FAKETIME, what="Programs for clocks of our own")
+    ensure_tools(GROUND_PROGRAMS, what="Programs for file systems and clocks of our own")
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     (folder / "clocks").mkdir()
     variables: dict[str, dict[str, str]] = {}

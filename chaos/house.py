@@ -69,7 +69,11 @@ class ChaosHouse(House):
         text = render_wrapper(WRAPPER.read_text(encoding="utf-8"), self.plans, extra=extra, first=first)
         self.wrapper.write_text(text, encoding="utf-8")
         self.wrapper.chmod(0o755)
-        super().__init__(folder, slurm_env)
+        try:
+            super().__init__(folder, slurm_env)
+        except BaseException:  # else what was started would be waited for at the end, for ever
+            self.stop()
+            raise
 
     def _write_configs(self, slurm_env: dict[str, str], site: Sequence[str]) -> None:
         super()._write_configs(slurm_env, site)
