@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chaos.scenarios import agents, ambiguous, clocks, database, disk, doubles, kills, points, stale, writes
+from chaos.scenarios import agents, ambiguous, clocks, database, disk, doubles, kills, points, stale, torn, writes
 from chaos.table import render_findings, render_table
 from chaos.trial import Result, Setup, Slurm
 from lab.cluster import running_lab
@@ -15,7 +15,8 @@ from lab.standin_control import running_standin
 
 SCENARIOS = {
     "points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "doubles": doubles.run, "agents": agents.run,
-    "disk": disk.run, "writes": writes.run, "database": database.run, "stale": stale.run, "clocks": clocks.run,
+    "disk": disk.run, "writes": writes.run, "torn": torn.run, "database": database.run, "stale": stale.run,
+    "clocks": clocks.run,
 }  # fmt: skip
 
 

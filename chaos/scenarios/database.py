@@ -19,7 +19,7 @@ __all__ = ["run"]
 
 _NUMBERS = range(1, 25)  # a commit is about six operations, so this reaches some commits on
 _LOOK_S, _REACHED_WITHIN_S = 0.02, 30.0
-_BUSY_S = (0.2, 12.0)  # longer than the gateway's own patience, too
+_BUSY_S = (0.5, 12.0)  # longer than the gateway's own patience, too
 
 
 def run(setup: Setup, faults: int | None) -> Result:
@@ -30,7 +30,7 @@ def run(setup: Setup, faults: int | None) -> Result:
     with open_trial(replace(setup, ground=database_ground)) as trial:
         database = trial.house.folder / "gateway" / "gateway.sqlite"
         for number, plan in enumerate(plans[:faults]):
-            if number % 8 == 7:
+            if number % 8 == 2:
                 _hold_lock(database, rng.uniform(*_BUSY_S))
                 trial.result.faults += 1
             _strike(plan, trial)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos.scenarios import agents, ambiguous, clocks, database, disk, doubles, kills, points, stale, writes
+from chaos.scenarios import agents, ambiguous, clocks, database, disk, doubles, kills, points, stale, torn, writes
 from chaos.stream import KINDS, Kind
 from chaos.table import render_findings
 from chaos.trial import Result, Setup
@@ -29,11 +29,12 @@ def run(name: str, scenario: Scenario, faults: int, *, control: str = "", kinds:
         ("ambiguous", ambiguous.run, 40),
         ("doubles", doubles.run, 15),
         ("agents", agents.run, 12),
-        ("disk", disk.run, 3),
-        ("writes", writes.run, 24),
-        ("database", database.run, 12),
-        ("stale", stale.run, 25),
-        ("clocks", clocks.run, 12),
+        ("disk", disk.run, 2),
+        ("writes", writes.run, 16),
+        ("torn", torn.run, 30),
+        ("database", database.run, 6),
+        ("stale", stale.run, 20),
+        ("clocks", clocks.run, 6),
     ],
 )
 def test_nothing_is_lost_and_nothing_starts_twice(name: str, scenario: Scenario, faults: int) -> None:
