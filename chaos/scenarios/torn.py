@@ -1,8 +1,9 @@
 """Files that nobody wrote whole, and that do not belong there: torn records, notes, bells, reports, folders for files.
 
 A record is written under a private name and linked, so that none of ours is ever torn; but a copied spool, a repair of
-a file system or a hand may leave one. A torn record that decides (intent, claim) is not planted on purpose: nobody can
-know what it said, so that its task waits for a person, and the agent says so.
+a file system or a hand may leave one. A torn intent, claim or exit in the place of one that is to come is not planted on
+purpose: nobody can know what it said. With the first two the task waits for a person, and the agent says so; with the
+third the wrapper tries for ten minutes, and the task is honestly lost.
 """
 
 import contextlib
@@ -66,7 +67,7 @@ _PLANTS: tuple[_Plant, ...] = (
     lambda spool, task_id, rng: spool.task(task_id).attempt(1).refused(_hex(rng)),
     lambda spool, task_id, rng: spool.task(task_id).attempt(1).dup(_hex(rng)),
     lambda spool, task_id, _: spool.task(task_id).attempt(1).submitted,
-    lambda spool, task_id, _: spool.task(task_id).attempt(2).exit,
+    lambda spool, task_id, _: spool.task(task_id).attempt(9).exit,
     lambda spool, task_id, _: spool.task(task_id).amended,
     lambda spool, task_id, _: spool.bell / task_id,
     lambda spool, _, rng: spool.bell / f"bell-{_hex(rng)}",
