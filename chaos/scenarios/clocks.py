@@ -26,8 +26,7 @@ def run(setup: Setup, faults: int | None) -> Result:
                     time.sleep(rng.uniform(0.5, 3))
                     set_clock(trial.house.folder, role, ahead_s)
                     trial.result.faults += 1
-            for part in trial.house.parts:
-                trial.house.revive(part, must_die=False)
+            trial.house.revive_dead()
     if trial.house.answers[500]:
         trial.result.judgement.wrong.append(f"clients were answered 500 {trial.house.answers[500]} times")
     return trial.result

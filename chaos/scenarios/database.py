@@ -50,7 +50,10 @@ def _strike(plan: WritePlan, trial: Trial) -> None:
             raise TimeoutError(f"the database was not used so often within {_REACHED_WITHIN_S:.0f} s: {plan}")
         time.sleep(_LOOK_S)
     trial.result.faults += 1
-    trial.house.revive("gateway", must_die=plan.outcome.startswith("kill"))
+    if plan.outcome.startswith("kill"):
+        trial.house.kill("gateway")  # it is dying
+        trial.result.kills += 1
+    trial.house.revive_dead()
     found = _read_integrity(trial.house.folder / "gateway" / "gateway.sqlite")
     if found != "ok":
         trial.stream.failures.append(f"after {plan} the database is damaged: {found}")

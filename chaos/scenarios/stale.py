@@ -32,6 +32,7 @@ def run(setup: Setup, faults: int | None) -> Result:
             time.sleep(rng.uniform(0.5, 5))
             part = rng.choice(_PARTS)
             trial.house.kill(part)
+            trial.result.kills += 1
             trial.house.start(part)
         trial.result.faults = lies
     return trial.result

@@ -77,8 +77,7 @@ def _walk(trial: Trial) -> None:
 
 def _look_after(trial: Trial, holds: Callable[[], bool], until_s: float) -> None:
     while time.monotonic() < until_s and not holds():
-        for part in trial.house.parts:
-            trial.house.revive(part, must_die=False)
+        trial.house.revive_dead()
         time.sleep(_LOOK_S)
 
 
@@ -101,4 +100,5 @@ def _judge_view(view: str, plans: Sequence[WritePlan], trial: Trial) -> None:
             if _OF_JOB.search(met.path) or (view == "jobs" and met.key in claimed):
                 trial.stream.allow(met.key, "lost", "node_fail")
     trial.result.faults += len(struck)
+    trial.result.kills += sum(plan.outcome.startswith("kill") for plan in struck)
     trial.result.missed += [f"{view}: {plan}" for plan in plans if plan not in struck]
