@@ -1,7 +1,7 @@
 """Files that nobody wrote whole, and that do not belong there: torn records, notes, bells, reports, folders for files.
 
 A record is written under a private name and linked, so that none of ours is ever torn; but a copied spool or a hand may
-leave one. A torn intent, claim or exit in the place of one that is to come is not planted: nobody can know what it said.
+leave one. A torn intent, claim, exit in the place of one that is to come is not planted: nobody can know what it said.
 With the first two the task waits for a person, and the agent says so; with the third the wrapper tries for ten minutes,
 and the task is honestly lost.
 """
