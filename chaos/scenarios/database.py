@@ -34,6 +34,7 @@ def run(setup: Setup, faults: int | None) -> Result:
                 _hold_lock(database, rng.uniform(*_BUSY_S))
                 trial.result.faults += 1
             _strike(plan, trial)
+        _wait_until_up(trial)
     if trial.house.answers[500]:
         trial.result.judgement.wrong.append(f"clients were answered 500 {trial.house.answers[500]} times")
     return trial.result
@@ -48,6 +49,7 @@ def _strike(plan: WritePlan, trial: Trial) -> None:
     while _count_struck(folder) == before:
         if time.monotonic() > until_s:
             raise TimeoutError(f"the database was not used so often within {_REACHED_WITHIN_S:.0f} s: {plan}")
+        trial.house.revive_dead()  # a fault at its start ends the gateway, with words
         time.sleep(_LOOK_S)
     trial.result.faults += 1
     if plan.outcome.startswith("kill"):
@@ -57,6 +59,13 @@ def _strike(plan: WritePlan, trial: Trial) -> None:
     found = _read_integrity(trial.house.folder / "gateway" / "gateway.sqlite")
     if found != "ok":
         trial.stream.failures.append(f"after {plan} the database is damaged: {found}")
+
+
+def _wait_until_up(trial: Trial) -> None:
+    until_s = time.monotonic() + _REACHED_WITHIN_S
+    while time.monotonic() < until_s and not trial.house._answers():  # noqa: SLF001 - the house's own look
+        trial.house.revive_dead()
+        time.sleep(_LOOK_S)
 
 
 def _count_struck(folder: Path) -> int:
