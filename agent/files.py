@@ -15,6 +15,7 @@ from typing import TypeVar
 from mltm.contract.names import is_ignored
 
 __all__ = [
+    "NoFileError",
     "link_once",
     "list_names",
     "make_folder",
@@ -28,6 +29,10 @@ __all__ = [
 
 _T = TypeVar("_T")
 _STALE_RETRIES = 10
+
+
+class NoFileError(OSError):
+    """What is there is no regular file: no other look will find one."""
 
 
 def _retry_stale(step: Callable[[], _T]) -> _T:
@@ -101,16 +106,20 @@ def replace(path: Path, data: bytes, nonce: str, mode: int = 0o644) -> None:
 
 
 def read_bytes(path: Path, max_bytes: int = 4 * 1024 * 1024) -> bytes | None:
-    """Read a regular file, following no link; None where there is none. Raises OSError for any other trouble."""
+    """Read a regular file, following no link; None where there is none. Raises OSError for any other trouble.
+
+    NoFileError: something else has taken the name.
+    """
 
     def step() -> bytes | None:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)  # a folder's would stay open: fdopen fails with it, and closes nothing
+            raise NoFileError(errno.EINVAL, "not a regular file", str(path))
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file", str(path))
             return file.read(max_bytes)
 
     return _retry_stale(step)

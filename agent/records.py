@@ -169,12 +169,10 @@ def _unreadable(path: Path) -> SpoolError:
 
 
 def _read_advice(path: Path, shape: type[_Record]) -> _Record | None:
-    raw = files.read_bytes(path)
-    if raw is None:
-        return None
     try:
-        return shape.model_validate_json(raw)
-    except ValidationError:
+        raw = files.read_bytes(path)
+        return None if raw is None else shape.model_validate_json(raw)
+    except (files.NoFileError, ValidationError):
         return None
 
 

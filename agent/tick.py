@@ -111,9 +111,16 @@ class Tick:
             except FileNotFoundError:
                 continue
             except ValueError:
-                _log.warning("bell_ignored", name=name[:80])
-                files.remove(path)
+                self._drop_bell(path)
         return rung
+
+    def _drop_bell(self, path: Path) -> None:
+        """Take away what is no bell; what cannot be taken (a folder) stops nobody."""
+        try:
+            files.remove(path)
+            _log.warning("bell_ignored", name=path.name[:80])
+        except OSError as error:
+            self._problems.append(f"{path} is no bell, and cannot be removed: {error.strerror}.")
 
     def _silence(self, answered: Iterable[Bell]) -> None:
         """Take bells away after their tasks were looked at: a kill before that leaves them for the next process.

@@ -3,18 +3,23 @@
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+
+import requests
 
 from agent.job.wrapper import WRAPPER
 from chaos import child
 from chaos.controls import WRAPPER_CONTROLS
+from chaos.ground import Ground
 from chaos.instrument import render_wrapper
 from tests.e2e.house import BIN, House
 
-__all__ = ["WAITS", "ChaosHouse"]
+__all__ = ["ChaosHouse"]
 
 # Seconds instead of minutes. beat_still_s and look_again_s are evidence: still far above what a loaded machine delays.
 WAITS = """
@@ -51,36 +56,59 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(child.PRELOAD)
 
 
+def _change_waits(changes: Mapping[str, float]) -> str:
+    waits = WAITS
+    for name, value in changes.items():
+        waits = re.sub(rf"^{name} = .*\n", "", waits, flags=re.MULTILINE) + f"{name} = {value}\n"
+    return waits
+
+
 class ChaosHouse(House):
     """A House whose processes look for plans, and can be killed, stopped and started by name."""
 
     slurm = SLURM
 
-    def __init__(self, folder: Path, slurm_env: dict[str, str], *, control: str = "", waits: str = WAITS) -> None:
-        self.waits = waits
-        self._control = control
+    def __init__(self, folder: Path, slurm_env: dict[str, str], ground: Ground, *, control: str = "") -> None:
+        self._control, self.ground, self.waits = control, ground, _change_waits(ground.waits)
+        self.answers: Counter[int] = Counter()  #: what clients were answered: how often each status
         self._running: dict[str, ForkServerProcess] = {}
         self.plans, self.wrapper = folder / "plans", folder / "wrapper.sh"
         self.plans.mkdir(parents=True)
         extra = WRAPPER_CONTROLS.get(control, "")
-        text = render_wrapper(WRAPPER.read_text(encoding="utf-8"), self.plans, extra=extra)
+        first = ground.render_first(folder / "spool")
+        text = render_wrapper(WRAPPER.read_text(encoding="utf-8"), self.plans, extra=extra, first=first)
         self.wrapper.write_text(text, encoding="utf-8")
         self.wrapper.chmod(0o755)
         try:
             super().__init__(folder, slurm_env)
-        except BaseException:
+        except BaseException:  # else what was started would be waited for at the end, for ever
             self.stop()
             raise
+
+    def _write_configs(self, slurm_env: dict[str, str], site: Sequence[str]) -> None:
+        super()._write_configs(slurm_env, site)
+        with (self.folder / "gateway.toml").open("a", encoding="utf-8") as config:
+            config.write(self.ground.gateway)
 
     def start(self, part: str) -> None:
         """Start `gateway`, `agent`, or a further agent on the same spool (`agent-2`)."""
         role = part.partition("-")[0]
         word = {"gateway": "serve", "agent": "run"}[role]
-        argv = [str(BIN / f"mltm-{role}"), word, "--config", str(self.folder / f"{role}.toml")]
-        arguments = (role, argv, self.folder / f"{part}.log", self.plans, self.wrapper, self._control)
+        own = self.folder / f"{part}.toml"
+        config = own if own.exists() else self.folder / f"{role}.toml"
+        argv = [str(BIN / f"mltm-{role}"), word, "--config", str(config)]
+        arguments = (
+            role, argv, self.folder / f"{part}.log", self.plans, self.wrapper, self._control, self.ground.env(role),
+        )  # fmt: skip
         process = _FORKS.Process(target=child.run, args=arguments, name=part)
         process.start()
         self._running[part] = process
+
+    def ask(self, method: str, path: str, **options: object) -> requests.Response:
+        """Ask the gateway, and count what it answered."""
+        answer = super().ask(method, path, **options)
+        self.answers[answer.status_code] += 1
+        return answer
 
     @property
     def parts(self) -> tuple[str, ...]:

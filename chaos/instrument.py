@@ -113,8 +113,11 @@ def _is_meant(point: Point, arguments: tuple[object, ...]) -> bool:
     return not point.only or any(point.only in (type(each).__name__, each) for each in arguments)
 
 
-def render_wrapper(text: str, folder: Path, *, extra: str = "") -> str:
-    """Build the wrapper with its points, from its text. `extra`: shell functions that take the place of its own."""
+def render_wrapper(text: str, folder: Path, *, extra: str = "", first: str = "") -> str:
+    """Build the wrapper with its points, from its text.
+
+    `extra`: shell functions that take the place of its own; `first`: lines before its own first step.
+    """
     names = [point.target for point in POINTS if point.role == "wrapper"]
     body, mark, rest = text.rpartition(_LAST_LINE)
     if not mark or rest.strip():
@@ -127,4 +130,4 @@ def render_wrapper(text: str, folder: Path, *, extra: str = "") -> str:
             raise ValueError(f"The wrapper has no function {name}: correct chaos/points.py.")
     steps = "".join(_STEP.replace("{name}", name) for name in names)
     prelude = _SHELL.replace("{folder}", str(folder)).replace("{steps}", steps)
-    return f"{body}{prelude}\n{_LAST_LINE}\n"
+    return f"{body}{prelude}\n{first}\n{_LAST_LINE}\n"

@@ -136,7 +136,7 @@ UNNAMED: dict[str, str] = {
     "agent.spool_setup:_prepare_folder": "Part of agent.start, killed before and after.",
     "agent.spool_setup:_read_spool_id": "Part of agent.start.",
     "agent.sweep:sweep_staging": "Part of agent.start.",
-    "agent.tick:Tick._hear_bells": "It removes what is no bell.",
+    "agent.tick:Tick._drop_bell": "It removes what is no bell.",
     "agent.watcher:hears_inotify": "A trial at the start, with a file of its own.",
     "gateway.agents:Agents._store": "Its rows are written by gateway.report and gateway.merge.",
     "gateway.intake:_sync": "Part of gateway.keep-files.",

@@ -9,7 +9,10 @@ from chaos.scenarios import (
     agents,
     ambiguous,
     claims,
+    clocks,
     controller,
+    database,
+    disk,
     doubles,
     drops,
     handovers,
@@ -18,6 +21,9 @@ from chaos.scenarios import (
     outage,
     points,
     slurm,
+    stale,
+    torn,
+    writes,
 )
 from chaos.trial import Result, Setup, Slurm
 from lab.cluster import running_lab
@@ -29,6 +35,8 @@ SCENARIOS = {
     "points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "doubles": doubles.run, "agents": agents.run,
     "outage": outage.run, "drops": drops.run, "claims": claims.run,
     "slurm": slurm.run, "mixed": mixed.run,
+    "disk": disk.run, "writes": writes.run, "torn": torn.run, "database": database.run, "stale": stale.run,
+    "clocks": clocks.run,
 }  # fmt: skip
 #: These need the daemons of a real Slurm, so they run on one; by name only.
 REAL_SCENARIOS = {"controller": controller.run, "handovers": handovers.run}

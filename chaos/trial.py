@@ -6,12 +6,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
 
-from chaos.house import WAITS, ChaosHouse
+from chaos.ground import Ground, plain_ground
+from chaos.house import ChaosHouse
 from chaos.ledger import Judgement, Shown, judge, read_starts
 from chaos.stream import KINDS, Kind, Stream, read_shown
 from lab.layout import Lab
@@ -49,9 +51,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Setup:
-    """How a trial is set up. `control`: a product that lacks a rule. `keep`: where the remains of a bad trial go.
+    """How a trial is set up. `control`: a product that lacks a rule. `ground`: the file systems and clocks below it.
 
-    tasks: how many there are in each outage.
+    `keep`: where the remains of a bad trial go. `tasks`: how many there are in each outage.
     """
 
     scenario: str
@@ -62,8 +64,8 @@ class Setup:
     control: str = ""
     end_within_s: float = 300.0
     keep: Path | None = None
+    ground: Callable[[Path], AbstractContextManager[Ground]] = plain_ground
     tasks: int = 1000
-    waits: str = WAITS
     house: type[ChaosHouse] = ChaosHouse
 
 
@@ -89,14 +91,17 @@ class Trial:
 @contextlib.contextmanager
 def open_trial(setup: Setup) -> Iterator[Trial]:
     """Open the house and the stream; when the block ends, wait for every task, judge, and take all of it down."""
-    scenario, seed, slurm = setup.scenario, setup.seed, setup.slurm
-    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{scenario}-{seed}-"))
-    result = Result(scenario, seed, "stand-in" if isinstance(slurm, Standin) else "real")
+    result = Result(setup.scenario, setup.seed, "stand-in" if isinstance(setup.slurm, Standin) else "real")
+    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{setup.scenario}-{setup.seed}-"))
     began_s = time.monotonic()
-    house = setup.house(folder, slurm.env, control=setup.control, waits=setup.waits)
-    stream = Stream(house, seed, kinds=setup.kinds, clients=setup.clients, patience_s=setup.end_within_s)
-    trial = Trial(house, stream, slurm, result)
-    try:
+    with contextlib.ExitStack() as cleanup:
+        cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+        ground = cleanup.enter_context(setup.ground(folder))
+        cleanup.callback(_keep, setup, result, folder)
+        house = setup.house(folder, setup.slurm.env, ground, control=setup.control)
+        cleanup.callback(house.stop)
+        stream = Stream(house, setup.seed, kinds=setup.kinds, clients=setup.clients, patience_s=setup.end_within_s)
+        trial = Trial(house, stream, setup.slurm, result)
         stream.start()
         yield trial
         last_fault_s = time.monotonic()
@@ -108,14 +113,19 @@ def open_trial(setup: Setup) -> Iterator[Trial]:
         result.judgement = judge(stream.expected, shown, read_starts(stream.ledger))
         result.judgement.wrong += stream.failures
         result.wasted = sum(1 for _ in house.spool.glob("tasks/*/control/dup.*"))
-    finally:
-        house.stop()
-        result.took_s = time.monotonic() - began_s
-        if setup.keep is not None and not result.is_clean:
-            shutil.copytree(folder, setup.keep / folder.name, symlinks=True)
-            if isinstance(slurm, Lab):
-                shutil.copytree(slurm.log_dir, setup.keep / folder.name / "slurm-logs")
-        shutil.rmtree(folder, ignore_errors=True)
+    result.took_s = time.monotonic() - began_s
+
+
+def _keep(setup: Setup, result: Result, folder: Path) -> None:
+    if setup.keep is not None and not result.is_clean:
+        _copy(folder, setup.keep / folder.name)
+        if isinstance(setup.slurm, Lab):
+            _copy(setup.slurm.log_dir, setup.keep / folder.name / "slurm-logs")
+
+
+def _copy(folder: Path, target: Path) -> None:
+    with contextlib.suppress(shutil.Error):  # something was still at work there; the rest is copied
+        shutil.copytree(folder, target, symlinks=True, dirs_exist_ok=True)
 
 
 def wait_for_ends(house: ChaosHouse, stream: Stream, end_within_s: float) -> Mapping[str, Shown]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from lab import cluster, daemons, standin_control
 from lab.errors import LabError
 from lab.layout import Lab, LabOptions, read_lab
-from lab.packages import ensure_programs
+from lab.packages import GROUND_PROGRAMS, ensure_programs, ensure_tools
 from lab.root_cli import add_root_commands, run_root_command, split_command
 
 DEFAULT_DIR = Path(".lab")
@@ -107,6 +107,7 @@ def run(arguments: argparse.Namespace, command: list[str]) -> int:
     match arguments.command:
         case "install":
             ensure_programs(accounting=True)
+            ensure_tools(GROUND_PROGRAMS, what="Programs for file systems and clocks of our own")
         case "root":
             return run_root_command(arguments, command)
         case "up":

@@ -24,6 +24,7 @@ ACCOUNTING_PROGRAMS = {
     "mariadbd": "mariadb-server",
     "mariadb-install-db": "mariadb-server",
 }
+GROUND_PROGRAMS = {"fusermount3": "fuse3", "faketime": "faketime"}  # file systems and clocks that fault injection makes
 BASE_PACKAGE = "slurm-wlm-basic-plugins"
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # an ordinary user's PATH often leaves these out
 POLICY = Path("/usr/sbin/policy-rc.d")

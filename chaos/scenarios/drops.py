@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from chaos.drop_ways import CUT_OFF, WAYS, Drop, ensure_programs
-from chaos.house import WAITS
+from chaos.ground import plain_ground
 from chaos.ledger import Judgement, render_script
 from chaos.trial import Result, Setup, Trial, open_trial
 from tests.e2e.house import SEED, wait_until
@@ -25,7 +26,7 @@ from tests.e2e.house import SEED, wait_until
 __all__ = ["Dropped", "judge_drops", "run"]
 
 # 30 s and ten minutes of the product. Still far above what a loaded machine puts between two writes.
-_DROP_WAITS = WAITS.replace("drop_quiet_s = 1\n", "drop_quiet_s = 5\ndrop_give_up_s = 10\n")
+_WAITS = {"drop_quiet_s": 5.0, "drop_give_up_s": 10.0}
 _AT_ONCE = 24
 _PADDING = 60_000  #: bytes; a part of it is a valid script, too
 _SAYS = """
@@ -48,8 +49,8 @@ def run(setup: Setup, faults: int | None) -> Result:
     """Drop so often in each way (300 times by default); a fault is a drop."""
     ensure_programs()
     ways = [*WAYS.items(), *CUT_OFF.items()] * (faults or 300)
-    waits = replace(setup, clients=0, waits=_DROP_WAITS)
-    with _find_elsewhere() as elsewhere, open_trial(waits) as trial, ThreadPoolExecutor(_AT_ONCE) as people:
+    slower = replace(setup, clients=0, ground=partial(plain_ground, waits=_WAITS))
+    with _find_elsewhere() as elsewhere, open_trial(slower) as trial, ThreadPoolExecutor(_AT_ONCE) as people:
         jobs = zip(itertools.repeat(trial), itertools.repeat(elsewhere), itertools.count(), ways)
         dropped = list(people.map(lambda job: _drop(*job, seed=setup.seed), jobs))
         trial.result.faults = len(dropped)

@@ -1,0 +1,32 @@
+"""Clocks that jump by an hour or a day, to and fro: those of the agent, of the gateway and of the jobs, each alone."""
+
+import random
+import time
+from dataclasses import replace
+
+from chaos.ground import own_clocks, set_clock
+from chaos.points import Role
+from chaos.trial import Result, Setup, open_trial
+
+__all__ = ["run"]
+
+_ROLES: tuple[Role, ...] = ("agent", "gateway", "wrapper")
+_JUMPS_S = (3600, -3600, 86400, -86400)
+
+
+def run(setup: Setup, faults: int | None) -> Result:
+    """Let one clock jump away and back again, so often (24 jumps by default) that each has made every jump."""
+    rng = random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
+    jumps = [(role, jump_s) for role in _ROLES for jump_s in _JUMPS_S]
+    with open_trial(replace(setup, ground=own_clocks)) as trial:
+        while trial.result.faults < (faults or 2 * len(jumps)):
+            rng.shuffle(jumps)
+            for role, jump_s in jumps[: (faults or len(jumps)) // 2 or 1]:
+                for ahead_s in (jump_s, 0):
+                    time.sleep(rng.uniform(0.5, 3))
+                    set_clock(trial.house.folder, role, ahead_s)
+                    trial.result.faults += 1
+            trial.house.revive_dead()
+    if trial.house.answers[500]:
+        trial.result.judgement.wrong.append(f"clients were answered 500 {trial.house.answers[500]} times")
+    return trial.result
