@@ -1,55 +1,40 @@
-"""`make chaos`: run scenarios, print the table, exit 1 where something was lost, started twice or ended wrong."""
+"""`make chaos`: run scenarios and print the table. Exit 1: something was lost, started twice, wrong, or not reached."""
 
 import argparse
-import signal
+import functools
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from chaos.scenarios import agents, ambiguous, doubles, kills, points
+from chaos.run import SCENARIOS, Wanted, run_seed
+from chaos.seeds import run_seeds, stop_on_term
 from chaos.table import render_findings, render_table
-from chaos.trial import Result, Setup, Slurm
-from lab.cluster import running_lab
-from lab.standin_control import running_standin
-
-SCENARIOS = {
-    "points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "doubles": doubles.run, "agents": agents.run,
-}  # fmt: skip
-
-
-_ENDS_S, _CONTROL_ENDS_S = 300.0, 45.0  #: a control leaves tasks that never end
+from chaos.trial import Result
 
 
 def main() -> int:
     """Run what the command line asks for."""
     options = _parse()
-    signal.signal(signal.SIGTERM, _stop)  # so that everything that was started is ended
-    results = [
-        _run(name, seed, options)
-        for name in options.scenarios or SCENARIOS
-        for seed in range(options.seed, options.seed + options.seeds)
-    ]
+    stop_on_term()
+    wanted = Wanted(options.faults, options.clients, options.slurm, options.control, options.keep)
+    names = options.scenarios or list(SCENARIOS)
+    seeds = [(name, seed) for name in names for seed in range(options.seed, options.seed + options.seeds)]
+    results: list[Result] = []
+    for (name, seed), result in run_seeds(functools.partial(run_seed, wanted=wanted), seeds, options.jobs):
+        print(f"chaos: {name}, seed {seed}: {_tell(result)}", file=sys.stderr, flush=True)
+        results += [result] if result else []
+    results.sort(key=lambda result: seeds.index((result.scenario, result.seed)))
     print(render_table(results))
     print(render_findings(results), file=sys.stderr)
-    return 0 if all(result.is_clean for result in results) else 1
+    is_whole = len(results) == len(seeds) and not any(result.missed for result in results)
+    return 0 if is_whole and all(result.is_clean for result in results) else 1
 
 
-def _stop(*_: object) -> None:
-    raise SystemExit(143)
-
-
-def _run(name: str, seed: int, options: argparse.Namespace) -> Result:
-    with _open_slurm(options.slurm) as slurm:
-        patience_s = _CONTROL_ENDS_S if options.control else _ENDS_S
-        setup = Setup(
-            name, seed, slurm, clients=options.clients, control=options.control, end_within_s=patience_s,
-            keep=options.keep,
-        )  # fmt: skip
-        result = SCENARIOS[name](setup, options.faults)
-    words = f"{result.tasks} tasks, {result.faults} faults, {result.took_s:.0f} s"
-    print(f"chaos: {name}, seed {seed}: {words}", file=sys.stderr, flush=True)
-    return result
+def _tell(result: Result | None) -> str:
+    if result is None:
+        return "broke off"
+    words = f"{result.tasks} tasks, {result.faults} faults, {result.kills} kills, {result.took_s:.0f} s"
+    words += f", {len(result.missed)} NOT REACHED" if result.missed else ""
+    return words if result.is_clean else f"{words}, NOT CLEAN"
 
 
 def _parse() -> argparse.Namespace:
@@ -57,6 +42,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of: {', '.join(SCENARIOS)}; default: all")
     parser.add_argument("--seed", type=int, default=1, help="the first seed; a failing one can be run alone")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, each with a fresh house")
+    parser.add_argument("--jobs", type=int, default=1, help="how many seeds run side by side")
     parser.add_argument("--faults", type=int, help="how many faults a seed; the default is the scenario's")
     parser.add_argument("--clients", type=int, default=6, help="how many clients hand in tasks at once")
     parser.add_argument("--slurm", choices=("standin", "real"), default="standin")
@@ -66,16 +52,6 @@ def _parse() -> argparse.Namespace:
     if unknown := set(options.scenarios) - set(SCENARIOS):
         parser.error(f"there is no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
     return options
-
-
-@contextmanager
-def _open_slurm(kind: str) -> Iterator[Slurm]:
-    if kind == "real":
-        with running_lab(min_job_age_s=10, kill_wait_s=5) as lab:
-            yield lab
-    else:
-        with running_standin(min_job_age_s=10, kill_wait_s=1, accounting=False) as standin:
-            yield standin
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The whole product for a trial: gateway and agents as real processes, forked from one that has imported everything."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -76,22 +78,36 @@ class ChaosHouse(House):
         self._running[part].kill()
         self._running[part].join()
 
-    def revive(self, part: str, *, must_die: bool) -> None:
-        """Start a part again that has died; `must_die`: it was killed, so wait for that."""
+    def revive(self, part: str, pid: int) -> None:
+        """Start a part again whose process `pid` was killed; nothing where that was done already."""
         process = self._running[part]
-        if must_die:
-            process.join(_DIES_WITHIN_S)
-            if process.is_alive():
-                raise TimeoutError(f"{part} was killed and lives")
-        if not process.is_alive():
-            process.join()
-            self.start(part)
+        if process.pid != pid:
+            return
+        process.join(_DIES_WITHIN_S)
+        if process.is_alive():
+            raise TimeoutError(f"{part} was killed and lives")
+        self.start(part)
+
+    def revive_dead(self) -> None:
+        """Start again what has ended by itself, as a service manager does."""
+        for part, process in list(self._running.items()):
+            if not process.is_alive():
+                self.start(part)
 
     def signal(self, part: str, number: signal.Signals) -> None:
         """Send it a signal (STOP, CONT)."""
         pid = self._running[part].pid
         if pid is not None and self._running[part].is_alive():
             os.kill(pid, number)
+
+    @contextlib.contextmanager
+    def holding(self, part: str) -> Iterator[None]:
+        """Keep a part stopped for a `with` block, as a suspended host is; one that is started meanwhile runs."""
+        self.signal(part, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(part, signal.SIGCONT)
 
     def stop(self) -> None:
         """End everything in order; what does not end is killed."""

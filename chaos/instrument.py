@@ -4,7 +4,6 @@ Functions are wrapped where they are looked up, in every module that imported th
 """
 
 import asyncio
-import contextlib
 import errno
 import functools
 import importlib
@@ -27,10 +26,9 @@ _ROOTS = ("agent.", "gateway.")
 _SHELL = r"""
 # What chaos adds: each point looks for a plan that names it.
 chaos_strike() {
-  local name='' at='' act=''
-  { read -r name at act <'{plan}'; } 2>/dev/null || return 0
-  [[ $name == "$1" && $at == "$2" ]] || return 0
-  mv -T -- '{plan}' "{fired}.${task-}" 2>/dev/null && kill -KILL $$
+  local plan='{folder}'/wrapper.$1.$2
+  [[ -e $plan.plan ]] || return 0
+  mv -T -- "$plan.plan" "$plan.fired.${task-}" 2>/dev/null && kill -KILL $$
 }
 {steps}
 """
@@ -95,21 +93,20 @@ def _build(point: Point, call: Callable[..., Any], folder: Path) -> Callable[...
 
 
 def _strike(point: Point, when: When, folder: Path, arguments: tuple[object, ...]) -> None:
-    """Carry out the plan where it is this point's, and only where ours is the rename."""
-    plan = plan_path(folder, point.role)
+    """Carry out the plan that lies there for this point, and only where ours is the rename."""
+    plan = plan_path(folder, point.name, when)
     try:
-        name, at, act = plan.read_text(encoding="ascii").split()
-    except (OSError, ValueError):
+        act = plan.read_text(encoding="ascii")
+        if not _is_meant(point, arguments):
+            return
+        plan.rename(fired_path(folder, point.name, when, str(os.getpid())))
+    except FileNotFoundError:
         return
-    if (name, at) != (point.name, when) or not _is_meant(point, arguments):
-        return
-    with contextlib.suppress(FileNotFoundError):
-        plan.rename(fired_path(folder, point.role))
-        if act == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if point.error == "database":
-            raise peewee.OperationalError("disk I/O error")
-        raise OSError(errno.EIO, os.strerror(errno.EIO), str(plan))
+    if act == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if point.error == "database":
+        raise peewee.OperationalError("disk I/O error")
+    raise OSError(errno.EIO, os.strerror(errno.EIO), str(plan))
 
 
 def _is_meant(point: Point, arguments: tuple[object, ...]) -> bool:
@@ -129,6 +126,5 @@ def render_wrapper(text: str, folder: Path, *, extra: str = "") -> str:
         if not count:
             raise ValueError(f"The wrapper has no function {name}: correct chaos/points.py.")
     steps = "".join(_STEP.replace("{name}", name) for name in names)
-    prelude = _SHELL.replace("{plan}", str(plan_path(folder, "wrapper")))
-    prelude = prelude.replace("{fired}", str(fired_path(folder, "wrapper"))).replace("{steps}", steps)
+    prelude = _SHELL.replace("{folder}", str(folder)).replace("{steps}", steps)
     return f"{body}{prelude}\n{_LAST_LINE}\n"

@@ -1,7 +1,7 @@
 """One planned fault: at which point, before or after its effect, and whether the process dies or the call fails.
 
-A plan is a file in the house's folder of plans. Whoever passes the point renames it away first, so it strikes once,
-in whatever process that is.
+A plan is a file in the house's folder of plans, named after its point. Whoever passes the point renames it away first,
+so it strikes once, in whatever process that is; many may lie there at once.
 """
 
 import random
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from chaos.points import NEVER_RETURN, POINTS, Point, Role
+from chaos.points import NEVER_RETURN, POINTS, Point
 
-__all__ = ["Act", "Plan", "When", "build_plans", "fired_path", "plan_path", "read_victim", "set_plan"]
+__all__ = ["Act", "Plan", "When", "build_plans", "fired_path", "plan_path", "read_victim", "set_plan", "take_back"]
 
 When = Literal["before", "after"]
 Act = Literal["kill", "fail"]
@@ -46,28 +46,41 @@ def _outcomes(point: Point) -> list[Plan]:
     return outcomes
 
 
-def plan_path(folder: Path, role: Role) -> Path:
-    """Where the plan lies that a process of this role looks for."""
-    return folder / f"{role}.plan"
+def plan_path(folder: Path, point: str, when: When) -> Path:
+    """Where the plan for a point lies, by the point's name."""
+    return folder / f"{point}.{when}.plan"
 
 
-def fired_path(folder: Path, role: Role) -> Path:
-    """Where a plan lies that has struck; a wrapper adds its task's id to the name."""
-    return folder / f"{role}.fired"
+def fired_path(folder: Path, point: str, when: When, victim: str) -> Path:
+    """Where a plan lies that has struck. victim: the process's pid; of a wrapper its task's id."""
+    return folder / f"{point}.{when}.fired.{victim}"
 
 
 def set_plan(folder: Path, plan: Plan) -> None:
-    """Put a plan in place for whoever passes its point next; one of the same role that has not struck goes."""
-    role = plan.point.role
-    for old in folder.glob(f"{role}.fired*"):
+    """Put a plan in place for whoever passes its point next; that one has struck there before is forgotten."""
+    for old in _list_fired(folder, plan):
         old.unlink()
-    name = plan.point.target if role == "wrapper" else plan.point.name
-    building = folder / f".{role}.plan"
-    building.write_text(f"{name} {plan.when} {plan.act}\n", encoding="ascii")
-    building.replace(plan_path(folder, role))
+    path = plan_path(folder, plan.point.name, plan.when)
+    building = path.with_name(f".{path.name}")
+    building.write_text(plan.act, encoding="ascii")
+    building.replace(path)
 
 
-def read_victim(folder: Path, role: Role) -> str | None:
-    """None: not struck yet. Else the id of the task whose wrapper was struck; nothing for another role."""
-    found = list(folder.glob(f"{role}.fired*"))
-    return found[0].name.removeprefix(f"{role}.fired").lstrip(".") if found else None
+def take_back(folder: Path, plan: Plan) -> bool:
+    """Take a plan away that has not struck; False where it just has."""
+    try:
+        plan_path(folder, plan.point.name, plan.when).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def read_victim(folder: Path, plan: Plan) -> str | None:
+    """None: not struck yet. Else the pid of the process that was struck, of a wrapper its task's id."""
+    if plan_path(folder, plan.point.name, plan.when).exists():
+        return None
+    return next((path.name.rpartition(".fired.")[2] for path in _list_fired(folder, plan)), None)
+
+
+def _list_fired(folder: Path, plan: Plan) -> list[Path]:
+    return list(folder.glob(f"{plan.point.name}.{plan.when}.fired.*"))

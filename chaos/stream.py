@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import queue
 import random
 import threading
 import time
@@ -12,9 +13,11 @@ import requests
 
 from chaos.house import ChaosHouse
 from chaos.ledger import Expectation, Shown, render_script
+from chaos.spoil import forestall, kill_and_write_exit, spoil_bundle
+from chaos.watch import Watch
 from tests.e2e.house import SEED
 
-__all__ = ["KINDS", "Kind", "Stream", "read_shown"]
+__all__ = ["FORESTALLED", "KINDS", "LATE", "ROTTEN", "Kind", "Stream", "read_shown"]
 
 _LOOK_S = 0.15
 
@@ -43,6 +46,10 @@ KINDS = (
     Kind("dropped", frozenset({"succeeded"}), weight=2, way="drop"),
     Kind("dropped-wrong", frozenset({"rejected"}), way="drop", extra={"model_parms": {}}),
 )
+# Only when asked for: they hold the agent up, or last long.
+ROTTEN = Kind("rotten", frozenset({"rejected", "succeeded"}), way="rotten")
+FORESTALLED = Kind("forestalled", frozenset({"cancelled", "succeeded"}), way="forestalled")
+LATE = Kind("late", frozenset({"failed"}), "time.sleep(600)", way="late")
 
 
 class Stream:
@@ -55,11 +62,15 @@ class Stream:
         self.ledger = house.folder / "ledger"
         self.expected: dict[str, Expectation] = {}
         self.failures: list[str] = []
-        self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(clients)]
+        self._stopping, self._lock = threading.Event(), threading.Lock()
+        self._wanted: queue.SimpleQueue[Kind] = queue.SimpleQueue()
+        self._agent_held = threading.Lock()
+        self._watch = Watch(house)
+        self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(clients)]
 
     def start(self) -> None:
         """Let the clients begin."""
+        self._watch.start()
         for thread in self._threads:
             thread.start()
 
@@ -68,35 +79,65 @@ class Stream:
         self._stopping.set()
         for thread in self._threads:
             thread.join()
+        self._watch.stop()
+
+    def ask_for(self, kind: Kind) -> None:
+        """Let the next free client hand in this kind, unless one is asked for already."""
+        if self._wanted.empty():
+            self._wanted.put(kind)
 
     def allow(self, task_id: str, *ends: str) -> None:
-        """A fault befell this task: it may end like this, too."""
-        self._expect(task_id, self.expected.get(task_id, Expectation(frozenset())).ends | set(ends))
-
-    def _expect(self, task_id: str, ends: frozenset[str]) -> None:
-        known = self.expected.get(task_id)
-        self.expected[task_id] = Expectation(ends | (known.ends if known else frozenset()))
+        """A fault befell this task, or a client handed it in: it may end like this, too."""
+        with self._lock:
+            known = self.expected.get(task_id)
+            self.expected[task_id] = Expectation(frozenset(ends) | (known.ends if known else frozenset()))
 
     def _run(self, number: int) -> None:
         rng = random.Random(f"{self.seed}:{number}")  # noqa: S311 - a stream that can be replayed
         count = 0
         while not self._stopping.is_set():
             count += 1
-            kind = rng.choices(self.kinds, [kind.weight for kind in self.kinds])[0]
-            hand_in = self._drop if kind.way == "drop" else self._submit
+            kind = self._choose(rng)
             try:
-                hand_in(kind, f"{number}-{count}")
+                self._hand_in(kind, f"{number}-{count}")
             except (AssertionError, OSError, ValueError) as error:
                 self.failures.append(f"{kind.name} {number}-{count}: {type(error).__name__}: {error}")
 
-    def _submit(self, kind: Kind, name: str) -> None:
+    def _choose(self, rng: random.Random) -> Kind:
+        chosen = rng.choices(self.kinds, [kind.weight for kind in self.kinds])[0]
+        try:
+            return self._wanted.get_nowait()
+        except queue.Empty:
+            return chosen
+
+    def _hand_in(self, kind: Kind, name: str) -> None:
+        match kind.way:
+            case "drop":
+                self._drop(kind, name)
+            case "rotten" | "forestalled":
+                spoil = spoil_bundle if kind.way == "rotten" else forestall
+                with self._agent_held, self.house.holding("agent"):
+                    task_id = self._submit(kind, name)
+                    spoil(self.house.spool, task_id)
+                self.wait_final(task_id)
+            case "late":
+                task_id = self._submit(kind, name)
+                kill_and_write_exit(self, task_id)
+            case _:
+                self._submit_and_follow(kind, name)
+
+    def _submit(self, kind: Kind, name: str) -> str:
         script = render_script(self.ledger, kind.code)
         task_id = self.house.submit(script, key=f"{self.seed}-{name}", config=_config(kind))
-        self._expect(task_id, kind.ends)
+        self.allow(task_id, *kind.ends)
+        return task_id
+
+    def _submit_and_follow(self, kind: Kind, name: str) -> None:
+        task_id = self._submit(kind, name)
         if kind.cancel_when:
-            self._wait(task_id, lambda shown: shown["final"] or kind.cancel_when in (shown["state"], "accepted"))
+            self.wait(task_id, lambda shown: shown["final"] or kind.cancel_when in (shown["state"], "accepted"))
             self._cancel(task_id)
-        self._wait(task_id, lambda shown: bool(shown["final"]))
+        self.wait_final(task_id)
 
     def _cancel(self, task_id: str) -> None:
         """Ask until the gateway says that it has the wish, or that the task has ended."""
@@ -119,18 +160,23 @@ class Stream:
         while not receipt.exists() and time.monotonic() < until_s:
             time.sleep(_LOOK_S)
         task_id = json.loads(receipt.read_text(encoding="utf-8"))["task_id"]
-        self._expect(task_id, kind.ends)
-        self._wait(task_id, lambda shown: bool(shown["final"]))
+        self.allow(task_id, *kind.ends)
+        self.wait_final(task_id)
 
-    def _wait(self, task_id: str, holds: Callable[[dict[str, object]], object]) -> None:
+    def wait_final(self, task_id: str) -> None:
+        """Wait for a task's end, as `wait` does."""
+        self.wait(task_id, lambda shown: bool(shown["final"]))
+
+    def wait(self, task_id: str, holds: Callable[[Mapping[str, object]], object]) -> bool:
         """Look at a task until something holds, or for so long that the judge will find it unended."""
         until_s = time.monotonic() + self._patience_s
-        while time.monotonic() < until_s:
-            with contextlib.suppress(requests.RequestException, ValueError):
-                answer = self.house.ask("GET", f"/v1/tasks/{task_id}")
-                if answer.ok and holds(answer.json()):
-                    return
-            time.sleep(_LOOK_S)
+        with self._watch.watching(task_id):
+            while time.monotonic() < until_s:
+                shown = self._watch.rows.get(task_id)
+                if shown is not None and holds(shown):
+                    return True
+                time.sleep(_LOOK_S)
+        return False
 
 
 def _config(kind: Kind) -> dict[str, object]:

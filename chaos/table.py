@@ -7,8 +7,8 @@ from chaos.trial import Result
 __all__ = ["render_findings", "render_table"]
 
 _COLUMNS = (
-    "scenario", "Slurm", "seeds", "tasks", "faults", "lost", "started twice", "wrong end", "honestly lost",
-    "jobs wasted", "recovered within",
+    "scenario", "Slurm", "seeds", "tasks", "faults", "of them kills", "lost", "started twice", "wrong end",
+    "honestly lost", "jobs wasted", "recovered within",
 )  # fmt: skip
 
 
@@ -26,7 +26,8 @@ def _render_row(name: str, slurm: str, rows: Sequence[Result]) -> str:
     seeds = sorted(row.seed for row in rows)
     cells = (
         name, slurm, f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else str(seeds[0]), sum(row.tasks for row in rows),
-        sum(row.faults for row in rows), sum(len(each.lost) for each in found), sum(len(each.twice) for each in found),
+        sum(row.faults for row in rows), sum(row.kills for row in rows),
+        sum(len(each.lost) for each in found), sum(len(each.twice) for each in found),
         sum(len(each.wrong) for each in found), sum(each.honest for each in found),
         sum(row.wasted for row in rows),
         f"{max(row.recover_s for row in rows):.0f} s",

@@ -23,13 +23,14 @@ Slurm = Standin | Lab
 
 @dataclass
 class Result:
-    """A row of the table. recover_s: from the last fault until everything had ended."""
+    """A row of the table. kills: faults that ended a process. recover_s: from the last fault to the end."""
 
     scenario: str
     seed: int
     slurm: str
     tasks: int = 0
     faults: int = 0
+    kills: int = 0
     missed: list[str] = field(default_factory=list)
     wasted: int = 0  #: copies that stepped aside: jobs that cost Slurm something and did nothing
     judgement: Judgement = field(default_factory=Judgement)
@@ -77,11 +78,9 @@ def open_trial(setup: Setup) -> Iterator[Trial]:
     stream = Stream(house, seed, kinds=setup.kinds, clients=setup.clients, patience_s=setup.end_within_s)
     try:
         stream.start()
-        try:
-            yield Trial(house, stream, slurm, result)
-        finally:
-            last_fault_s = time.monotonic()
-            stream.stop()
+        yield Trial(house, stream, slurm, result)
+        last_fault_s = time.monotonic()
+        stream.stop()
         shown = wait_for_ends(house, stream, setup.end_within_s)
         result.recover_s = time.monotonic() - last_fault_s
         result.tasks = len(stream.expected)

@@ -296,10 +296,13 @@ start_log() {
   fi
 }
 
-# Touch the beat for ever; each touch that came back is a line for the watcher, who never waits for one.
+# Touch the beat for ever; each touch that came back is a line for the watcher, who never waits for one. A cancel that
+# still stands at the next beat was not carried out by Slurm: it is away, or knows another copy only. Then it is ours.
 touch_beat() {
+  local wishes=0
   while :; do
     touch -- "$control/beat.$attempt" 2>/dev/null && printf 'b\n'
+    [[ ! -e $control/cancel ]] || ((wishes++ != 1)) || kill -TERM $$
     sleep "$beat_every_s"
   done
 }

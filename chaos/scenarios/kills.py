@@ -13,6 +13,7 @@ __all__ = ["run"]
 
 _VICTIMS = ("agent", "gateway", "wrapper", "code", "job")
 _WEIGHTS = (4, 4, 1, 1, 1)
+_TASKS_A_KILL = 2.5  #: the next kill waits until so many tasks were handed in
 
 
 def run(setup: Setup, faults: int | None) -> Result:
@@ -21,10 +22,13 @@ def run(setup: Setup, faults: int | None) -> Result:
     with open_trial(setup) as trial:
         while trial.result.faults < (faults or 50):
             time.sleep(rng.uniform(0, 0.6))
+            if len(trial.stream.expected) < _TASKS_A_KILL * trial.result.faults:
+                continue
             victim = rng.choices(_VICTIMS, _WEIGHTS)[0]
             trial.result.faults += (
                 _kill_part(victim, trial) if victim in trial.house.parts else _kill_job(victim, rng, trial)
             )
+    trial.result.kills = trial.result.faults
     return trial.result
 
 

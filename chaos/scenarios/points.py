@@ -1,7 +1,7 @@
 """Every named point, with every outcome: killed before and after it, failed before and after its effect."""
 
 from chaos.plan import build_plans
-from chaos.strike import strike
+from chaos.strike import Walk
 from chaos.trial import Result, Setup, open_trial
 from lab.standin_control import Standin, set_faults
 
@@ -11,7 +11,9 @@ __all__ = ["run"]
 _DOUBT = (
     {"command": "sbatch", "mode": "accept_and_time_out", "probability": 0.05},
     {"command": "sbatch", "mode": "forget", "probability": 0.05},
-)
+    {"command": "sbatch", "mode": "error", "text": "sbatch: error: Socket timed out on send/recv operation",
+     "exit_code": 1, "probability": 0.05},
+)  # fmt: skip
 
 
 def run(setup: Setup, faults: int | None) -> Result:
@@ -21,6 +23,5 @@ def run(setup: Setup, faults: int | None) -> Result:
     once = len(build_plans(setup.seed, 1))
     wanted = once if faults is None else faults
     with open_trial(setup) as trial:
-        for plan in build_plans(setup.seed, -(-wanted // once))[:wanted]:
-            strike(plan, trial)
+        Walk(build_plans(setup.seed, -(-wanted // once))[:wanted], trial).run()
     return trial.result

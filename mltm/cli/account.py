@@ -21,6 +21,10 @@ async def log_in(options: Options, *, url: str | None, username: str, password: 
     address = (url or options.url or os.environ.get("MLTM_URL") or "").rstrip("/")
     if not address:
         raise build_error("no_address", "Which gateway?", "Give its address: mltm login https://host:8008", status=400)
+    if not password:
+        raise build_error(
+            "no_password", "The password is empty.", "Type it, or pipe it to --password-stdin.", status=400
+        )
     authority = ca or options.ca or os.environ.get("MLTM_CA")
     authority = _absolute(authority) if authority else None
     if address.startswith("http://") and urlsplit(address).hostname not in {"127.0.0.1", "localhost", "::1"}:

@@ -10,7 +10,7 @@ import pytest
 from agent import files
 from agent.job.wrapper import WRAPPER
 from chaos.instrument import arm, render_wrapper
-from chaos.plan import Plan, build_plans, plan_path, read_victim, set_plan
+from chaos.plan import Plan, build_plans, fired_path, plan_path, read_victim, set_plan, take_back
 from chaos.points import NEVER_RETURN, POINTS
 from tests.agent.job import running
 
@@ -50,7 +50,8 @@ def test_a_plan_strikes_once_at_its_point(tmp_path: Path, when: str, act: str, e
 
     assert run_armed(tmp_path, plan) == exit_code
     assert sorted(path.name for path in tmp_path.iterdir() if "agent." not in path.name) == left
-    assert read_victim(tmp_path, "agent") == ""
+    assert read_victim(tmp_path, plan) is not None
+    assert not take_back(tmp_path, plan)
 
 
 def test_the_wrapper_dies_at_its_point_and_says_whose_it_was(tmp_path: Path) -> None:
@@ -58,10 +59,11 @@ def test_the_wrapper_dies_at_its_point_and_says_whose_it_was(tmp_path: Path) -> 
     script.write_text(render_wrapper(WRAPPER.read_text(encoding="utf-8"), tmp_path), encoding="utf-8")
     script.chmod(0o755)
     task = dataclasses.replace(running.prepare(tmp_path / "spool", "print('hello')"), script=script)
-    set_plan(tmp_path, Plan(CLAIM, "after", "kill"))
+    plan = Plan(CLAIM, "after", "kill")
+    set_plan(tmp_path, plan)
 
     assert running.run(task) == -signal.SIGKILL
-    assert read_victim(tmp_path, "wrapper") == task.folder.task_id
+    assert read_victim(tmp_path, plan) == task.folder.task_id
     assert task.records.claim.exists()
     assert not task.records.exit.exists()
 
@@ -92,9 +94,11 @@ def test_a_seed_decides_the_order_and_every_outcome_is_planned() -> None:
         assert outcomes == wanted
 
 
-def test_setting_a_plan_forgets_the_one_before(tmp_path: Path) -> None:
-    set_plan(tmp_path, Plan(REPLACE, "before", "kill"))
-    plan_path(tmp_path, "agent").rename(tmp_path / "agent.fired")
-    set_plan(tmp_path, Plan(REPLACE, "after", "kill"))
+def test_setting_a_plan_forgets_that_it_struck_before(tmp_path: Path) -> None:
+    plan = Plan(REPLACE, "before", "kill")
+    set_plan(tmp_path, plan)
+    plan_path(tmp_path, REPLACE.name, "before").rename(fired_path(tmp_path, REPLACE.name, "before", "1"))
+    set_plan(tmp_path, plan)
 
-    assert read_victim(tmp_path, "agent") is None
+    assert read_victim(tmp_path, plan) is None
+    assert take_back(tmp_path, plan)

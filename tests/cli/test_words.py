@@ -21,6 +21,11 @@ def test_login_is_kept_for_its_user_only_and_used(mltm: Mltm, gateway: FakeGatew
     assert mltm("whoami", MLTM_TOKEN=None, MLTM_URL=None).out == "ada (user); clusters: atena02\n"
 
 
+def test_an_empty_password_is_not_sent(mltm: Mltm) -> None:
+    ran = mltm("login", "-u", "ada", "--password-stdin", stdin="", MLTM_TOKEN=None)
+    assert (ran.code, ran.err.splitlines()[0]) == (2, "mltm: The password is empty.")
+
+
 def test_a_wrong_password_keeps_nothing(mltm: Mltm, tmp_path: Path) -> None:
     ran = mltm("login", "-u", "ada", "--password-stdin", stdin="wrong\n", MLTM_TOKEN=None)
     assert (ran.code, ran.err.splitlines()[0]) == (77, "mltm: User name or password is wrong.")

@@ -94,6 +94,17 @@ def test_every_process_of_the_code_gets_one_term_whomever_it_was_sent_to(
     assert [each.name for each in read_exit(task).stop_signals] == ["TERM"]
 
 
+def test_a_cancel_that_slurm_does_not_carry_out_reaches_the_code_once(tmp_path: Path) -> None:
+    task = prepare(tmp_path, COUNT, kill_wait_s=9)
+    with started(task) as process:
+        wait_log(task, "up child")
+        (task.folder.control / "cancel").touch()
+        assert finish(process) == 137
+
+    assert sorted(read_log(task).splitlines()) == COUNTED_ONCE
+    assert [each.name for each in read_exit(task).stop_signals] == ["TERM"]
+
+
 def test_usr1_reaches_code_that_asked_for_a_warning_and_is_no_stop(tmp_path: Path) -> None:
     task = prepare(tmp_path, WARNED, warns=True)
 
