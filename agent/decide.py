@@ -191,9 +191,12 @@ def _watch_unowned(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> 
         return _watch_listed(last, waiting, seen, waits)
     if observed.ended is not None:
         return _fence_ended(last, seen)
+    is_refused = submitted is not None and submitted.outcome in {"transient", "limit"}
+    if log.held and (is_refused or (submitted is None and seen.may_submit)):
+        return Wait(seen.now_s + 60)
     if submitted is None and seen.may_submit:
         return CallSbatch(number)
-    if submitted is not None and submitted.outcome in {"transient", "limit"}:
+    if is_refused:
         if observed.retry_at_s is None or seen.now_s >= observed.retry_at_s:
             return CallSbatch(number)
         return Wait(observed.retry_at_s)
