@@ -58,7 +58,7 @@ def match_lines(attempt: AttemptLog, lines: Sequence[JobLine]) -> tuple[JobLine,
 
 
 def _of_this_run(attempt: AttemptLog, lines: Sequence[JobLine]) -> tuple[JobLine, ...]:
-    """Without a job that Slurm has put back (scontrol requeue): it names no end of the run whose exit record is here."""
+    """Without a job that Slurm has put back (scontrol requeue): it names no end of the run that left its record."""
     matching = match_lines(attempt, lines)
     if attempt.own_exit is None:
         return matching

@@ -25,7 +25,7 @@ CASES = (
     Case("TERM from outside", SLEEP, "failed", TERM, "start", plays.killed_from_outside(signal.SIGTERM)),
     Case("time limit", SLEEP, "timeout", TIME_UP, "start", plays.undisturbed, resources=ONE_MINUTE),
     Case("time limit, caught", SAVE, "timeout", TIME_UP, "start saved", plays.undisturbed, resources=ONE_MINUTE),
-    Case("over memory", EAT, "failed", KILL, "start", plays.undisturbed),
+    Case("over memory", EAT, "failed", "more memory than it asked for", "start", plays.undisturbed),
     Case("cancelled pending", WAIT, "cancelled", BEFORE, "", plays.cancelled_pending, partition="down"),
     Case("cancelled", SLEEP, "cancelled", "It was cancelled.", "start", plays.cancelled_running),
     Case("cancelled, caught", SAVE, "cancelled", "It was cancelled.", "start saved", plays.cancelled_running),
@@ -38,7 +38,7 @@ CASES = (
     Case("scancel, caught", SAVE, "cancelled", "It was cancelled.", "start saved", plays.by_scancel()),
     Case("scancel -f TERM", SLEEP, "failed", TERM, "start", plays.by_scancel("-f", "--signal=TERM")),
     Case("scancel -f TERM, caught", SAVE, "failed", TERM, "start saved", plays.by_scancel("-f", "--signal=TERM")),
-    Case("scancel -f KILL", SLEEP, "lost", "left no exit record", "start", plays.by_scancel("-f", "--signal=KILL")),
+    Case("scancel -f KILL", SLEEP, "cancelled", "It was cancelled.", "start", plays.by_scancel("-f", "--signal=KILL")),
     Case("suspended", WAIT, "succeeded", "^$", "start end", plays.suspended),
     Case("requeue refused", WAIT, "succeeded", "^$", "start end", plays.requeue_refused),
     Case("requeued", SLEEP, "failed", TERM, "start", plays.requeued),
@@ -69,7 +69,11 @@ CASES = (
     ),
     Case("node taken down", SLEEP, "node_fail", "Its node failed", "start", plays.node_taken_down, partition="dead"),
     Case("node dead", SLEEP, "node_fail", "Its node failed", "start", plays.node_dead, partition="dead"),
-    Case("started twice", WAIT, "succeeded", "^$", "start end", plays.started_twice, partition="twice"),
+    Case(
+        "forgotten while it ran", SLEEP, "lost", "left no exit record", "start", plays.forgotten_while_it_ran,
+        partition="gpu",
+    ),
+    Case("started twice", WAIT, "succeeded", "^$", "start end", plays.started_twice, partition="cpu"),
 )  # fmt: skip
 LIMIT = "submitting waiting_for_limit: A limit of the site is reached: "
 ACCOUNTED_CASES = (
@@ -83,10 +87,11 @@ ACCOUNTED_CASES = (
     ),
     Case(
         "QOS run limit", WAIT, "succeeded", "^$", "start end", plays.limit_is_freed,
-        ("pending waiting_for_slurm: Slurm's reason for its wait: QOSMaxJobsPerUserLimit",), resources={"qos": "single"},
+        ("pending waiting_for_slurm: Slurm's reason for its wait: QOSMaxJobsPerUserLimit",),
+        resources={"qos": "single"},
     ),
 )  # fmt: skip
 # Each with the state that it begins in.
 PENDING_PARTITIONS = {
-    "down": "DOWN", "held": "DOWN", "closed": "DOWN", "twice": "DOWN", "refusing": "INACTIVE", "inactive": "INACTIVE",
+    "down": "DOWN", "held": "DOWN", "closed": "DOWN", "refusing": "INACTIVE", "inactive": "INACTIVE",
 }  # fmt: skip

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
-from lab.controls import kill_slurmctld, kill_slurmd, resume_node, set_node_down, start_slurmctld, start_slurmd
+from lab.controls import freeze, kill_slurmctld, kill_slurmd, resume_node, set_node_down, start_slurmd, thaw
+from lab.daemons import start_slurmctld
 from tests.ends.stage import BEAT_STILL_S, Condition, Play, Stage, lasting
 
 Steps = Iterator[Condition]
+LAST = frozenset({"forgotten while it ran", "started twice"})
 
 
 def undisturbed(stage: Stage) -> Steps:
@@ -126,7 +128,7 @@ def limit_is_freed(stage: Stage) -> Steps:
     other = stage.hand_in()
     yield stage.has_started(other)
     mine = stage.hand_in()
-    yield stage.is_told("limit", mine)
+    yield stage.is_told("Limit", mine)
     assert not stage.read_marks(mine)
     stage.go(mine)
     stage.go(other)
@@ -177,20 +179,41 @@ def node_dead(stage: Stage) -> Steps:
     start_slurmd(stage.lab, "n3")
 
 
-def started_twice(stage: Stage) -> Steps:
-    """slurmctld is killed before it has saved that the job runs; the last play, because it takes others' jobs along."""
-    yield lambda: all(other.is_over() for name, other in stage.among.items() if name != stage.case.name)
+def forgotten_while_it_ran(stage: Stage) -> Steps:
+    """Slurm then kills the one copy, and a second one is refused by its node."""
+    yield lambda: _are_over(stage)
+    stage.set_partition("down")
     stage.hand_in()
-    yield stage.is_in_slurm("PENDING")
+    yield stage.has_ended()
+
+
+def started_twice(stage: Stage) -> Steps:
+    """slurmctld is killed before it has saved that two jobs run.
+
+    The last play, because all is forgotten that was set at run time. The first copy's node does not register before
+    the second one runs elsewhere, otherwise it is killed.
+    """
+    forgotten = stage.among["forgotten while it ran"]
+    yield lambda: _are_over(stage)
+    stage.slurm("scontrol", "update", "partitionname=cpu", "nodes=n2", "state=down")
+    stage.hand_in()
+    yield lambda: forgotten.tasks
     saved = stage.lab.dir / "state" / "job_state"
-    name = f"mltm-{stage.task.task_id}-a01".encode()
-    yield lambda: name in saved.read_bytes()
+    names = [f"mltm-{each.task.task_id}-a01".encode() for each in (stage, forgotten)]
+    yield lambda: all(name in saved.read_bytes() for name in names)
     while_pending = saved.read_bytes()
-    stage.set_partition("up")
-    yield stage.has_started()
+    for last in (stage, forgotten):
+        last.set_partition("up")
+    yield lambda: all(each.read_marks() for each in (stage, forgotten))
     kill_slurmctld(stage.lab)
     saved.write_bytes(while_pending)
-    start_slurmctld(stage.lab, with_partitions=True)
-    stage.set_partition("up")
+    freeze(stage.lab, "slurmd-n2")
+    start_slurmctld(stage.lab)  # slurm.conf says that the partitions are up, and have all nodes
     yield lambda: list(stage.control.glob("dup.01.*"))
     stage.go()
+    yield stage.has_ended()
+    thaw(stage.lab, "slurmd-n2")
+
+
+def _are_over(stage: Stage) -> bool:
+    return all(other.is_over() for name, other in stage.among.items() if name not in LAST)
