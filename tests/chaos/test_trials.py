@@ -46,7 +46,7 @@ def test_nothing_is_lost_and_nothing_starts_twice(name: str, scenario: Scenario,
         ("no-claim", doubles.run, 10, {"twice"}),
         ("no-fence", ambiguous.run, 40, {"lost", "twice"}),
         ("slurms-word", doubles.run, 10, {"wrong"}),
-        ("cancel-in-memory", kills.run, 15, {"lost", "wrong"}),
+        ("cancel-in-memory", kills.run, 2, {"lost", "wrong"}),
     ],
 )
 def test_the_harness_sees_what_a_product_without_a_rule_does(
