@@ -1,6 +1,6 @@
 # Everything that a person or CI does with this project. `make demo` and `make test` set up a fresh machine by themselves.
 .DELETE_ON_ERROR:
-.PHONY: demo demo-up demo-down check format test test-fast test-pythons bench chaos lock clean
+.PHONY: demo demo-up demo-down check format test test-fast test-pythons test-slurm-versions bench chaos lock clean
 
 # Empty: the first that will do of python3, python3.14, python3.13, python3.12, python3.11.
 PYTHON ?=
@@ -44,6 +44,13 @@ test-pythons:
 	  echo "Python $$version: $$found"; \
 	  $(MAKE) --no-print-directory test-fast PYTHON="$$found" VENV=.cache/python-$$version || failed="$$failed $$version"; \
 	done; [ -z "$$failed" ] || { echo "Failed on Python$$failed."; exit 1; }
+
+# Every end of a job, and all that talks to Slurm, on Slurm 24.11 (Debian trixie) and 26.05 (sid). As root; minutes.
+SLURM_TESTS := tests/ends tests/agent/slurm tests/agent/job/test_wrapper_slurm.py
+test-slurm-versions: $(READY)
+	@failed=; for suite in trixie sid-slurm; do \
+	  $(BIN)/python -m lab root pytest $$suite -- -n $(WORKERS) --dist worksteal $(SLURM_TESTS) || failed="$$failed $$suite"; \
+	done; [ -z "$$failed" ] || { echo "Failed in Debian$$failed."; exit 1; }
 
 bench: $(READY)
 	$(BIN)/python -m lab install

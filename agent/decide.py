@@ -32,7 +32,8 @@ class Seen:
 
     lines: what the last good poll lists under the last attempt's name. may_submit: this process won the last intent
     and has not called sbatch for it. refusal: why site policy will not run this task. config: None where the task's
-    manifest is not there yet, or cannot be read: nothing is submitted without one.
+    manifest is not there yet, or cannot be read: nothing is submitted without one. is_over_memory: Slurm's step daemon
+    has written that it killed the job for its memory.
     """
 
     observation: Observation
@@ -41,6 +42,7 @@ class Seen:
     may_submit: bool = False
     refusal: str | None = None
     config: TaskConfig | None = None
+    is_over_memory: bool = False
 
 
 def decide(log: TaskLog, seen: Seen, waits: Waits) -> Step:
@@ -102,7 +104,9 @@ def _watch_owner(log: TaskLog, last: AttemptLog, owner: JobClaim, seen: Seen, wa
     if last.declined is not None:
         return _after_fence(log, last, seen, waits)
     if is_over(observed, waits, seen.now_s):
-        verdict = judge_without_exit(owner, slurm=None if last.dups else observed.ended)
+        verdict = judge_without_exit(
+            owner, slurm=None if last.dups else observed.ended, is_over_memory=seen.is_over_memory
+        )
         if _may_rerun(log, verdict.state, seen):
             return OpenAttempt(last.number + 1, f"attempt {last.number} ended as {verdict.state}", verdict.state)
         return Close(last.number + 1, verdict)
@@ -191,9 +195,12 @@ def _watch_unowned(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> 
         return _watch_listed(last, waiting, seen, waits)
     if observed.ended is not None:
         return _fence_ended(last, seen)
+    is_refused = submitted is not None and submitted.outcome in {"transient", "limit"}
+    if log.held and (is_refused or (submitted is None and seen.may_submit)):
+        return Wait(seen.now_s + 60)
     if submitted is None and seen.may_submit:
         return CallSbatch(number)
-    if submitted is not None and submitted.outcome in {"transient", "limit"}:
+    if is_refused:
         if observed.retry_at_s is None or seen.now_s >= observed.retry_at_s:
             return CallSbatch(number)
         return Wait(observed.retry_at_s)

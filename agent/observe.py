@@ -57,12 +57,20 @@ def match_lines(attempt: AttemptLog, lines: Sequence[JobLine]) -> tuple[JobLine,
     return tuple(line for line in lines if owner is None or line.job_id == owner.job_id)
 
 
+def _of_this_run(attempt: AttemptLog, lines: Sequence[JobLine]) -> tuple[JobLine, ...]:
+    """Without a job that Slurm has put back (scontrol requeue): it names no end of the run that left its record."""
+    matching = match_lines(attempt, lines)
+    if attempt.own_exit is None:
+        return matching
+    return tuple(line for line in matching if classify_state(line.state).kind != "pending")
+
+
 def look(before: Observation, attempt: AttemptLog, seen: Look, waits: Waits, min_job_age_s: float) -> Observation:
     """Add one look to an observation."""
     target = attempt.owner.job_id if attempt.owner else ""
     after = before if before.target == target else _retarget(before, target, seen.now_s)
     if seen.lines is not None:
-        after = _count_poll(after, attempt, match_lines(attempt, seen.lines), seen.now_s)
+        after = _count_poll(after, attempt, _of_this_run(attempt, seen.lines), seen.now_s)
     if seen.beat_ns != after.beat_ns:
         after = after.model_copy(update={"beat_ns": seen.beat_ns, "beat_since_s": seen.now_s})
     after = date_fence(after, attempt, seen.now_s)

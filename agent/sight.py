@@ -1,6 +1,7 @@
 """What one task shows now: its log, read and made durable, and what was seen of it over time. Decides nothing."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from agent import files
@@ -12,6 +13,7 @@ from agent.perform import Hands
 from agent.records import name_deciding, read_task_log, sync_found
 from agent.slurm.values import JobLine
 from agent.tasklog import TaskLog
+from agent.verdict import is_over_memory
 from mltm.contract.ids import TaskId, render_job_name
 from mltm.contract.parse_config import ConfigError, parse_config
 from mltm.contract.shape import render_canonical
@@ -93,7 +95,17 @@ def sum_up(log: TaskLog, memory: Memory, polls: Polls, hands: Hands) -> Seen:
         may_submit=number > 0 and memory.may_submit == number,
         refusal=memory.refusal,
         config=memory.config,
+        is_over_memory=memory.observation.over_since_s is not None and _was_over_memory(log, hands),
     )
+
+
+def _was_over_memory(log: TaskLog, hands: Hands) -> bool:
+    """Advice: what cannot be read says nothing."""
+    text = None
+    with suppress(OSError):
+        if log.last is not None:
+            text = files.read_bytes(hands.spool.task(log.task_id).attempt(log.last.number).slurm_output)
+    return is_over_memory((text or b"").decode(errors="replace"))
 
 
 def _read_mtime(path: Path) -> int | None:

@@ -1,10 +1,12 @@
 """How a task ended (protocol: "The verdict"). Pure. Success comes from an exit record and from nothing else."""
 
+import re
+
 from agent.slurm.states import classify_state
 from mltm.contract.log_records import Exit, JobClaim, Verdict
 from mltm.contract.states import State
 
-__all__ = ["judge_exit", "judge_without_exit", "needs_slurms_word", "read_slurm_end"]
+__all__ = ["is_over_memory", "judge_exit", "judge_without_exit", "needs_slurms_word", "read_slurm_end"]
 
 _TELLING = frozenset(
     {State.TIMEOUT, State.OUT_OF_MEMORY, State.CANCELLED, State.PREEMPTED, State.NODE_FAIL, State.DEADLINE}
@@ -17,6 +19,12 @@ _WORDS = {
     State.NODE_FAIL: "Its node failed.",
     State.DEADLINE: "Slurm's deadline for it passed.",
 }
+_LOST_WORDS = (
+    "It started, it is over, and it left no exit record: the node or the job died in an instant. "
+    "What it did up to then stands in its log and outputs."
+)
+_OVER_MEMORY = re.compile(r"^slurmstepd\S*: error: .*exceeded (job )?memory limit", re.IGNORECASE | re.MULTILINE)
+_OVER_MEMORY_WORDS = "Slurm killed it: it used more memory than it asked for. Ask for more: resources.memory."
 _SIGNALS = {"HUP": 1, "INT": 2, "QUIT": 3, "USR1": 10, "USR2": 12, "TERM": 15, "XCPU": 24}
 
 
@@ -93,14 +101,25 @@ def _infer_end(record: Exit, *, cancelled: bool, limit_s: float | None) -> State
     return State.FAILED
 
 
-def judge_without_exit(owner: JobClaim, *, slurm: str | None) -> Verdict:
+def is_over_memory(slurm_output: str) -> bool:
+    """True where Slurm's step daemon says that it killed the job for its memory (JobAcctGatherParams=OverMemoryKill).
+
+    That is a KILL for the wrapper too, and Slurm 22.05 shows the job as FAILED.
+    """
+    return _OVER_MEMORY.search(slurm_output) is not None
+
+
+def judge_without_exit(owner: JobClaim, *, slurm: str | None, is_over_memory: bool = False) -> Verdict:
     """Judge an attempt that started and is over without an exit record: Slurm's word, else honestly lost."""
     end = read_slurm_end(slurm)
-    state = end or State.LOST
-    reason = _WORDS[end] if end else (
-        "It started, it is over, and it left no exit record: the node or the job died in an instant. "
-        "What it did up to then stands in its log and outputs."
-    )  # fmt: skip
+    if end is None and is_over_memory:
+        return _end_without_exit(owner, slurm, State.FAILED, _OVER_MEMORY_WORDS, "slurm")
+    if end is not None:
+        return _end_without_exit(owner, slurm, end, _WORDS[end], "slurm")
+    return _end_without_exit(owner, slurm, State.LOST, _LOST_WORDS, "claim")
+
+
+def _end_without_exit(owner: JobClaim, slurm: str | None, state: State, reason: str, evidence: str) -> Verdict:
     return Verdict(
         state=state,
         reason=reason,
@@ -108,7 +127,7 @@ def judge_without_exit(owner: JobClaim, *, slurm: str | None) -> Verdict:
         job_id=owner.job_id,
         node=owner.node,
         started_at=owner.at,
-        evidence="slurm" if end else "claim",
+        evidence=evidence,
     )
 
 

@@ -15,6 +15,7 @@ from lab.packages import ensure_tools
 __all__ = ["IMAGE_BASE", "SUITES", "RootSpec", "ensure_root", "missing_for_roots", "root_path"]
 
 _SLURM = ("slurm-wlm", "slurm-client", "munge", "python3", "ca-certificates", "curl")
+_ACCOUNTING = ("slurmdbd", "mariadb-server")
 TOOLS = {"mmdebstrap": "mmdebstrap", "unshare": "util-linux", "setpriv": "util-linux"}
 
 
@@ -27,10 +28,11 @@ class RootSpec:
 
 
 # sid: Slurm 26.05 and Apptainer 1.4.5 (November 2026); trixie: Slurm 24.11. squashfuse and fuse2fs: without them
-# Apptainer unpacks an image before each start.
+# Apptainer unpacks an image before each start. What CI builds is without accounting, which takes longer to fetch.
 SUITES = {
     "sid": RootSpec("sid", (*_SLURM, "apptainer", "squashfuse", "fuse2fs")),
-    "trixie": RootSpec("trixie", _SLURM),
+    "sid-slurm": RootSpec("sid", (*_SLURM, *_ACCOUNTING)),
+    "trixie": RootSpec("trixie", (*_SLURM, *_ACCOUNTING)),
 }
 # Stands in for the base images of singularity/*.def: Python 3.13.
 IMAGE_BASE = RootSpec("trixie", ("ca-certificates", "python3", "python3-venv"))

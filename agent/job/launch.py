@@ -95,7 +95,7 @@ def _build_request(
     return SubmitRequest(
         job_name=render_job_name(folder.task_id, attempt),
         chdir=folder.path,
-        output=folder.control / f"slurm.{attempt:02d}.out",
+        output=folder.attempt(attempt).slurm_output,
         script=WRAPPER,
         args=args,
         partition=wanted.partition,

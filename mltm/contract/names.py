@@ -60,6 +60,11 @@ class Attempt:
         return self._named("beat")
 
     @property
+    def slurm_output(self) -> Path:
+        """What the wrapper and Slurm's own step daemon print; nothing of the user's code."""
+        return self.control / f"slurm.{self.number:02d}.out"
+
+    @property
     def exit(self) -> Path:
         """Written by the owner, last."""
         return self._named("exit")

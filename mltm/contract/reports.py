@@ -83,7 +83,10 @@ def digest_report(report: Report) -> str:
 
 @dataclass(frozen=True)
 class AttemptView:
-    """What is known of one attempt. Each detail comes from the strongest report that has it."""
+    """What is known of one attempt. Each detail comes from the strongest report that has it, but for Slurm's state.
+
+    That is of the report that gives the state: a succeeded attempt must not show the PENDING of an early poll.
+    """
 
     attempt: int
     state: State
@@ -154,7 +157,7 @@ def _view_attempt(number: int, reports: list[Report]) -> AttemptView:
         closed=ranked[0].closed,
         job_id=strongest(lambda r: r.job_id),
         node=strongest(lambda r: r.node),
-        slurm_state=strongest(lambda r: r.slurm_state),
+        slurm_state=ranked[0].slurm_state,  # of a weaker report it is older than what is shown beside it
         exit_code=strongest(lambda r: r.exit_code),
         signal=strongest(lambda r: r.signal),
         started_at=strongest(lambda r: r.started_at),

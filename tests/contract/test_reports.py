@@ -3,6 +3,7 @@
 import itertools
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,6 +75,16 @@ def test_stronger_evidence_goes_before_a_later_report() -> None:
     stale = report(2, State.PENDING)
 
     assert view_task([running, stale]).state is State.RUNNING
+
+
+@pytest.mark.parametrize("ended", ["COMPLETED", None])
+def test_slurms_state_is_no_older_than_the_state_beside_it(ended: str | None) -> None:
+    pending = report(1, State.PENDING, evidence=Evidence.SLURM, slurm_state="PENDING", job_id="7")
+    end = report(2, State.SUCCEEDED, evidence=Evidence.CLOSED, closed=True, slurm_state=ended)
+
+    (attempt,) = view_task([pending, end]).attempts
+
+    assert (attempt.state, attempt.slurm_state, attempt.job_id) == (State.SUCCEEDED, ended, "7")
 
 
 def test_a_new_attempt_goes_before_an_old_one() -> None:

@@ -33,6 +33,13 @@ def test_a_held_task_waits() -> None:
     assert isinstance(decide(build.task_log(held=True), seen(), WAITS), Wait)
 
 
+@pytest.mark.parametrize("outcome", ["transient", "limit", None])
+def test_a_task_that_is_held_before_slurm_has_taken_it_is_not_handed_over(outcome: str | None) -> None:
+    log = build.task_log(attempt(submitted=submitted(outcome) if outcome else None), held=True)
+
+    assert isinstance(decide(log, seen(may_submit=outcome is None), WAITS), Wait)
+
+
 def test_who_won_the_intent_calls_sbatch() -> None:
     assert decide(build.task_log(attempt()), seen(may_submit=True), WAITS) == CallSbatch(1)
 

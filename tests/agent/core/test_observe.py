@@ -133,3 +133,19 @@ def test_the_time_limit_is_kept_when_the_job_is_gone() -> None:
     seen = watch(OWNED, Look((line("RUNNING"),), 1, 0.0), Look((), 1, 30.0))
 
     assert seen.time_limit_s == 600
+
+
+def test_a_job_that_slurm_has_put_back_names_no_end_of_the_run_that_left_its_record() -> None:
+    ended = replace(OWNED, exit=build.exit_record(143))
+    looks = [Look((line("PENDING"),), 1, now_s) for now_s in (0.0, 61.0)]
+
+    assert (watch(ended, *looks).absent_polls, watch(ended, *looks).absent_since_s) == (2, 0.0)
+    assert watch(OWNED, *looks).absent_polls == 0
+
+
+def test_a_poll_from_before_the_start_hides_no_end() -> None:
+    ended = replace(OWNED, exit=build.exit_record(143))
+
+    seen = watch(ended, Look((line("PENDING"),), 1, 0.0), Look((line("CANCELLED"),), 1, 30.0))
+
+    assert (seen.absent_polls, seen.ended) == (0, "CANCELLED")

@@ -2,6 +2,7 @@
 
 import errno
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,7 @@ def test_early_polls_leave_half_of_the_bucket(world: World[CountedSlurm]) -> Non
     again = open_world(hands, world.slurm)
     stopped = exit_record(0, job_id="1", stop_signals=[{"name": "TERM", "uptime_s": 1.0}]).model_dump_json()
     hands.spool.task(task_id).attempt(1).exit.write_text(stopped)
+    world.slurm.jobs = {name: replace(job, state="COMPLETING") for name, job in world.slurm.jobs.items()}
     before = world.slurm.calls["squeue"]
 
     for _ in range(100):

@@ -19,7 +19,9 @@ from agent.slurm.values import (
     SlurmFacts,
     Submission,
 )
+from agent.verdict import read_slurm_end
 from mltm.contract.ids import JobId
+from mltm.contract.states import State
 from tests.agent.slurm.captured import list_captured, read_captured
 
 MANY = read_captured("squeue-many").stdout
@@ -148,6 +150,16 @@ def test_the_captured_accounting_is_read_whole() -> None:
     assert (jobs["mltm-kill"].exit_code, jobs["mltm-kill"].signal) == (0, 9)
     assert (jobs["mltm-run"].state, jobs["mltm-run"].end) == ("RUNNING", None)
     assert found.named("mltm|bar")[0].job_id == "8"
+
+
+def test_a_job_that_the_kernel_killed_for_its_memory_is_shown_so() -> None:
+    listed = {job.name: job for job in list_good(read_captured("squeue-oom").stdout)}
+    accounted = parse.parse_accounting(read_captured("sacct-oom"))
+
+    assert (listed["mltm-oom"].state, listed["mltm-oom"].reason) == ("OUT_OF_MEMORY", "OutOfMemory")
+    assert isinstance(accounted, Accounting)
+    assert {(job.state, job.signal) for job in accounted.jobs} == {("OUT_OF_MEMORY", 125)}
+    assert read_slurm_end(listed["mltm-oom"].state) is State.OUT_OF_MEMORY
 
 
 def test_no_line_no_accounting_and_no_answer_are_three_things() -> None:

@@ -161,7 +161,7 @@ def test_a_signal_reaches_the_script_and_ends_nothing(slurm: Slurm, tmp_path: Pa
 def test_slurm_tells_what_the_waits_depend_on(slurm: Slurm, where: AnySlurm) -> None:
     facts = slurm.describe()
     assert isinstance(facts, SlurmFacts)
-    kill_wait_s = 1 if isinstance(where, Standin) else 5
+    kill_wait_s = 1 if isinstance(where, Standin) else 12
     is_accounted = isinstance(where, Standin)
     assert (facts.min_job_age_s, facts.kill_wait_s, facts.accounting) == (10, kill_wait_s, is_accounted)
     assert facts.version.startswith("2")
