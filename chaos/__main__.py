@@ -19,12 +19,14 @@ def main() -> int:
     names = options.scenarios or list(SCENARIOS)
     seeds = [(name, seed) for name in names for seed in range(options.seed, options.seed + options.seeds)]
     results: list[Result] = []
-    for (name, seed), result in run_seeds(functools.partial(run_seed, wanted=wanted), seeds, options.jobs):
-        print(f"chaos: {name}, seed {seed}: {_tell(result)}", file=sys.stderr, flush=True)
-        results += [result] if result else []
-    results.sort(key=lambda result: seeds.index((result.scenario, result.seed)))
-    print(render_table(results))
-    print(render_findings(results), file=sys.stderr)
+    try:
+        for (name, seed), result in run_seeds(functools.partial(run_seed, wanted=wanted), seeds, options.jobs):
+            print(f"chaos: {name}, seed {seed}: {_tell(result)}", file=sys.stderr, flush=True)
+            results += [result] if result else []
+    finally:  # whoever ends it early sees what was done by then
+        results.sort(key=lambda result: seeds.index((result.scenario, result.seed)))
+        print(render_table(results), flush=True)
+        print(render_findings(results), file=sys.stderr, flush=True)
     is_whole = len(results) == len(seeds) and not any(result.missed for result in results)
     return 0 if is_whole and all(result.is_clean for result in results) else 1
 
