@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from agent.slurm.commands import build_environment, build_submit_argv
 from agent.slurm.request import SubmitRequest
