@@ -296,13 +296,13 @@ start_log() {
   fi
 }
 
-# Touch the beat for ever; each touch that came back is a line for the watcher, who never waits for one. A cancel that
-# still stands at the next beat was not carried out by Slurm: it is away, or knows another copy only. Then it is ours.
+# Touch the beat for ever; each touch that came back is a line for the watcher, who never waits for one. A cancel with
+# which no stop has come to the job by the next beat is ours to carry out: Slurm is away, or knows another copy only.
 touch_beat() {
   local wishes=0
   while :; do
     touch -- "$control/beat.$attempt" 2>/dev/null && printf 'b\n'
-    [[ ! -e $control/cancel ]] || ((wishes++ != 1)) || kill -TERM $$
+    [[ ! -e $control/cancel ]] || ((wishes++ != 1)) || ! is_alive "$witness_pid" || kill -TERM $$
     sleep "$beat_every_s"
   done
 }
@@ -496,8 +496,8 @@ main() {
   check_note
   take_claim
   start_log
-  start_beat
   start_witness
+  start_beat
   start_code
   wait_for_code
   finish

@@ -28,6 +28,8 @@ _DOUBT: tuple[Fault, ...] = (
     {"command": "sbatch", "mode": "hang_after_accept", "seconds": 600, "probability": 0.005},
     *LATE,
 )
+#: Heard after the agent has given the attempt up. Only the fence keeps such a job from running: for that control.
+_TOO_LATE: Fault = {"command": "sbatch", "mode": "accept_late", "seconds": 15, "probability": 0.4}
 _KINDS = ("good", "bad", "stopped", "regretted")  #: cheap ones, and none that Slurm refuses: that is no doubt
 #: Answers that are no doubt at all, and wrong.
 UNTRUE: tuple[Fault, ...] = (
@@ -41,12 +43,13 @@ UNTRUE: tuple[Fault, ...] = (
 def run(setup: Setup, faults: int | None) -> Result:
     """Hand in tasks until so many calls of sbatch (100 by default) left it open whether there is a job."""
     slurm = require_standin(setup)
-    set_faults(slurm, *_DOUBT, *UNTRUE, seed=setup.seed)
+    doubt = (_TOO_LATE, *_DOUBT) if setup.control == "no-fence" else _DOUBT
+    set_faults(slurm, *doubt, *UNTRUE, seed=setup.seed)
     kinds = tuple(kind for kind in soften(setup.kinds) if kind.name in _KINDS)
     with open_trial(replace(setup, kinds=kinds)) as trial:
-        while count_met(slurm, first=len(_DOUBT)) < (faults or 100):
+        while count_met(slurm, first=len(doubt)) < (faults or 100):
             time.sleep(0.2)
-        trial.result.faults = trial.result.doubts = count_met(slurm, first=len(_DOUBT))
+        trial.result.faults = trial.result.doubts = count_met(slurm, first=len(doubt))
         set_faults(slurm)
     trial.result.wasted = _count_duplicates(slurm)
     return trial.result

@@ -37,7 +37,7 @@ Scenario = Callable[[Setup, int | None], Result]
 
 def run(name: str, scenario: Scenario, faults: int, *, control: str = "", kinds: tuple[Kind, ...] = KINDS) -> Result:
     with running_standin(min_job_age_s=10, kill_wait_s=1, accounting=False) as opened:
-        patience_s = 30.0 if control else 200.0
+        patience_s = 20.0 if control else 200.0
         return scenario(Setup(name, 1, opened, kinds=kinds, control=control, end_within_s=patience_s, tasks=30), faults)
 
 
@@ -46,14 +46,14 @@ def run(name: str, scenario: Scenario, faults: int, *, control: str = "", kinds:
     [
         ("points", points.run, 40),
         ("kills", kills.run, 25),
-        ("ambiguous", ambiguous.run, 40),
+        ("ambiguous", ambiguous.run, 25),
         ("doubles", doubles.run, 15),
         ("agents", agents.run, 12),
         ("outage", outage.run, 1),
         ("drops", drops.run, 1),
         ("claims", claims.run, 100),
-        ("slurm", slurm.run, 25),
-        ("mixed", mixed.run, 15),
+        ("slurm", slurm.run, 15),
+        ("mixed", mixed.run, 12),
         ("disk", disk.run, 2),
         ("writes", writes.run, 16),
         ("torn", torn.run, 30),
@@ -87,7 +87,7 @@ def test_what_the_mixed_load_seldom_does_is_provoked() -> None:
     ("control", "scenario", "faults", "verdicts"),
     [
         ("no-claim", doubles.run, 10, {"twice"}),
-        ("no-fence", ambiguous.run, 40, {"lost", "twice"}),
+        ("no-fence", ambiguous.run, 12, {"twice"}),
         ("slurms-word", doubles.run, 10, {"wrong"}),
         ("cancel-in-memory", kills.run, 2, {"lost", "wrong"}),
     ],
