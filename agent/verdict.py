@@ -23,7 +23,10 @@ _LOST_WORDS = (
     "It started, it is over, and it left no exit record: the node or the job died in an instant. "
     "What it did up to then stands in its log and outputs."
 )
-_OVER_MEMORY = re.compile(r"^slurmstepd\S*: error: .*exceeded (job )?memory limit", re.IGNORECASE | re.MULTILINE)
+# Slurm 26.05 puts the time in the place of slurmstepd's name.
+_OVER_MEMORY = re.compile(
+    r"^(slurmstepd\S*:|\[[^]\n]*\]) error: .*exceeded (job )?memory limit", re.IGNORECASE | re.MULTILINE
+)
 _OVER_MEMORY_WORDS = "Slurm killed it: it used more memory than it asked for. Ask for more: resources.memory."
 _SIGNALS = {"HUP": 1, "INT": 2, "QUIT": 3, "USR1": 10, "USR2": 12, "TERM": 15, "XCPU": 24}
 
@@ -104,7 +107,7 @@ def _infer_end(record: Exit, *, cancelled: bool, limit_s: float | None) -> State
 def is_over_memory(slurm_output: str) -> bool:
     """True where Slurm's step daemon says that it killed the job for its memory (JobAcctGatherParams=OverMemoryKill).
 
-    That is a KILL for the wrapper too, and Slurm 22.05 shows the job as FAILED.
+    That is a KILL for the wrapper too, and Slurm shows the job as FAILED (22.05 to 26.05; docs/decisions/0014).
     """
     return _OVER_MEMORY.search(slurm_output) is not None
 

@@ -113,10 +113,12 @@ def start_slurmctld(lab: Lab, *, with_partitions: bool = False) -> None:
 
     Slurm takes the partitions' states from slurm.conf again, or `with_partitions` from the saved state.
     """
-    first = ["-R"] if with_partitions else []
-    if not (lab.dir / "state" / "clustername").exists():
-        first = ["-i"]
-    start(lab, "slurmctld", ["slurmctld", "-D", *first])
+    needed = ["clustername"]
+    if lab.options.accounting:  # 26.05.5 starts again after a crash only where it saved this before, every five minutes
+        needed.append("assoc_usage")
+    is_young = any(not (lab.dir / "state" / name).exists() for name in needed)
+    options = ["-R"] * with_partitions + ["-i"] * is_young
+    start(lab, "slurmctld", ["slurmctld", "-D", *options])
     wait_for(lab, "slurmctld", lambda: is_answering(lab), timeout_s=30)
 
 

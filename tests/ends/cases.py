@@ -70,8 +70,8 @@ CASES = (
     Case("node taken down", SLEEP, "node_fail", "Its node failed", "start", plays.node_taken_down, partition="dead"),
     Case("node dead", SLEEP, "node_fail", "Its node failed", "start", plays.node_dead, partition="dead"),
     Case(
-        "forgotten while it ran", SLEEP, "lost", "left no exit record", "start", plays.forgotten_while_it_ran,
-        partition="gpu",
+        "forgotten while it ran", SLEEP, "lost|cancelled", "left no exit record|^It was cancelled.$", "start",
+        plays.forgotten_while_it_ran, partition="gpu",
     ),
     Case("started twice", WAIT, "succeeded", "^$", "start end", plays.started_twice, partition="cpu"),
 )  # fmt: skip

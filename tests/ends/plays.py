@@ -180,7 +180,10 @@ def node_dead(stage: Stage) -> Steps:
 
 
 def forgotten_while_it_ran(stage: Stage) -> Steps:
-    """Slurm then kills the one copy, and a second one is refused by its node."""
+    """Slurm then kills the one copy, and a second one is refused by its node.
+
+    Where the first one is dead by then, Slurm says FAILED; where it is not, its node cancels the job (22.05 to 26.05).
+    """
     yield lambda: _are_over(stage)
     stage.set_partition("down")
     stage.hand_in()

@@ -47,6 +47,7 @@ Play = Callable[["Stage"], Iterator[Condition]]
 class Case:
     """An end of a job. `play`: what is done to it; `marks`: what its code has written, and how often.
 
+    `state`: a regular expression of all of it, for where Slurm itself ends the job in one way or another.
     `reason` and `told`: words that a user is shown at the end and before it (regular expressions by `re.search`).
     """
 

@@ -7,7 +7,7 @@ import pytest
 from agent.verdict import is_over_memory, judge_exit, judge_without_exit, needs_slurms_word
 from mltm.contract.states import State
 from tests.agent.core.build import claim, exit_record
-from tests.agent.slurm.captured import read_captured
+from tests.agent.slurm.captured import VERSIONS, read_captured
 
 TERM = [{"name": "TERM", "uptime_s": 5.0}]
 LATE = {"stop_signals": TERM, "ended_uptime_s": 4.9}
@@ -80,10 +80,14 @@ def test_without_an_exit_record_success_never_comes_from_slurm(slurm: str | None
     assert judge_without_exit(claim(), slurm=slurm).state is expected
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_slurms_step_daemon_says_that_it_killed_a_job_for_its_memory(version: str) -> None:
+    for line in read_captured("slurmstepd-over-memory", version).stdout.splitlines():
+        assert is_over_memory(line) == ("CANCELLED" not in line)
+
+
 @pytest.mark.parametrize("slurm", ["FAILED", None])
 def test_killed_by_slurm_for_its_memory_is_failed_and_not_lost(slurm: str | None) -> None:
-    assert is_over_memory(read_captured("slurmstepd-over-memory").stdout)
-
     verdict = judge_without_exit(claim(), slurm=slurm, is_over_memory=True)
 
     assert verdict.state is State.FAILED
@@ -93,7 +97,12 @@ def test_killed_by_slurm_for_its_memory_is_failed_and_not_lost(slurm: str | None
 
 @pytest.mark.parametrize(
     "text",
-    ["", "slurmstepd-n1: error: *** JOB 9 ON n1 CANCELLED AT 2026-11-24T19:07:42 ***", "exceeded memory limit"],
+    [
+        "",
+        "slurmstepd-n1: error: *** JOB 9 ON n1 CANCELLED AT 2026-11-24T19:07:42 ***",
+        "exceeded memory limit",
+        "error: exceeded memory limit",
+    ],
 )
 def test_other_words_beside_a_job_say_nothing_of_its_memory(text: str) -> None:
     assert not is_over_memory(text)

@@ -55,16 +55,19 @@ def wait_ends(
 ) -> dict[str, End]:
     """Wait until Slurm has shown an end for each of the jobs; it forgets them after MinJobAge.
 
-    `each_time`: a command before each look. `again`: the job whose end counts only after a restart.
+    `each_time`: a command before each look. `again`: the job whose end counts only once its second copy has stepped
+    aside; the number of its restarts is shown before that copy runs.
     """
     missing, ends = {job.job_id for job in jobs}, dict[str, End]()
+    control = next((job.task.folder.control for job in jobs if job.job_id == again), None)
 
     def have_all_ended() -> bool:
         if each_time:
             call(lab, *each_time)
+        has_come_again = control is not None and any(control.glob("dup.*"))  # before Slurm is asked
         shown = call(lab, "scontrol", "--oneliner", "show", "job").stdout
         for job_id, state, restarts, code, _ in _SHOWN.findall(shown):
-            if job_id in missing and state in _ENDS and (job_id != again or restarts != "0"):
+            if job_id in missing and state in _ENDS and (job_id != again or has_come_again):
                 missing.discard(job_id)
                 ends[job_id] = End(state, int(restarts), int(code))
         return not missing

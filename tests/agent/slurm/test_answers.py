@@ -22,7 +22,7 @@ from agent.slurm.values import (
 from agent.verdict import read_slurm_end
 from mltm.contract.ids import JobId
 from mltm.contract.states import State
-from tests.agent.slurm.captured import list_captured, read_captured
+from tests.agent.slurm.captured import VERSIONS, list_captured, read_captured
 
 MANY = read_captured("squeue-many").stdout
 ACCOUNTED = read_captured("sacct-many").stdout
@@ -176,10 +176,13 @@ def test_a_pending_array_does_not_spoil_the_accounting() -> None:
 
 
 def test_the_captured_settings_tell_the_waits_and_whether_there_is_accounting() -> None:
-    assert parse.parse_facts(read_captured("scontrol-config")) == SlurmFacts("22.05.8", 30, 30, accounting=False)
-    with_it = parse.parse_facts(read_captured("scontrol-config-accounting"))
-    assert with_it == SlurmFacts("22.05.8", 30, 30, accounting=True)
-    assert isinstance(parse.parse_facts(read_captured("scontrol-slurmctld-down")), PollFailed)
+    known = {"22.05": ("22.05.8", 30, 30), "24.11": ("24.11.5", 10, 12), "26.05": ("26.05.5", 10, 12)}
+    assert set(known) == set(VERSIONS)
+    for version, facts in known.items():
+        without, with_it = (read_captured(f"scontrol-config{tail}", version) for tail in ("", "-accounting"))
+        assert parse.parse_facts(without) == SlurmFacts(*facts, accounting=False)
+        assert parse.parse_facts(with_it) == SlurmFacts(*facts, accounting=True)
+        assert isinstance(parse.parse_facts(read_captured("scontrol-slurmctld-down", version)), PollFailed)
     assert isinstance(parse.parse_facts(said("")), PollFailed)
 
 
@@ -216,9 +219,10 @@ def mutate(text: str, at: int, length: int, new: str) -> str:
 
 
 CAPTURED_TEXTS = [
-    read_captured(name).stdout
+    read_captured(name, version).stdout
+    for version in VERSIONS
     for program in ("squeue", "sacct", "scontrol", "sbatch")
-    for name in list_captured(program)
+    for name in list_captured(program, version)
 ]
 
 
