@@ -69,7 +69,8 @@ def run_seed(name: str, seed: int, wanted: Wanted) -> Result:
 @contextmanager
 def _open_slurm(kind: str) -> Iterator[Slurm]:
     if kind == "real":
-        with running_lab(min_job_age_s=10, kill_wait_s=5) as lab:
+        # Nodes are asked every third of slurmd_timeout_s: so long Slurm shows jobs as running whose end a crash forgot.
+        with running_lab(min_job_age_s=10, kill_wait_s=5, slurmd_timeout_s=30) as lab:
             yield lab
     else:
         with running_standin(min_job_age_s=10, kill_wait_s=1, accounting=False) as standin:

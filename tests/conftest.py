@@ -1,4 +1,5 @@
 import inspect
+import signal
 from typing import Any
 from unittest.mock import Mock
 
@@ -8,6 +9,11 @@ from hypothesis import settings
 
 # `pytest --hypothesis-profile long`: hours instead of seconds, outside CI.
 settings.register_profile("long", max_examples=20_000, deadline=None)
+
+# A run in the background (`nohup make test &`) inherits signals that are ignored, and bash cannot trap those.
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 pytest_plugins = ["tests.lab.fixtures", "tests.apptainer.fixtures"]
 

@@ -28,7 +28,8 @@ _WITHIN_S = 5.0  #: the window in which Slurm has not saved what it accepted
 _AT_ONCE_S = 0.3
 _PATIENCE_S = 20.0
 _SLURMD_EVERY = 5
-_QUIET_SHARE, _QUIET_S = 0.2, (4.0, 12.0)
+#: Slurm corrects jobs that it shows as running since a crash forgot their end only once it was up for 20 s.
+_QUIET_SHARE, _QUIET_S = 0.2, (25.0, 35.0)
 _RESUME_EVERY_S = 2.0
 _SLOW = Kind("slow", frozenset({"succeeded"}), "time.sleep(6)", weight=3)
 _CUT_OFF = ("lost", "node_fail")

@@ -16,7 +16,7 @@ KINDS = (Kind("good", frozenset({"succeeded"}), weight=3), Kind("dropped", froze
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_controller_that_crashes_loses_no_task_and_no_foreign_job_is_touched() -> None:
-    with running_lab(min_job_age_s=10, kill_wait_s=5) as lab:
+    with running_lab(min_job_age_s=10, kill_wait_s=5, slurmd_timeout_s=30) as lab:
         result = controller.run(Setup("controller", 1, lab, kinds=KINDS, clients=3, end_within_s=200.0), 3)
 
     assert result.judgement.is_clean, render_findings([result])

@@ -45,10 +45,12 @@ def cancel(house: House, task_id: str) -> None:
     assert house.wait_final(task_id)["state"] == "cancelled"
 
 
-def list_names(lab: Lab) -> set[str]:
+def list_names(house: House, lab: Lab) -> set[str]:
+    """The names of this house's jobs in Slurm: other tests share the lab."""
     listed = call(lab, "squeue", "--me", "--noheader", "--format=%j")
     assert listed.returncode == 0, listed.stderr
-    return {name for name in listed.stdout.split() if name.startswith("mltm-")}
+    ours = set(house.list_rows())
+    return {name for name in listed.stdout.split() if name.startswith("mltm-") and name.split("-")[1] in ours}
 
 
 def tell(house: House, lab: Lab) -> str:
@@ -57,7 +59,7 @@ def tell(house: House, lab: Lab) -> str:
 
 
 def wait_empty(house: House, lab: Lab, deadline_s: float) -> None:
-    wait_until(lambda: not list_names(lab), "no job left", deadline_s, lambda: tell(house, lab))
+    wait_until(lambda: not list_names(house, lab), "no job left", deadline_s, lambda: tell(house, lab))
     wait_until(lambda: not list((house.spool / "agent" / "leftovers").iterdir()), "the list is empty")
 
 
@@ -69,7 +71,7 @@ def test_jobs_that_no_poll_listed_are_cancelled(house: House, slurm_lab: Lab, tm
         cancel(house, task_id)
 
     names = {f"mltm-{task_id}-a01" for task_id in late}
-    wait_until(lambda: not names & list_names(slurm_lab), "they are gone")
+    wait_until(lambda: not names & list_names(house, slurm_lab), "they are gone")
 
 
 def test_thirty_cancels_one_after_another_leave_no_job(house: House, slurm_lab: Lab, tmp_path: Path) -> None:

@@ -83,7 +83,8 @@ def is_founded(watched: Watched, verdict: Verdict) -> bool:
         return is_over and _agrees_with_slurm(watched, last, verdict)
     # The last attempt is fenced or declined: the end is that of the one before which ran.
     ends = {attempt.intent.after_state for attempt in log.attempts} - {None}
-    return bool(ran) and (verdict.state in ends or (verdict.state is State.CANCELLED and log.cancel is not None))
+    is_cancelled = log.cancel is not None or State.CANCELLED in watched.said  # the rerun was, while it waited
+    return bool(ran) and (verdict.state in ends or (verdict.state is State.CANCELLED and is_cancelled))
 
 
 def _agrees_with_exit(last: AttemptLog, verdict: Verdict) -> bool:
