@@ -18,6 +18,7 @@ _AWAY_S = (3.0, 6.0)  #: longer than Slurm remembers an ended job
 FAULTS: tuple[dict[str, Any], ...] = (
     {"command": "squeue", "mode": "hang", "seconds": 60, "probability": 0.02},
     {"command": "squeue", "mode": "empty", "probability": 0.1},
+    {"command": "squeue", "mode": "none", "probability": 0.05},
     {"command": "squeue", "mode": "cut", "probability": 0.1},
     {"command": "squeue", "mode": "garbage", "probability": 0.05},
     {"command": "sacct", "mode": "absent", "probability": 0.2},
