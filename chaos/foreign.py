@@ -22,6 +22,7 @@ __all__ = ["Foreign", "ForeignJob", "find_adopted", "find_cancelled", "running_f
 _CLIENTS = 2
 _SECONDS = (0, 1, 4, 8)
 _DECOY = "other-decoy"
+_MOST_WAITING, _WAITING_S = 6, 20.0  #: so many that were submitted so lately and wait: no more meanwhile
 _LOG_DELAY_S = 0.5  #: between what slurmctld did and its log's line about it, at most
 
 
@@ -57,9 +58,17 @@ class Foreign:
         self.jobs.append(job := ForeignJob(name, job_id, asked_s, time.time()))
         return job
 
+    def _read_starts(self) -> Counter[str]:
+        return Counter(self.ledger.read_text(encoding="ascii").split()) if self.ledger.exists() else Counter()
+
+    def _count_waiting(self) -> int:
+        """Slurm has more of them than it starts; of those that a crash made it forget, nobody hears again."""
+        starts, since_s = self._read_starts(), time.time() - _WAITING_S
+        return sum(1 for job in self.jobs if job.asked_s > since_s and not starts[job.name])
+
     def count(self) -> Counter[str]:
         """What became of them: a Slurm that is crashed loses some and starts some twice, and nobody is told."""
-        starts = Counter(self.ledger.read_text(encoding="ascii").split()) if self.ledger.exists() else Counter[str]()
+        starts = self._read_starts()
         names = {job.name for job in self.jobs if job.name != _DECOY}
         return Counter({
             "foreign jobs": len(names),
@@ -86,6 +95,8 @@ class Foreign:
         rng = random.Random(f"foreign:{self.seed}:{number}")  # noqa: S311 - a stream that can be replayed
         count = 0
         while not self.stopping.wait(rng.uniform(0.3, 1.5)):
+            if self._count_waiting() >= _MOST_WAITING:
+                continue
             count += 1
             self.submit(f"other-{number}-{count}", rng.choice(_SECONDS))
 

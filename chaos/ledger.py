@@ -75,10 +75,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Expectation:
-    """How a task may end, given what was done to it."""
+    """How a task may end, given what was done to it. is_code_killed: perhaps before its first line."""
 
     ends: frozenset[str]
     most_starts: int = 1
+    is_code_killed: bool = False
 
 
 @dataclass
@@ -106,10 +107,17 @@ def judge(expected: Mapping[str, Expectation], shown: Mapping[str, Shown], start
     return found
 
 
+def _is_untrue(shown: Shown, starts: int, wanted: Expectation) -> bool:
+    """Whether it says of the code what did not happen. A process that we killed may not have come to its first line."""
+    if shown.state == "failed" and wanted.is_code_killed:
+        return False
+    return shown.has_run is not None and shown.has_run != bool(starts)
+
+
 def _judge_one(found: Judgement, task_id: str, wanted: Expectation, shown: Shown | None, starts: int) -> None:
     if shown is None or not shown.is_final:
         found.lost.append(f"{task_id}: {shown.state if shown else 'the gateway does not know it'}")
-    elif shown.has_run is not None and shown.has_run != bool(starts):
+    elif _is_untrue(shown, starts, wanted):
         found.lost.append(f"{task_id}: shown as {shown.state} ({shown.reason}), and its code started {starts} times")
     elif shown.state not in wanted.ends:
         right = " or ".join(sorted(wanted.ends))

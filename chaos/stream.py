@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import requests
 
@@ -86,11 +86,13 @@ class Stream:
         if self._wanted.empty():
             self._wanted.put(kind)
 
-    def allow(self, task_id: str, *ends: str) -> None:
+    def allow(self, task_id: str, *ends: str, is_code_killed: bool = False) -> None:
         """A fault befell this task, or a client handed it in: it may end like this, too."""
         with self._lock:
-            known = self.expected.get(task_id)
-            self.expected[task_id] = Expectation(frozenset(ends) | (known.ends if known else frozenset()))
+            known = self.expected.get(task_id, Expectation(frozenset()))
+            self.expected[task_id] = replace(
+                known, ends=known.ends | set(ends), is_code_killed=known.is_code_killed or is_code_killed
+            )
 
     def _run(self, number: int) -> None:
         rng = random.Random(f"{self.seed}:{number}")  # noqa: S311 - a stream that can be replayed

@@ -28,8 +28,9 @@ _WITHIN_S = 5.0  #: the window in which Slurm has not saved what it accepted
 _AT_ONCE_S = 0.3
 _PATIENCE_S = 20.0
 _SLURMD_EVERY = 5
-#: Slurm corrects jobs that it shows as running since a crash forgot their end only once it was up for 20 s.
-_QUIET_SHARE, _QUIET_S = 0.2, (25.0, 35.0)
+#: Slurm corrects jobs that it shows as running since a crash forgot their end when their node registers, which an
+#: operator's `scontrol reconfigure` makes it do at once, and only once slurmctld was up for 20 s.
+_QUIET_SHARE, _QUIET_S, _AFTER_S = 0.25, 22.0, (2.0, 8.0)
 _RESUME_EVERY_S = 2.0
 _SLOW = Kind("slow", frozenset({"succeeded"}), "time.sleep(6)", weight=3)
 _CUT_OFF = ("lost", "node_fail")
@@ -75,7 +76,9 @@ def _crash(lab: Lab, rng: random.Random, trial: Trial) -> int:
     if is_working:  # in the others slurmctld dies again before its nodes are back
         _wait_for(lab, "started")
     if rng.random() < _QUIET_SHARE:
-        time.sleep(rng.uniform(*_QUIET_S))  # some tasks come to their end
+        time.sleep(_QUIET_S)
+        controls.reconfigure(lab)
+        time.sleep(rng.uniform(*_AFTER_S))  # what waited for a place starts, and comes to its end
     _wait_for(lab, "accepted")
     time.sleep(rng.uniform(0, rng.choice((_AT_ONCE_S, _WITHIN_S))))
     controls.kill_slurmctld(lab)

@@ -9,6 +9,8 @@ from chaos.ledger import Expectation, Shown, judge, read_starts, render_script
 GOOD = Expectation(frozenset({"succeeded"}))
 STOPPED = Expectation(frozenset({"cancelled", "succeeded"}))
 
+KILLED = Expectation(frozenset({"succeeded", "failed", "lost"}), is_code_killed=True)
+
 
 @pytest.mark.parametrize(
     ("wanted", "shown", "starts", "verdict"),
@@ -25,6 +27,10 @@ STOPPED = Expectation(frozenset({"cancelled", "succeeded"}))
         (STOPPED, Shown("cancelled", "It was cancelled before it started."), 1, "lost"),
         (STOPPED, Shown("cancelled", "Cancelled while it ran."), 1, ""),
         (Expectation(frozenset({"succeeded", "lost"})), Shown("lost"), 0, ""),
+        (KILLED, Shown("failed"), 0, ""),
+        (KILLED, Shown("failed"), 1, ""),
+        (KILLED, Shown("succeeded"), 0, "lost"),
+        (Expectation(frozenset({"failed"})), Shown("failed"), 0, "lost"),
     ],
 )
 def test_tasks_are_judged_by_what_they_did(wanted: Expectation, shown: Shown | None, starts: int, verdict: str) -> None:

@@ -63,6 +63,16 @@ def test_a_list_can_be_wrong_in_four_ways(standin: Standin, mode: str, code: int
     assert call(standin, *argv).stdout.endswith("|end\n")
 
 
+def test_a_list_can_be_in_good_form_and_say_that_there_is_no_job(standin: Standin) -> None:
+    job_id = submit(standin, "sleep 1000")
+    argv = ("squeue", "-o", "%i|%T|%j|end")
+    set_faults(standin, {"command": "squeue", "mode": "none", "count": 1})
+    lies, truth = call(standin, *argv), call(standin, *argv)
+
+    assert (lies.returncode, lies.stdout) == (0, truth.stdout.splitlines(keepends=True)[0])
+    assert truth.stdout.splitlines()[1].startswith(f"{job_id}|")
+
+
 def test_a_hanging_command_holds_its_output_open_by_a_child(standin: Standin) -> None:
     set_faults(standin, {"command": "squeue", "mode": "hang", "count": 1, "seconds": 2})
     with subprocess.Popen([standin.bin_dir / "squeue"], stdout=subprocess.PIPE) as process:
