@@ -14,8 +14,10 @@ from lab.processes import wait_until
 from tests.disk import mount_disk
 
 __all__ = [
+    "SHARED",
     "TASK",
     "Ground",
+    "counted_ground",
     "database_ground",
     "open_view",
     "open_views",
@@ -26,6 +28,8 @@ __all__ = [
 ]
 
 TASK = "(01[0-9a-f]{10}7[0-9a-f]{3}[89ab][0-9a-f]{15})"  #: the task's id in a path (UUID 7), and no nonce
+#: The place in a path that is no task's own. The database has a scenario of its own.
+SHARED = r"^/\.?(?!gateway\.sqlite)(agent/\.?[a-z_]+|[^/.]+)"
 _CLOCKED: tuple[Role, ...] = ("agent", "gateway", "wrapper")
 
 
@@ -33,10 +37,11 @@ _CLOCKED: tuple[Role, ...] = ("agent", "gateway", "wrapper")
 class Ground:
     """`jobs_view`: the spool as jobs see it. `gateway`: lines for its config. `waits`: the agent's, where they differ.
 
-    `variables`: what is set for the processes of a role.
+    `drop`: the drop folder as those see it who drop. `variables`: what is set for the processes of a role.
     """
 
     jobs_view: Path | None = None
+    drop: Path | None = None
     gateway: str = ""
     waits: Mapping[str, float] = field(default_factory=dict)
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -60,14 +65,16 @@ def plain_ground(_folder: Path, waits: Mapping[str, float] | None = None) -> Ite
 
 
 @contextmanager
-def open_view(source: Path, target: Path, plans: Path, *, stale_s: float = 0.0, counted: str = TASK) -> Iterator[Path]:
+def open_view(
+    source: Path, target: Path, plans: Path, *, stale_s: float = 0.0, counted: str = TASK, shared: str = ""
+) -> Iterator[Path]:
     """Mount `source` a second time at `target`: so stale, with the faults planned in `plans`, until the block ends."""
     ensure_tools(GROUND_PROGRAMS, what="Programs for file systems and clocks of our own")
     for folder in (source, target):
         folder.mkdir(exist_ok=True)
-    argv = [sys.executable, "-m", "chaos.mount", *map(str, (source, target, plans))]
+    argv = [sys.executable, "-m", "chaos.mount", *map(str, (source, target, plans)), "--stale", str(stale_s)]
     with (plans.parent / f"{plans.name}.log").open("ab") as log:
-        server = subprocess.Popen([*argv, "--stale", str(stale_s), "--counted", counted], stdout=log, stderr=log)
+        server = subprocess.Popen([*argv, "--counted", counted, "--shared", shared], stdout=log, stderr=log)
     try:
         if not wait_until(target.is_mount, timeout_s=30):
             raise RuntimeError(f"{target} is not mounted: see {plans}.log")
@@ -89,6 +96,17 @@ def open_views(
         for name in (*names, "jobs"):
             views.enter_context(open_view(folder / "real", folder / name, plans / name, stale_s=stale_s))
         yield Ground(jobs_view=folder / "jobs", waits=waits or {})
+
+
+@contextmanager
+def counted_ground(folder: Path) -> Iterator[Ground]:
+    """Put the spool as agent and gateway see it, as jobs do, and the gateway's files on views that count all of it."""
+    plans = folder / "writes"
+    plans.mkdir()
+    with ExitStack() as views:
+        for name, source in (("spool", "real"), ("jobs", "real"), ("gateway", "real-gateway")):
+            views.enter_context(open_view(folder / source, folder / name, plans / name, shared=SHARED))
+        yield Ground(jobs_view=folder / "jobs", drop=folder / "real" / "drop", gateway="min_free_bytes = 0\n")
 
 
 @contextmanager

@@ -196,8 +196,9 @@ def main() -> None:
     parser.add_argument("plans", type=Path, help="the folder of plans, and of what was met")
     parser.add_argument("--stale", type=float, default=0.0, help="seconds for which old look-ups are served")
     parser.add_argument("--counted", default="", help="which paths count; a group in it tells whose the operation is")
+    parser.add_argument("--shared", default="", help="which further paths count, nobody's; a group tells the place")
     given = parser.parse_args()
-    faults = Faults(given.plans, mfusepy.fuse_get_context, given.counted)
+    faults = Faults(given.plans, mfusepy.fuse_get_context, given.counted, given.shared)
     operations = PassThrough(given.source, faults, given.stale)
     mfusepy.FUSE(
         operations, str(given.target), raw_fi=True, foreground=True, nothreads=True, use_ino=True, hard_remove=True,

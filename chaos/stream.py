@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import queue
 import random
 import threading
@@ -17,7 +18,7 @@ from chaos.spoil import forestall, kill_and_write_exit, spoil_bundle
 from chaos.watch import Watch
 from tests.e2e.house import SEED
 
-__all__ = ["FORESTALLED", "KINDS", "LATE", "ROTTEN", "Kind", "Stream", "read_shown"]
+__all__ = ["FORESTALLED", "KINDS", "LATE", "ROTTEN", "HandedIn", "Kind", "Stream", "read_shown"]
 
 _LOOK_S = 0.15
 
@@ -52,6 +53,15 @@ FORESTALLED = Kind("forestalled", frozenset({"cancelled", "succeeded"}), way="fo
 LATE = Kind("late", frozenset({"failed"}), "time.sleep(600)", way="late")
 
 
+@dataclass(frozen=True)
+class HandedIn:
+    """A task of the stream. began_s, ended_s: of the monotonic clock, before it was handed in and once it had ended."""
+
+    kind: Kind
+    began_s: float
+    ended_s: float = math.inf
+
+
 class Stream:
     """Clients that hand in tasks until they are stopped. `expected` grows with every task that was accepted."""
 
@@ -61,9 +71,11 @@ class Stream:
         self.house, self.seed, self.kinds, self._patience_s = house, seed, kinds, patience_s
         self.ledger = house.folder / "ledger"
         self.expected: dict[str, Expectation] = {}
+        self.handed_in: dict[str, HandedIn] = {}
         self.failures: list[str] = []
         self._stopping, self._lock = threading.Event(), threading.Lock()
         self._wanted: queue.SimpleQueue[Kind] = queue.SimpleQueue()
+        self._chosen: dict[int, Kind] = {}  # by client: what it is at
         self._agent_held = threading.Lock()
         self._watch = Watch(house)
         self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(clients)]
@@ -86,6 +98,13 @@ class Stream:
         if self._wanted.empty():
             self._wanted.put(kind)
 
+    def turn_to(self, *kinds: Kind) -> None:
+        """Let the clients hand in these kinds from now on, and return once none is at a task of another kind."""
+        with self._lock:
+            self.kinds = kinds
+        while not all(self._chosen.get(number) in kinds for number in range(len(self._threads))):
+            time.sleep(_LOOK_S)
+
     def allow(self, task_id: str, *ends: str, is_code_killed: bool = False) -> None:
         """A fault befell this task, or a client handed it in: it may end like this, too."""
         with self._lock:
@@ -99,7 +118,8 @@ class Stream:
         count = 0
         while not self._stopping.is_set():
             count += 1
-            kind = self._choose(rng)
+            with self._lock:
+                kind = self._chosen[number] = self._choose(rng)
             try:
                 self._hand_in(kind, f"{number}-{count}")
             except (AssertionError, OSError, ValueError) as error:
@@ -129,10 +149,14 @@ class Stream:
                 self._submit_and_follow(kind, name)
 
     def _submit(self, kind: Kind, name: str) -> str:
-        script = render_script(self.ledger, kind.code)
+        began_s, script = time.monotonic(), render_script(self.ledger, kind.code)
         task_id = self.house.submit(script, key=f"{self.seed}-{name}", config=_config(kind))
-        self.allow(task_id, *kind.ends)
+        self._note(task_id, kind, began_s)
         return task_id
+
+    def _note(self, task_id: str, kind: Kind, began_s: float) -> None:
+        self.handed_in[task_id] = HandedIn(kind, began_s)
+        self.allow(task_id, *kind.ends)
 
     def _submit_and_follow(self, kind: Kind, name: str) -> None:
         task_id = self._submit(kind, name)
@@ -152,7 +176,7 @@ class Stream:
 
     def _drop(self, kind: Kind, name: str) -> None:
         """Copy a script and a config into drop/, say that they are whole, and follow the receipt."""
-        drop = self.house.spool / "drop"
+        began_s, drop = time.monotonic(), self.house.ground.drop or self.house.spool / "drop"
         script, config = drop / f"script-{name}.py", drop / f"task-{name}.json"
         script.write_text(render_script(self.ledger, kind.code), encoding="utf-8")
         config.write_text(json.dumps(_config(kind) | {"script_path": script.name}), encoding="utf-8")
@@ -162,12 +186,13 @@ class Stream:
         while not receipt.exists() and time.monotonic() < until_s:
             time.sleep(_LOOK_S)
         task_id = json.loads(receipt.read_text(encoding="utf-8"))["task_id"]
-        self.allow(task_id, *kind.ends)
+        self._note(task_id, kind, began_s)
         self.wait_final(task_id)
 
     def wait_final(self, task_id: str) -> None:
         """Wait for a task's end, as `wait` does."""
-        self.wait(task_id, lambda shown: bool(shown["final"]))
+        if self.wait(task_id, lambda shown: bool(shown["final"])):
+            self.handed_in[task_id] = replace(self.handed_in[task_id], ended_s=time.monotonic())
 
     def wait(self, task_id: str, holds: Callable[[Mapping[str, object]], object]) -> bool:
         """Look at a task until something holds, or for so long that the judge will find it unended."""

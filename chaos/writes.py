@@ -1,7 +1,9 @@
 """Which write of a file system fails, and how: the n-th operation for one task, or the n-th of all since the last one.
 
 A plan is a file in a folder of plans, named in the order in which they are used: `<n> <outcome>`. Each task that
-appears takes the next one, so that one stream of tasks walks through all. Every counted operation stands in a trace.
+appears takes the next one, so that one stream of tasks walks through all. Operations on what is no task's own (a
+report, an epoch) are counted by place and kind (`outbox/link`), and that is the folder of their plans, too. Every
+counted operation stands in a trace.
 """
 
 import contextlib
@@ -35,7 +37,7 @@ class WritePlan:
 
 @dataclass(frozen=True)
 class Met:
-    """One counted operation: whose (a task's id, or `all`), which, and the outcome that befell it (`-`: none)."""
+    """One counted operation: whose (a task's id, `all`, or place and kind), which, and its outcome (`-`: as meant)."""
 
     key: str
     number: int
@@ -73,11 +75,17 @@ def _parse(line: str) -> Met:
 
 
 class Faults:
-    """Counts the operations on paths that match `counted` (its group tells whose), and carries out the plans."""
+    """Counts the operations on paths that match `counted` (its group tells whose), and carries out the plans.
 
-    def __init__(self, folder: Path, read_context: Callable[[], tuple[int, int, int]], counted: str) -> None:
+    `shared`: which paths count that are nobody's; its group tells the place. Empty: none.
+    """
+
+    def __init__(
+        self, folder: Path, read_context: Callable[[], tuple[int, int, int]], counted: str, shared: str = ""
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._read_context, self._counted = folder, read_context, re.compile(counted)
+        self._shared = re.compile(shared) if shared else None
         self._trace = (folder / _TRACE).open("a", encoding="utf-8", errors="replace", buffering=1)
         self._counts: Counter[str] = Counter()
         self._plans: dict[str, WritePlan | None] = {}
@@ -105,32 +113,43 @@ class Faults:
 
     def _count(self, operation: str, path: str) -> str:
         """Count it where it counts, and return the outcome that is planned for it."""
-        found = self._counted.search(path)
-        if found is None or _UNCOUNTED.search(path):
+        key = self._find_key(operation, path)
+        if key is None:
             return "-"
-        key = found[1] if found.groups() else "all"
-        if key not in self._plans or (key == "all" and self._plans[key] is None):
-            self._plans[key] = self._take()
+        folder, is_a_tasks = (self._folder / key, False) if "/" in key else (self._folder, key != "all")
+        if key not in self._plans or (not is_a_tasks and self._plans[key] is None):
+            self._plans[key] = plan = _take(folder)
+            self._counts[key] = 0 if plan is not None else self._counts[key]
         self._counts[key] += 1
         number, plan = self._counts[key], self._plans[key]
         outcome = plan.outcome if plan is not None and plan.number == number else "-"
         self._trace.write(f"{key} {number} {operation} {outcome} {path}\n")
-        if outcome != "-" and key == "all":
+        if outcome != "-" and not is_a_tasks:
             self._counts[key], self._plans[key] = 0, None
         return outcome
+
+    def _find_key(self, operation: str, path: str) -> str | None:
+        """Whose it is: a task's id, `all`, or `place/operation`, where a private name (a dot file) is told apart."""
+        if _UNCOUNTED.search(path):
+            return None
+        if (found := self._counted.search(path)) is not None:
+            return found[1] if found.groups() else "all"
+        if self._shared is None or (found := self._shared.search(path)) is None:
+            return None
+        return f"{found[1]}/{operation}{'-private' if Path(path).name.startswith('.') else ''}"
 
     def note_lie(self, path: str) -> None:
         """Keep in mind that an old listing was served which was not true any more."""
         with (self._folder / _LIES).open("a", encoding="utf-8", errors="replace") as lies:
             lies.write(f"{path}\n")
 
-    def _take(self) -> WritePlan | None:
-        for path in sorted(self._folder.glob("*.plan")):
-            number, outcome = path.read_text(encoding="ascii").split()
-            path.rename(path.with_suffix(".taken"))
-            self._counts["all"] = 0
-            return WritePlan(int(number), next(each for each in OUTCOMES if each == outcome))
-        return None
+
+def _take(folder: Path) -> WritePlan | None:
+    for path in sorted(folder.glob("*.plan")):
+        number, outcome = path.read_text(encoding="ascii").split()
+        path.rename(path.with_suffix(".taken"))
+        return WritePlan(int(number), next(each for each in OUTCOMES if each == outcome))
+    return None
 
 
 def _kill(caller: int) -> None:

@@ -3,9 +3,11 @@
 import contextlib
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from chaos.ground import small_disks
+from chaos.ledger import Shown
 from chaos.trial import Result, Setup, Trial, open_trial
 from tests.disk import fill_disk
 
@@ -13,23 +15,29 @@ __all__ = ["run"]
 
 # A job that finds no room for its records says so and does not start; the third time that is the task's end. Where the
 # disk was full behind the claim, what the job could not write is lost with it.
-_HONEST = frozenset({"rejected", "lost", "node_fail"})
+_HONEST = ("rejected", "lost", "node_fail")
+_AFTERWARDS, _HANDED_IN_WITHIN_S = 6, 60.0
+_Span = tuple[float, float]  #: from just before a disk was filled until it was free again, of the monotonic clock
 
 
 def run(setup: Setup, faults: int | None) -> Result:
-    """Fill a disk so often (12 times by default), each for up to five seconds."""
+    """Fill a disk so often (12 times by default), each for up to five seconds. Afterwards all has to go well."""
     rng = random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
-    kinds = tuple(replace(kind, ends=kind.ends | _HONEST) for kind in setup.kinds if kind.way == "https")
+    kinds = tuple(kind for kind in setup.kinds if kind.way == "https")
     with open_trial(replace(setup, kinds=kinds, ground=small_disks)) as trial:
+        fills = list[_Span]()
+        trial.before_judging = lambda shown: _judge_fills(fills, trial, shown)
         while trial.result.faults < (faults or 12):
             time.sleep(rng.uniform(0.2, 2))
-            _fill(rng.choice((("spool",), ("gateway",), ("spool", "gateway"))), rng, trial)
+            fills.append(_fill(rng.choice((("spool",), ("gateway",), ("spool", "gateway"))), rng, trial))
+        _wait_for_more(trial, fills[-1][1])
     return trial.result
 
 
-def _fill(names: tuple[str, ...], rng: random.Random, trial: Trial) -> None:
+def _fill(names: tuple[str, ...], rng: random.Random, trial: Trial) -> _Span:
     """Fill these disks but for a little, wait, and free them; a write may get that little first."""
     fillers = [trial.house.folder / name / ".filler" for name in names]
+    began_s = time.monotonic()
     for filler in fillers:
         with contextlib.suppress(OSError):
             fill_disk(filler, leave=rng.choice((0, 4096, 65536)))
@@ -37,3 +45,29 @@ def _fill(names: tuple[str, ...], rng: random.Random, trial: Trial) -> None:
     for filler in fillers:
         filler.unlink()
     trial.result.faults += 1
+    return began_s, time.monotonic()
+
+
+def _list_later(trial: Trial, freed_s: float) -> list[str]:
+    """The tasks that were handed in behind the last fill and have code that succeeds."""
+    handed_in = dict(trial.stream.handed_in).items()
+    return [task_id for task_id, each in handed_in if each.began_s > freed_s and each.kind.ends == {"succeeded"}]
+
+
+def _wait_for_more(trial: Trial, freed_s: float) -> None:
+    """Have a few more tasks handed in."""
+    until_s = time.monotonic() + _HANDED_IN_WITHIN_S
+    while len(_list_later(trial, freed_s)) < _AFTERWARDS and time.monotonic() < until_s:
+        time.sleep(0.2)
+
+
+def _judge_fills(fills: list[_Span], trial: Trial, shown: Mapping[str, Shown]) -> None:
+    """Only a task that was under way during a fill may be lost or rejected by it; those behind the last succeed."""
+    for task_id, each in trial.stream.handed_in.items():
+        if any(each.began_s <= freed_s and each.ended_s >= began_s for began_s, freed_s in fills):
+            trial.stream.allow(task_id, *_HONEST)
+            is_rejected = task_id in shown and shown[task_id].state == "rejected"
+            trial.result.counts["rejected for want of room"] += is_rejected and "rejected" not in each.kind.ends
+    later = _list_later(trial, fills[-1][1])
+    if sum(task_id in shown and shown[task_id].state == "succeeded" for task_id in later) < _AFTERWARDS:
+        trial.stream.failures.append(f"after the last fill, not {_AFTERWARDS} of {len(later)} tasks succeeded")

@@ -1,6 +1,7 @@
-"""Every write of a task's way fails, or kills who writes: counted in a clean task first, then each in turn.
+"""Every write of a task's way fails, or kills who writes: counted in a clean task of its kind first, then each in turn.
 
-Both views are walked: that of agent and gateway, and that of the jobs (bash and coreutils).
+Three views are walked: the spool as agent and gateway see it, as the jobs do (bash and coreutils), and the gateway's
+files. What belongs to no single task (reports, epochs, uploads, folders) is counted and walked by place and operation.
 """
 
 import contextlib
@@ -9,68 +10,189 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import requests
 
-from chaos.ground import open_views
-from chaos.stream import KINDS, read_shown
+from chaos.ground import counted_ground
+from chaos.scenarios.ambiguous import require_standin
+from chaos.stream import KINDS, Kind, read_shown
 from chaos.trial import Result, Setup, Trial, open_trial
-from chaos.writes import OUTCOMES, WritePlan, read_met, set_write_plans
+from chaos.writes import OUTCOMES, Met, Outcome, WritePlan, read_met, set_write_plans
+from lab.standin.sbatch import TIMED_OUT
+from lab.standin_control import set_faults
 
 __all__ = ["run"]
 
-_VIEWS = ("jobs", "spool")
+_VIEWS = ("jobs", "spool", "gateway")
 _OF_JOB = re.compile(r"/slurm\.\d+\.out$")  # what the wrapper says; Slurm opens it by the agent's path
-_GOOD = tuple(kind for kind in KINDS if kind.name == "good")
+_KINDS = tuple(kind for kind in KINDS if kind.name in {"good", "stopped", "refused", "dropped"})
+#: sbatch leaves it open whether there is a job, there is none, and the attempt ends in a fence.
+_DOUBTFUL = replace(_KINDS[0], name="doubtful")
+_IN_DOUBT = {"command": "sbatch", "mode": "error", "text": TIMED_OUT, "argument": "^--job-name=.*-a01$"}
 _CLEAN_WITHIN_S, _ENDS_WITHIN_S, _LOOK_S = 120.0, 120.0, 0.2
+_ROUNDS = 4  #: so often a plan is set again whose task came to no n-th operation
+_PREFIX, _AT_ONCE = 8, 8
+_STARTS_AFTER_S = 3.0  #: without a fault, so that what only a start writes is reached
+
+
+@dataclass(frozen=True)
+class _Aim:
+    """A plan in its view; `key`: "" for a task's n-th operation, else the place and the operation."""
+
+    view: str
+    key: str
+    plan: WritePlan
+
+    def __str__(self) -> str:
+        return f"{self.view} {self.key or 'task'}: {self.plan.outcome} at {self.plan.number}"
 
 
 def run(setup: Setup, faults: int | None) -> Result:
-    """Let each operation of each view meet every outcome; `faults`: so many of these plans, in the seed's order."""
-    with open_trial(replace(setup, kinds=_GOOD, ground=open_views)) as trial:
-        plans = _plan(trial, setup.seed)[:faults]
-        for view in _VIEWS:
-            set_write_plans(_folder(trial, view), [plan for name, plan in plans if name == view])
-        _walk(trial)
-        for view in _VIEWS:
-            _judge_view(view, [plan for name, plan in plans if name == view], trial)
+    """Let each operation meet every outcome. `faults`: so many, of what is shared and of kinds in the seed's order."""
+    rng = random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
+    slurm, kinds = require_standin(setup), rng.sample((*_KINDS, _DOUBTFUL), len(_KINDS) + 1)
+    most = None if faults is None else max(_PREFIX, math.ceil(faults / (len(kinds) + 1)))
+    with open_trial(replace(setup, kinds=_KINDS, ground=counted_ground)) as trial:
+        trial.before_judging = lambda _: _allow_ends(trial)
+        _walk_shared(trial, rng, most)
+        for kind in kinds:
+            if faults is None or trial.result.faults < faults:
+                set_faults(slurm, *([_IN_DOUBT] if kind is _DOUBTFUL else []), seed=setup.seed)
+                _walk_kind(kind, trial, rng, most)
+        set_faults(slurm)
     return trial.result
+
+
+def _walk_shared(trial: Trial, rng: random.Random, most: int | None) -> None:
+    """Walk what is no task's own: seen while agent and gateway start and a task of each kind goes its way."""
+    marks = _mark(trial)
+    _restart(trial)
+    _wait_for_clean_tasks(_KINDS, trial)
+    seen = {(view, met.key) for view in _VIEWS for met in _read_since(trial, marks, view) if "/" in met.key}
+    aims = [
+        _Aim(view, key, WritePlan(1, outcome))
+        for view, key in sorted(seen)
+        for outcome in _list_outcomes(key.rpartition("/")[2])
+    ]
+    _say(f"{len(seen)} operations on what is shared")
+    rng.shuffle(aims)
+    for start in range(0, len(aims[:most]), _AT_ONCE):
+        _walk(trial, aims[:most][start : start + _AT_ONCE])
+
+
+def _walk_kind(kind: Kind, trial: Trial, rng: random.Random, most: int | None) -> None:
+    trial.stream.turn_to(kind)
+    task_ids = _wait_for_clean_tasks((kind,), trial)
+    aims = []
+    for view in _VIEWS:
+        met = read_met(_folder(trial, view))
+        way = min(([each for each in met if each.key == task_id] for task_id in task_ids), key=len)
+        if kind is _DOUBTFUL:
+            way = _choose_doubt(way)
+        _say(f"{len(way)} operations of a task ({kind.name}) in the view {view}")
+        aims += [
+            _Aim(view, "", WritePlan(each.number, what)) for each in way for what in _list_outcomes(each.operation)
+        ]
+    rng.shuffle(aims)
+    _walk(trial, aims[:most])
+
+
+def _choose_doubt(way: list[Met]) -> list[Met]:
+    """From the decision to call sbatch up to the next one; the rest is a good task's."""
+    intents = [number for number, met in enumerate(way) if met.operation == "link" and "/intent." in met.path]
+    return way[intents[0] : intents[1] + 1] if len(intents) > 1 else []
+
+
+def _say(words: str) -> None:
+    print(f"chaos: writes: {words}", file=sys.stderr, flush=True)
+
+
+def _list_outcomes(operation: str) -> Sequence[Outcome]:
+    """Only a write can be done by half."""
+    return [each for each in OUTCOMES if operation.startswith("write") or not each.endswith("torn")]
 
 
 def _folder(trial: Trial, view: str) -> Path:
     return trial.house.folder / "writes" / view
 
 
-def _plan(trial: Trial, seed: int) -> list[tuple[str, WritePlan]]:
-    """Count a clean task's operations in each view, and plan every outcome for each of them."""
-    task_id = _wait_for_clean_task(trial)
-    plans = []
-    for view in _VIEWS:
-        count = sum(met.key == task_id for met in read_met(_folder(trial, view)))
-        print(f"chaos: writes: {count} operations of a clean task in the view {view}", file=sys.stderr)
-        plans += [(view, WritePlan(number, outcome)) for number in range(1, count + 1) for outcome in OUTCOMES]
-    random.Random(seed).shuffle(plans)  # noqa: S311 - a plan that can be replayed
-    return plans
+def _mark(trial: Trial) -> dict[str, int]:
+    return {view: len(read_met(_folder(trial, view))) for view in _VIEWS}
 
 
-def _wait_for_clean_task(trial: Trial) -> str:
-    """Wait until a task has ended whose operations are all counted, and return its id."""
-    until_s = time.monotonic() + _CLEAN_WITHIN_S
-    while time.monotonic() < until_s:
-        with contextlib.suppress(requests.RequestException, ValueError, KeyError):
-            if ended := [task_id for task_id, shown in read_shown(trial.house).items() if shown.is_final]:
-                return ended[0]
+def _read_since(trial: Trial, marks: dict[str, int], view: str) -> list[Met]:
+    return read_met(_folder(trial, view))[marks[view] :]
+
+
+def _restart(trial: Trial) -> None:
+    for part in ("agent", "gateway"):
+        trial.house.kill(part)
+        trial.house.start(part)
+
+
+def _wait_for_clean_tasks(kinds: Collection[Kind], trial: Trial) -> list[str]:
+    """Wait until tasks of all these kinds that are handed in from now on have ended, and return what has."""
+    began_s = time.monotonic()
+    while time.monotonic() < began_s + _CLEAN_WITHIN_S:
+        handed_in = dict(trial.stream.handed_in)
+        ended = [
+            task_id for task_id, each in handed_in.items()
+            if each.kind in kinds and each.began_s > began_s and each.ended_s < math.inf and _is_whole(task_id, trial)
+        ]  # fmt: skip
+        missing = [kind for kind in kinds if kind not in [handed_in[task_id].kind for task_id in ended]]
+        if not missing:
+            return ended
+        trial.stream.ask_for(missing[0])
         time.sleep(_LOOK_S)
     raise TimeoutError("no task has ended, although nothing was broken yet")
 
 
-def _walk(trial: Trial) -> None:
-    """Wait until every plan has found its task, and those tasks have ended; revive what was killed."""
-    folders = [_folder(trial, view) for view in _VIEWS]
-    _look_after(trial, lambda: not any(any(folder.glob("*.plan")) for folder in folders), math.inf)
+def _is_whole(task_id: str, trial: Trial) -> bool:
+    """Whether all its operations are counted."""
+    return not (trial.house.spool / "active" / task_id).exists()
+
+
+def _walk(trial: Trial, aims: Sequence[_Aim]) -> None:
+    """Let the plans strike, those again that found no n-th operation, and revive what they kill."""
+    marks, left, struck = _mark(trial), list(aims), list[_Aim]()
+    for _ in range(_ROUNDS):
+        folders = {_aim_folder(trial, aim) for aim in left}
+        for folder in folders:
+            set_write_plans(folder, [aim.plan for aim in left if _aim_folder(trial, aim) == folder])
+        _let_strike(trial, folders, is_shared=bool(left[0].key))
+        struck = [aim for view in _VIEWS for met in _read_since(trial, marks, view) if (aim := _find_aim(view, met))]
+        left = [aim for aim in left if aim not in struck]
+        if not left:
+            break
+    trial.result.faults += len(struck)
+    trial.result.kills += sum(aim.plan.outcome.startswith("kill") for aim in struck)
+    trial.result.missed += map(str, left)
+
+
+def _aim_folder(trial: Trial, aim: _Aim) -> Path:
+    return _folder(trial, aim.view) / aim.key
+
+
+def _find_aim(view: str, met: Met) -> _Aim | None:
+    if met.outcome == "-":
+        return None
+    return _Aim(view, met.key if "/" in met.key else "", WritePlan(met.number, met.outcome))
+
+
+def _let_strike(trial: Trial, folders: Collection[Path], *, is_shared: bool) -> None:
+    """Wait until every plan is taken, and the tasks have ended that took one. What only a start writes gets one."""
+    waiting, since_s = math.inf, time.monotonic()
+    while now_waiting := sum(len(list(folder.glob("*.plan"))) for folder in folders):
+        if now_waiting < waiting:
+            waiting, since_s = now_waiting, time.monotonic()
+        if is_shared and time.monotonic() > since_s + _STARTS_AFTER_S:
+            _restart(trial)
+            since_s = time.monotonic()
+        trial.house.revive_dead()
+        time.sleep(_LOOK_S)
     last = set(trial.stream.expected)
     _look_after(trial, lambda: _have_ended(trial, last), time.monotonic() + _ENDS_WITHIN_S)
 
@@ -88,17 +210,12 @@ def _have_ended(trial: Trial, task_ids: set[str]) -> bool:
     return False
 
 
-def _judge_view(view: str, plans: Sequence[WritePlan], trial: Trial) -> None:
-    """Count what struck; only a job that was struck from its claim on may be lost by it."""
-    claimed: set[str] = set()
-    struck = []
-    for met in read_met(_folder(trial, view)):
-        if met.operation == "link" and "/claim." in met.path:
-            claimed.add(met.key)
-        if met.outcome != "-":
-            struck.append(WritePlan(met.number, met.outcome))
-            if _OF_JOB.search(met.path) or (view == "jobs" and met.key in claimed):
+def _allow_ends(trial: Trial) -> None:
+    """Only a job that was struck from its claim on may be lost by it."""
+    for view in ("jobs", "spool"):
+        claimed: set[str] = set()
+        for met in read_met(_folder(trial, view)):
+            if met.operation == "link" and "/claim." in met.path:
+                claimed.add(met.key)
+            if met.outcome != "-" and (_OF_JOB.search(met.path) or (view == "jobs" and met.key in claimed)):
                 trial.stream.allow(met.key, "lost", "node_fail")
-    trial.result.faults += len(struck)
-    trial.result.kills += sum(plan.outcome.startswith("kill") for plan in struck)
-    trial.result.missed += [f"{view}: {plan}" for plan in plans if plan not in struck]

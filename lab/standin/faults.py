@@ -6,6 +6,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -42,6 +43,8 @@ def choose_fault(folder: Path, command: str) -> Fault | None:
 
 def _befalls(fault: Fault, used: dict[str, list[int]], index: int, seed: int) -> bool:
     """Count a look at this fault, and a use of it if it befalls. `used` holds [looks, uses] by index."""
+    if not any(re.search(fault.get("argument", ""), word) for word in sys.argv):
+        return False
     looks, uses = used.get(str(index), [0, 0])
     chance = random.Random(f"{seed}:{index}:{looks}").random()  # noqa: S311 - the same seed gives the same faults
     befalls = looks >= fault.get("after", 0) and uses < fault.get("count", sys.maxsize)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.ground import open_view, own_clocks, set_clock
+from chaos.ground import SHARED, open_view, own_clocks, set_clock
 from chaos.writes import WritePlan, count_lies, read_met, set_write_plans
 
 TASK_ID = "01a20ee6f2df7bf8b64120d8bcf56f39"
@@ -23,10 +23,10 @@ for line in sys.stdin:
 
 
 @contextmanager
-def open_pair(tmp_path: Path, *, stale_s: float = 0.0) -> Iterator[tuple[Path, Path, Path]]:
+def open_pair(tmp_path: Path, *, stale_s: float = 0.0, shared: str = "") -> Iterator[tuple[Path, Path, Path]]:
     real, view, plans = tmp_path / "real", tmp_path / "view", tmp_path / "plans"
     (real / "tasks" / TASK_ID).mkdir(parents=True)
-    with open_view(real, view, plans, stale_s=stale_s):
+    with open_view(real, view, plans, stale_s=stale_s, shared=shared):
         yield real / "tasks" / TASK_ID, view, plans
 
 
@@ -65,6 +65,22 @@ def test_without_a_plan_every_operation_is_passed_on_and_counted(tmp_path: Path)
         assert not (real / "two").exists()
         operations = [met.operation for met in read_met(plans)]
         assert operations == ["create", "write", "link", "mkdir", "rename", "utimens", "fsync", "fsyncdir", "unlink"]
+
+
+def test_what_is_no_tasks_own_is_counted_by_place_and_kind_and_fails_by_plan(tmp_path: Path) -> None:
+    words = "cd outbox && printf a >.new && ln -T .new 1.json; rm .new; touch ../gateway.sqlite-wal"
+    with open_pair(tmp_path, shared=SHARED) as (real, view, plans):
+        (view / "outbox").mkdir()
+        set_write_plans(plans / "outbox" / "link", [WritePlan(1, "error-before")])
+
+        subprocess.run(["bash", "-c", words], cwd=view, check=True, capture_output=True)
+
+        assert list((real.parent.parent / "outbox").iterdir()) == []
+        found = [(met.key, met.outcome) for met in read_met(plans)]
+        made, written = ("outbox/create-private", "-"), ("outbox/write-private", "-")
+        assert found == [
+            ("outbox/mkdir", "-"), made, written, ("outbox/link", "error-before"), ("outbox/unlink-private", "-")
+        ]  # fmt: skip
 
 
 def test_old_names_are_served_and_links_are_decided_at_once(tmp_path: Path) -> None:

@@ -39,6 +39,13 @@ def test_an_id_can_be_given_to_another_job(standin: Standin) -> None:
     assert call(standin, "squeue", "-h", "-o", "%i %j").stdout == f"{first} second\n"
 
 
+def test_a_fault_can_befall_only_calls_with_a_word(standin: Standin) -> None:
+    set_faults(standin, {"command": "sbatch", "mode": "error", "argument": "^--job-name=.*-a01$"})
+
+    assert call(standin, *SUBMIT, "--job-name=x-a01").returncode == 1
+    assert call(standin, *SUBMIT, "--job-name=x-a02").returncode == 0
+
+
 def test_a_job_can_start_twice_under_one_id(standin: Standin, tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     set_faults(standin, {"command": "start", "mode": "start_twice", "count": 1})
