@@ -63,6 +63,8 @@ def run(setup: Setup, faults: int | None) -> Result:
                 set_faults(slurm, *([_IN_DOUBT] if kind is _DOUBTFUL else []), seed=setup.seed)
                 _walk_kind(kind, trial, rng, most)
         set_faults(slurm)
+    if trial.house.answers[500]:
+        trial.result.judgement.wrong.append(f"clients were answered 500 {trial.house.answers[500]} times")
     return trial.result
 
 
