@@ -17,7 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-__all__ = ["OUTCOMES", "Faults", "Met", "Outcome", "WritePlan", "count_lies", "read_met", "set_write_plans"]
+__all__ = [
+    "OUTCOMES",
+    "Faults",
+    "Met",
+    "Outcome",
+    "WritePlan",
+    "count_lies",
+    "mark_trace",
+    "read_met",
+    "set_write_plans",
+]
 
 Outcome = Literal["error-before", "error-after", "full", "torn", "kill-before", "kill-after", "kill-torn"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -56,11 +66,21 @@ def set_write_plans(folder: Path, plans: Sequence[WritePlan]) -> None:
         building.rename(folder / f"{number:06d}.plan")
 
 
-def read_met(folder: Path) -> list[Met]:
-    """Read the trace: every counted operation so far, in order."""
-    trace = folder / _TRACE
-    lines = trace.read_text(encoding="utf-8", errors="replace").splitlines() if trace.exists() else []
+def read_met(folder: Path, since: int = 0) -> list[Met]:
+    """Read the trace: every counted operation so far, in order. `since`: a mark, to leave out what was before it."""
+    try:
+        with (folder / _TRACE).open("rb") as trace:
+            trace.seek(since)
+            lines = trace.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
     return [_parse(line) for line in lines if line.count(" ") >= 4]
+
+
+def mark_trace(folder: Path) -> int:
+    """Where the trace ends now."""
+    trace = folder / _TRACE
+    return trace.stat().st_size if trace.exists() else 0
 
 
 def count_lies(folder: Path) -> int:

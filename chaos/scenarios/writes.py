@@ -10,7 +10,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from chaos.ground import counted_ground
 from chaos.scenarios.ambiguous import require_standin
 from chaos.stream import KINDS, Kind, read_shown
 from chaos.trial import Result, Setup, Trial, open_trial
-from chaos.writes import OUTCOMES, Met, Outcome, WritePlan, read_met, set_write_plans
+from chaos.writes import OUTCOMES, Met, Outcome, WritePlan, mark_trace, read_met, set_write_plans
 from lab.standin.sbatch import TIMED_OUT
 from lab.standin_control import set_faults
 
@@ -73,7 +73,7 @@ def _walk_shared(trial: Trial, rng: random.Random, most: int | None) -> None:
     marks = _mark(trial)
     _restart(trial)
     _wait_for_clean_tasks(_KINDS, trial)
-    seen = {(view, met.key) for view in _VIEWS for met in _read_since(trial, marks, view) if "/" in met.key}
+    seen = {(view, met.key) for view in _VIEWS for met in read_met(_folder(trial, view), marks[view]) if "/" in met.key}
     aims = [
         _Aim(view, key, WritePlan(1, outcome))
         for view, key in sorted(seen)
@@ -122,11 +122,7 @@ def _folder(trial: Trial, view: str) -> Path:
 
 
 def _mark(trial: Trial) -> dict[str, int]:
-    return {view: len(read_met(_folder(trial, view))) for view in _VIEWS}
-
-
-def _read_since(trial: Trial, marks: dict[str, int], view: str) -> list[Met]:
-    return read_met(_folder(trial, view))[marks[view] :]
+    return {view: mark_trace(_folder(trial, view)) for view in _VIEWS}
 
 
 def _restart(trial: Trial) -> None:
@@ -164,14 +160,20 @@ def _walk(trial: Trial, aims: Sequence[_Aim]) -> None:
         folders = {_aim_folder(trial, aim) for aim in left}
         for folder in folders:
             set_write_plans(folder, [aim.plan for aim in left if _aim_folder(trial, aim) == folder])
-        _let_strike(trial, folders, is_shared=bool(left[0].key))
-        struck = [aim for view in _VIEWS for met in _read_since(trial, marks, view) if (aim := _find_aim(view, met))]
-        left = [aim for aim in left if aim not in struck]
+        _let_be_taken(trial, folders, is_shared=bool(aims[0].key))
+        _look_after(trial, marks, aims)
+        struck = _list_struck(trial, marks)
+        left = [aim for aim in aims if aim not in struck]
         if not left:
             break
     trial.result.faults += len(struck)
     trial.result.kills += sum(aim.plan.outcome.startswith("kill") for aim in struck)
     trial.result.missed += map(str, left)
+
+
+def _list_struck(trial: Trial, marks: dict[str, int]) -> list[_Aim]:
+    met = [(view, met) for view in _VIEWS for met in read_met(_folder(trial, view), marks[view])]
+    return [aim for view, each in met if (aim := _find_aim(view, each))]
 
 
 def _aim_folder(trial: Trial, aim: _Aim) -> Path:
@@ -184,8 +186,8 @@ def _find_aim(view: str, met: Met) -> _Aim | None:
     return _Aim(view, met.key if "/" in met.key else "", WritePlan(met.number, met.outcome))
 
 
-def _let_strike(trial: Trial, folders: Collection[Path], *, is_shared: bool) -> None:
-    """Wait until every plan is taken, and the tasks have ended that took one. What only a start writes gets one."""
+def _let_be_taken(trial: Trial, folders: Collection[Path], *, is_shared: bool) -> None:
+    """Wait until somebody has taken every plan. What only a start writes gets one."""
     waiting, since_s = math.inf, time.monotonic()
     while now_waiting := sum(len(list(folder.glob("*.plan"))) for folder in folders):
         if now_waiting < waiting:
@@ -195,12 +197,14 @@ def _let_strike(trial: Trial, folders: Collection[Path], *, is_shared: bool) -> 
             since_s = time.monotonic()
         trial.house.revive_dead()
         time.sleep(_LOOK_S)
-    last = set(trial.stream.expected)
-    _look_after(trial, lambda: _have_ended(trial, last), time.monotonic() + _ENDS_WITHIN_S)
 
 
-def _look_after(trial: Trial, holds: Callable[[], bool], until_s: float) -> None:
-    while time.monotonic() < until_s and not holds():
+def _look_after(trial: Trial, marks: dict[str, int], aims: Sequence[_Aim]) -> None:
+    """Wait until all has struck, or the tasks have ended that took a plan."""
+    until_s, last = time.monotonic() + _ENDS_WITHIN_S, set(trial.stream.expected)
+    while not (set(_list_struck(trial, marks)) >= set(aims) or _have_ended(trial, last)):
+        if time.monotonic() > until_s:
+            break
         trial.house.revive_dead()
         time.sleep(_LOOK_S)
 
