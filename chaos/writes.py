@@ -12,7 +12,7 @@ import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -64,6 +64,13 @@ def set_write_plans(folder: Path, plans: Sequence[WritePlan]) -> None:
         building = folder / f".{number:06d}"
         building.write_text(f"{plan.number} {plan.outcome}\n", encoding="ascii")
         building.rename(folder / f"{number:06d}.plan")
+
+
+def take_plans_back(folders: Iterable[Path]) -> None:
+    """Take away the plans that wait."""
+    for folder in folders:
+        for path in folder.glob("*.plan"):
+            path.unlink(missing_ok=True)
 
 
 def read_met(folder: Path, since: int = 0) -> list[Met]:
@@ -166,9 +173,10 @@ class Faults:
 
 def _take(folder: Path) -> WritePlan | None:
     for path in sorted(folder.glob("*.plan")):
-        number, outcome = path.read_text(encoding="ascii").split()
-        path.rename(path.with_suffix(".taken"))
-        return WritePlan(int(number), next(each for each in OUTCOMES if each == outcome))
+        with contextlib.suppress(FileNotFoundError):  # taken back
+            path.rename(taken := path.with_suffix(".taken"))
+            number, outcome = taken.read_text(encoding="ascii").split()
+            return WritePlan(int(number), next(each for each in OUTCOMES if each == outcome))
     return None
 
 

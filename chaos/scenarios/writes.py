@@ -20,7 +20,7 @@ from chaos.ground import counted_ground
 from chaos.scenarios.ambiguous import require_standin
 from chaos.stream import KINDS, Kind, read_shown
 from chaos.trial import Result, Setup, Trial, open_trial
-from chaos.writes import OUTCOMES, Met, Outcome, WritePlan, mark_trace, read_met, set_write_plans
+from chaos.writes import OUTCOMES, Met, Outcome, WritePlan, mark_trace, read_met, set_write_plans, take_plans_back
 from lab.standin.sbatch import TIMED_OUT
 from lab.standin_control import set_faults
 
@@ -32,7 +32,7 @@ _KINDS = tuple(kind for kind in KINDS if kind.name in {"good", "stopped", "refus
 #: sbatch leaves it open whether there is a job, there is none, and the attempt ends in a fence.
 _DOUBTFUL = replace(_KINDS[0], name="doubtful")
 _IN_DOUBT = {"command": "sbatch", "mode": "error", "text": TIMED_OUT, "argument": "^--job-name=.*-a01$"}
-_CLEAN_WITHIN_S, _ENDS_WITHIN_S, _LOOK_S = 120.0, 120.0, 0.2
+_CLEAN_WITHIN_S, _TAKEN_WITHIN_S, _ENDS_WITHIN_S, _LOOK_S = 120.0, 120.0, 120.0, 0.2
 _ROUNDS = 4  #: so often a plan is set again whose task came to no n-th operation
 _PREFIX, _AT_ONCE = 8, 8
 _STARTS_AFTER_S = 3.0  #: without a fault, so that what only a start writes is reached
@@ -126,6 +126,8 @@ def _mark(trial: Trial) -> dict[str, int]:
 
 
 def _restart(trial: Trial) -> None:
+    """Start both anew. The agent takes the gateway for a restored one: it notes its generation and reports all again."""
+    (trial.house.folder / "real" / "agent" / "generation").unlink(missing_ok=True)
     for part in ("agent", "gateway"):
         trial.house.kill(part)
         trial.house.start(part)
@@ -161,6 +163,7 @@ def _walk(trial: Trial, aims: Sequence[_Aim]) -> None:
         for folder in folders:
             set_write_plans(folder, [aim.plan for aim in left if _aim_folder(trial, aim) == folder])
         _let_be_taken(trial, folders, is_shared=bool(aims[0].key))
+        take_plans_back(folders)
         _look_after(trial, marks, aims)
         struck = _list_struck(trial, marks)
         left = [aim for aim in aims if aim not in struck]
@@ -187,16 +190,20 @@ def _find_aim(view: str, met: Met) -> _Aim | None:
 
 
 def _let_be_taken(trial: Trial, folders: Collection[Path], *, is_shared: bool) -> None:
-    """Wait until somebody has taken every plan. What only a start writes gets one."""
-    waiting, since_s = math.inf, time.monotonic()
-    while now_waiting := sum(len(list(folder.glob("*.plan"))) for folder in folders):
+    """Wait until every plan is taken, or no more are. What only a start writes gets one."""
+    waiting, since_s, started_s = math.inf, time.monotonic(), time.monotonic()
+    while (now_waiting := sum(len(list(folder.glob("*.plan"))) for folder in folders)) and _is_soon(since_s):
         if now_waiting < waiting:
-            waiting, since_s = now_waiting, time.monotonic()
-        if is_shared and time.monotonic() > since_s + _STARTS_AFTER_S:
+            waiting, since_s, started_s = now_waiting, time.monotonic(), time.monotonic()
+        if is_shared and time.monotonic() > started_s + _STARTS_AFTER_S:
             _restart(trial)
-            since_s = time.monotonic()
+            started_s = time.monotonic()
         trial.house.revive_dead()
         time.sleep(_LOOK_S)
+
+
+def _is_soon(since_s: float) -> bool:
+    return time.monotonic() < since_s + _TAKEN_WITHIN_S
 
 
 def _look_after(trial: Trial, marks: dict[str, int], aims: Sequence[_Aim]) -> None:
