@@ -27,6 +27,7 @@ __all__ = [
     "mark_trace",
     "read_met",
     "set_write_plans",
+    "take_plans_back",
 ]
 
 Outcome = Literal["error-before", "error-after", "full", "torn", "kill-before", "kill-after", "kill-torn"]

@@ -126,7 +126,7 @@ def _mark(trial: Trial) -> dict[str, int]:
 
 
 def _restart(trial: Trial) -> None:
-    """Start both anew. The agent takes the gateway for a restored one: it notes its generation and reports all again."""
+    """Start both anew. The agent takes the gateway for a restored one: it notes it, and reports all again."""
     (trial.house.folder / "real" / "agent" / "generation").unlink(missing_ok=True)
     for part in ("agent", "gateway"):
         trial.house.kill(part)
