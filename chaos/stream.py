@@ -104,11 +104,13 @@ class Stream:
             self._wanted.put(kind)
 
     def turn_to(self, *kinds: Kind) -> None:
-        """Let the clients hand in these kinds from now on, and return once none is at a task of another kind."""
+        """Let the clients hand in these kinds from now on."""
         with self._lock:
             self.kinds = kinds
-        while not all(self._chosen.get(number) in kinds for number in range(len(self._threads))):
-            time.sleep(_LOOK_S)
+
+    def has_turned(self) -> bool:
+        """Whether no client is at a task of another kind any more."""
+        return all(self._chosen.get(number) in self.kinds for number in range(len(self._threads)))
 
     def allow(self, task_id: str, *ends: str, is_code_killed: bool = False) -> None:
         """A fault befell this task, or a client handed it in: it may end like this, too."""

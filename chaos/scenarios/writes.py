@@ -10,8 +10,9 @@ import random
 import re
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import requests
@@ -63,6 +64,7 @@ def run(setup: Setup, faults: int | None) -> Result:
                 set_faults(slurm, *([_IN_DOUBT] if kind is _DOUBTFUL else []), seed=setup.seed)
                 _walk_kind(kind, trial, rng, most)
         set_faults(slurm)
+        _wait_for_clean_tasks(trial.stream.kinds, trial)  # what was killed last has been revived
     if trial.house.answers[500]:
         trial.result.judgement.wrong.append(f"clients were answered 500 {trial.house.answers[500]} times")
     return trial.result
@@ -87,6 +89,7 @@ def _walk_shared(trial: Trial, rng: random.Random, most: int | None) -> None:
 
 def _walk_kind(kind: Kind, trial: Trial, rng: random.Random, most: int | None) -> None:
     trial.stream.turn_to(kind)
+    _look_after(trial, trial.stream.has_turned)
     task_ids = _wait_for_clean_tasks((kind,), trial)
     aims = []
     for view in _VIEWS:
@@ -146,6 +149,7 @@ def _wait_for_clean_tasks(kinds: Collection[Kind], trial: Trial) -> list[str]:
         if not missing:
             return ended
         trial.stream.ask_for(missing[0])
+        trial.house.revive_dead()
         time.sleep(_LOOK_S)
     raise TimeoutError("no task has ended, although nothing was broken yet")
 
@@ -164,7 +168,8 @@ def _walk(trial: Trial, aims: Sequence[_Aim]) -> None:
             set_write_plans(folder, [aim.plan for aim in left if _aim_folder(trial, aim) == folder])
         _let_be_taken(trial, folders, is_shared=bool(aims[0].key))
         take_plans_back(folders)
-        _look_after(trial, marks, aims)
+        last = frozenset(trial.stream.expected)
+        _look_after(trial, partial(_is_through, trial, marks, aims, last))
         struck = _list_struck(trial, marks)
         left = [aim for aim in aims if aim not in struck]
         if not left:
@@ -177,6 +182,11 @@ def _walk(trial: Trial, aims: Sequence[_Aim]) -> None:
 def _list_struck(trial: Trial, marks: dict[str, int]) -> list[_Aim]:
     met = [(view, met) for view in _VIEWS for met in read_met(_folder(trial, view), marks[view])]
     return [aim for view, each in met if (aim := _find_aim(view, each))]
+
+
+def _is_through(trial: Trial, marks: dict[str, int], aims: Sequence[_Aim], last: Collection[str]) -> bool:
+    """Whether all has struck, or the tasks have ended that took a plan."""
+    return set(_list_struck(trial, marks)) >= set(aims) or _have_ended(trial, last)
 
 
 def _aim_folder(trial: Trial, aim: _Aim) -> Path:
@@ -206,17 +216,16 @@ def _is_soon(since_s: float) -> bool:
     return time.monotonic() < since_s + _TAKEN_WITHIN_S
 
 
-def _look_after(trial: Trial, marks: dict[str, int], aims: Sequence[_Aim]) -> None:
-    """Wait until all has struck, or the tasks have ended that took a plan."""
-    until_s, last = time.monotonic() + _ENDS_WITHIN_S, set(trial.stream.expected)
-    while not (set(_list_struck(trial, marks)) >= set(aims) or _have_ended(trial, last)):
-        if time.monotonic() > until_s:
-            break
+def _look_after(trial: Trial, holds: Callable[[], bool]) -> None:
+    """Revive what dies, until something holds; what does not is for the judge."""
+    until_s = time.monotonic() + _ENDS_WITHIN_S
+    while not holds() and time.monotonic() < until_s:
         trial.house.revive_dead()
         time.sleep(_LOOK_S)
+    trial.house.revive_dead()
 
 
-def _have_ended(trial: Trial, task_ids: set[str]) -> bool:
+def _have_ended(trial: Trial, task_ids: Collection[str]) -> bool:
     with contextlib.suppress(requests.RequestException, ValueError, KeyError):
         shown = read_shown(trial.house)
         return all(task_id in shown and shown[task_id].is_final for task_id in task_ids)
