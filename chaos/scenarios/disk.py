@@ -3,21 +3,23 @@
 import contextlib
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from chaos.ground import small_disks
 from chaos.ledger import Shown
+from chaos.stream import HandedIn
 from chaos.trial import Result, Setup, Trial, open_trial
 from tests.disk import fill_disk
 
-__all__ = ["run"]
+__all__ = ["Span", "find_later", "find_met", "run"]
 
 # A job that finds no room for its records says so and does not start; the third time that is the task's end. Where the
 # disk was full behind the claim, what the job could not write is lost with it.
 _HONEST = ("rejected", "lost", "node_fail")
 _AFTERWARDS, _HANDED_IN_WITHIN_S = 6, 60.0
-_Span = tuple[float, float]  #: from just before a disk was filled until it was free again, of the monotonic clock
+_STATES = ("rejected", "succeeded")
+Span = tuple[float, float]  #: from just before a disk was filled until it was free again, of the monotonic clock
 
 
 def run(setup: Setup, faults: int | None) -> Result:
@@ -25,16 +27,16 @@ def run(setup: Setup, faults: int | None) -> Result:
     rng = random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
     kinds = tuple(kind for kind in setup.kinds if kind.way == "https")
     with open_trial(replace(setup, kinds=kinds, ground=small_disks)) as trial:
-        fills = list[_Span]()
+        fills = list[Span]()
         trial.before_judging = lambda shown: _judge_fills(fills, trial, shown)
         while trial.result.faults < (faults or 12):
             time.sleep(rng.uniform(0.2, 2))
             fills.append(_fill(rng.choice((("spool",), ("gateway",), ("spool", "gateway"))), rng, trial))
-        _wait_for_more(trial, fills[-1][1])
+        _wait_for_more(trial, fills)
     return trial.result
 
 
-def _fill(names: tuple[str, ...], rng: random.Random, trial: Trial) -> _Span:
+def _fill(names: tuple[str, ...], rng: random.Random, trial: Trial) -> Span:
     """Fill these disks but for a little, wait, and free them; a write may get that little first."""
     fillers = [trial.house.folder / name / ".filler" for name in names]
     began_s = time.monotonic()
@@ -48,26 +50,38 @@ def _fill(names: tuple[str, ...], rng: random.Random, trial: Trial) -> _Span:
     return began_s, time.monotonic()
 
 
-def _list_later(trial: Trial, freed_s: float) -> list[str]:
-    """The tasks that were handed in behind the last fill and have code that succeeds."""
-    handed_in = dict(trial.stream.handed_in).items()
-    return [task_id for task_id, each in handed_in if each.began_s > freed_s and each.kind.ends == {"succeeded"}]
+def find_met(handed_in: Mapping[str, HandedIn], fills: Sequence[Span]) -> set[str]:
+    """The tasks that were under way during a fill."""
+    return {
+        task_id
+        for task_id, each in handed_in.items()
+        if any(each.began_s <= freed_s and each.ended_s >= began_s for began_s, freed_s in fills)
+    }
 
 
-def _wait_for_more(trial: Trial, freed_s: float) -> None:
+def find_later(handed_in: Mapping[str, HandedIn], fills: Sequence[Span]) -> set[str]:
+    """The tasks that were handed in behind the last fill and can only succeed."""
+    freed_s = fills[-1][1]
+    return {
+        task_id for task_id, each in handed_in.items() if each.began_s > freed_s and each.kind.ends == {"succeeded"}
+    }
+
+
+def _wait_for_more(trial: Trial, fills: Sequence[Span]) -> None:
     """Have a few more tasks handed in."""
     until_s = time.monotonic() + _HANDED_IN_WITHIN_S
-    while len(_list_later(trial, freed_s)) < _AFTERWARDS and time.monotonic() < until_s:
+    while len(find_later(dict(trial.stream.handed_in), fills)) < _AFTERWARDS and time.monotonic() < until_s:
         time.sleep(0.2)
 
 
-def _judge_fills(fills: list[_Span], trial: Trial, shown: Mapping[str, Shown]) -> None:
+def _judge_fills(fills: Sequence[Span], trial: Trial, shown: Mapping[str, Shown]) -> None:
     """Only a task that was under way during a fill may be lost or rejected by it; those behind the last succeed."""
-    for task_id, each in trial.stream.handed_in.items():
-        if any(each.began_s <= freed_s and each.ended_s >= began_s for began_s, freed_s in fills):
-            trial.stream.allow(task_id, *_HONEST)
-            is_rejected = task_id in shown and shown[task_id].state == "rejected"
-            trial.result.counts["rejected for want of room"] += is_rejected and "rejected" not in each.kind.ends
-    later = _list_later(trial, fills[-1][1])
-    if sum(task_id in shown and shown[task_id].state == "succeeded" for task_id in later) < _AFTERWARDS:
-        trial.stream.failures.append(f"after the last fill, not {_AFTERWARDS} of {len(later)} tasks succeeded")
+    handed_in = trial.stream.handed_in
+    ended = {state: {task_id for task_id, row in shown.items() if row.state == state} for state in _STATES}
+    for task_id in find_met(handed_in, fills):
+        trial.stream.allow(task_id, *_HONEST)
+        if task_id in ended["rejected"] and "rejected" not in handed_in[task_id].kind.ends:
+            trial.result.counts["rejected for want of room"] += 1
+    later = find_later(handed_in, fills)
+    if len(later & ended["succeeded"]) < _AFTERWARDS:
+        trial.stream.failures.append(f"behind the last fill, not {_AFTERWARDS} of {len(later)} tasks succeeded")

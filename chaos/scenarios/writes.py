@@ -25,7 +25,7 @@ from chaos.writes import OUTCOMES, Met, Outcome, WritePlan, mark_trace, read_met
 from lab.standin.sbatch import TIMED_OUT
 from lab.standin_control import set_faults
 
-__all__ = ["run"]
+__all__ = ["find_jobs_struck", "run"]
 
 _VIEWS = ("jobs", "spool", "gateway")
 _OF_JOB = re.compile(r"/slurm\.\d+\.out$")  # what the wrapper says; Slurm opens it by the agent's path
@@ -233,11 +233,17 @@ def _have_ended(trial: Trial, task_ids: Collection[str]) -> bool:
 
 
 def _allow_ends(trial: Trial) -> None:
-    """Only a job that was struck from its claim on may be lost by it."""
     for view in ("jobs", "spool"):
-        claimed: set[str] = set()
-        for met in read_met(_folder(trial, view)):
-            if met.operation == "link" and "/claim." in met.path:
-                claimed.add(met.key)
-            if met.outcome != "-" and (_OF_JOB.search(met.path) or (view == "jobs" and met.key in claimed)):
-                trial.stream.allow(met.key, "lost", "node_fail")
+        for task_id in find_jobs_struck(read_met(_folder(trial, view)), is_of_jobs=view == "jobs"):
+            trial.stream.allow(task_id, "lost", "node_fail")
+
+
+def find_jobs_struck(trace: Sequence[Met], *, is_of_jobs: bool) -> set[str]:
+    """The tasks that may be lost: only those whose job was struck from its claim on, or in Slurm's own file of it."""
+    claimed, found = set[str](), set[str]()
+    for met in trace:
+        if met.operation == "link" and "/claim." in met.path:
+            claimed.add(met.key)
+        if met.outcome != "-" and (_OF_JOB.search(met.path) or (is_of_jobs and met.key in claimed)):
+            found.add(met.key)
+    return found

@@ -4,8 +4,12 @@ import pytest
 
 from chaos.ledger import Judgement
 from chaos.scenarios.claims import Answer, judge_race
+from chaos.scenarios.disk import find_later, find_met
 from chaos.scenarios.drops import Dropped, judge_drops
 from chaos.scenarios.outage import Outage, find_faults
+from chaos.scenarios.writes import find_jobs_struck
+from chaos.stream import KINDS, HandedIn
+from chaos.writes import Met
 
 WHOLE, CUT = Dropped("a", "cp", "12"), Dropped("b", "cut off", "")
 
@@ -62,3 +66,32 @@ def test_a_drop_starts_once_and_whole_and_one_that_was_cut_off_never(
 )
 def test_a_long_drain_and_hammering_are_faults(outage: Outage, count: int) -> None:
     assert len(find_faults(outage)) == count
+
+
+def test_only_a_task_under_way_during_a_fill_may_suffer_and_one_behind_the_last_may_not() -> None:
+    good, bad = KINDS[:2]
+    spans = {
+        "before": (1, 9),
+        "into": (1, 10),
+        "within": (12, 13),
+        "between": (21, 29),
+        "unended": (25,),
+        "after": (41, 45),
+    }
+    handed_in = {name: HandedIn(good, *span) for name, span in spans.items()} | {"bad": HandedIn(bad, 41, 45)}
+    fills = [(10.0, 20.0), (30.0, 40.0)]
+
+    assert find_met(handed_in, fills) == {"into", "within", "unended"}
+    assert find_later(handed_in, fills) == {"after"}
+
+
+def test_only_a_job_that_was_struck_from_its_claim_on_may_be_lost() -> None:
+    before = [Met("a", 1, "create", "full", "/tasks/a/control/.claim.01.n"), Met("a", 2, "link", "-", "/claim.01")]
+    at = [Met("b", 1, "link", "kill-after", "/tasks/b/control/claim.01")]
+    after = [Met("c", 1, "link", "-", "/tasks/c/control/claim.01"), Met("c", 2, "fsync", "kill-before", "/exit")]
+    slurms = [Met("d", 1, "create", "full", "/tasks/d/control/slurm.01.out")]
+    shared = [Met("outbox/link", 1, "link", "kill-after", "/outbox/1.json")]
+    trace = [*before, *at, *after, *slurms, *shared]
+
+    assert find_jobs_struck(trace, is_of_jobs=True) == {"b", "c", "d"}
+    assert find_jobs_struck(trace, is_of_jobs=False) == {"d"}
