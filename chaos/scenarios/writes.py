@@ -10,6 +10,7 @@ import random
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,7 +34,7 @@ _KINDS = tuple(kind for kind in KINDS if kind.name in {"good", "stopped", "refus
 #: sbatch leaves it open whether there is a job, there is none, and the attempt ends in a fence.
 _DOUBTFUL = replace(_KINDS[0], name="doubtful")
 _IN_DOUBT = {"command": "sbatch", "mode": "error", "text": TIMED_OUT, "argument": "^--job-name=.*-a01$"}
-_CLEAN_WITHIN_S, _TAKEN_WITHIN_S, _ENDS_WITHIN_S, _LOOK_S = 120.0, 120.0, 120.0, 0.2
+_CLEAN_WITHIN_S, _TAKEN_WITHIN_S, _ENDS_WITHIN_S, _LOOK_S = 120.0, 60.0, 120.0, 0.2
 _ROUNDS = 4  #: so often a plan is set again whose task came to no n-th operation
 _PREFIX, _AT_ONCE = 8, 8
 _STARTS_AFTER_S = 3.0  #: without a fault, so that what only a start writes is reached
@@ -75,7 +76,12 @@ def _walk_shared(trial: Trial, rng: random.Random, most: int | None) -> None:
     marks = _mark(trial)
     _restart(trial)
     _wait_for_clean_tasks(_KINDS, trial)
-    seen = {(view, met.key) for view in _VIEWS for met in read_met(_folder(trial, view), marks[view]) if "/" in met.key}
+    seen = {
+        (view, met.key)
+        for view, often in _count_shared(trial).items()
+        for met in read_met(_folder(trial, view), marks[view])
+        if often[met.key] > 1  # a folder that is made once in a spool's life is not made again
+    }
     aims = [
         _Aim(view, key, WritePlan(1, outcome))
         for view, key in sorted(seen)
@@ -85,6 +91,11 @@ def _walk_shared(trial: Trial, rng: random.Random, most: int | None) -> None:
     rng.shuffle(aims)
     for start in range(0, len(aims[:most]), _AT_ONCE):
         _walk(trial, aims[:most][start : start + _AT_ONCE])
+
+
+def _count_shared(trial: Trial) -> dict[str, Counter[str]]:
+    met = {view: read_met(_folder(trial, view)) for view in _VIEWS}
+    return {view: Counter(each.key for each in trace if "/" in each.key) for view, trace in met.items()}
 
 
 def _walk_kind(kind: Kind, trial: Trial, rng: random.Random, most: int | None) -> None:
