@@ -181,8 +181,8 @@ def _parse_claim(path: Path, raw: bytes) -> JobClaim | Fence:
 def _unreadable(path: Path) -> SpoolError:
     return SpoolError(
         f"The record {path} is damaged: a hand or the file system did that, the product never does.",
-        next_step="Put it back whole, from a backup of the spool: its task then goes on by itself. Do not remove it, nor"
-        " write one: its code could start twice. Without a backup leave it; no other task waits for it.",
+        next_step="Put it back whole, from a backup of the spool: its task then goes on by itself. Do not remove it and"
+        " write none: its code could start twice. Without a backup leave it; no other task waits for it.",
     )
 
 
