@@ -160,7 +160,7 @@ UNNAMED: dict[str, str] = {
     "gateway.store.cache": "Bytes of logs and outputs, fetched again when they are gone.",
     "gateway.store.commands:_take_back": "Part of gateway.acknowledged, in the same transaction.",
     "gateway.store.commands:drop_expired": "Questions that nobody waits for; they decide nothing.",
-    "gateway.store.commands:request_hold": "No load asks for it; gateway.history and gateway.command, in one transaction.",
+    "gateway.store.commands:request_hold": "No load asks for it; gateway.history and gateway.command in a transaction.",
     "gateway.store.migrate": "Migrations.",
     "gateway.store.people": "Administration.",
     "gateway.store.reports:_refuse": "It calls gateway.accept-row, within gateway.report.",
