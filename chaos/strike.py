@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chaos.plan import Plan, plan_path, read_victim, set_plan, take_back
+from chaos.plan import Plan, read_victim, set_plan, take_back
 from chaos.points import WRAPPER_AFTER_CLAIM, Role
 from chaos.provoke import provoke
 from chaos.trial import Trial
@@ -58,7 +58,7 @@ class Walk:
             if sum(armed.plan.point.role == role for armed in self._armed) >= _AT_ONCE[role]:
                 return
             plan, tries = waiting.popleft()
-            if plan_path(self._house.plans, plan.point.name, plan.when).exists():
+            if any((armed.plan.point, armed.plan.when) == (plan.point, plan.when) for armed in self._armed):
                 waiting.append((plan, tries))
                 continue
             set_plan(self._house.plans, plan)
