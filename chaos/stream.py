@@ -81,6 +81,11 @@ class Stream:
             thread.join()
         self._watch.stop()
 
+    def dismiss(self) -> None:
+        """Let the clients go without waiting for them: the trial has broken off, or is over."""
+        self._stopping.set()
+        self._watch.stop()
+
     def ask_for(self, kind: Kind) -> None:
         """Let the next free client hand in this kind, unless one is asked for already."""
         if self._wanted.empty():
@@ -102,7 +107,7 @@ class Stream:
             kind = self._choose(rng)
             try:
                 self._hand_in(kind, f"{number}-{count}")
-            except (AssertionError, OSError, ValueError) as error:
+            except (AssertionError, OSError, ValueError, KeyError, TypeError) as error:
                 self.failures.append(f"{kind.name} {number}-{count}: {type(error).__name__}: {error}")
 
     def _choose(self, rng: random.Random) -> Kind:

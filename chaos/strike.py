@@ -21,6 +21,7 @@ _MOST_TRIES = 4
 _PROVOKE_EVERY_S = 2.0
 _AT_START = frozenset({"agent.start", "agent.epoch"})
 _LOOK_S = 0.02
+_STAYS_UP_S = 3.0
 
 
 @dataclass
@@ -49,6 +50,14 @@ class Walk:
                 self._arm(role, waiting)
             for armed in list(self._armed):
                 self._look_at(armed)
+            self._house.revive_dead()
+            time.sleep(_LOOK_S)
+        self._wait_until_up()
+
+    def _wait_until_up(self) -> None:
+        """What the last strike makes end itself may still be on its way to that."""
+        until_s = time.monotonic() + _STAYS_UP_S
+        while time.monotonic() < until_s:
             self._house.revive_dead()
             time.sleep(_LOOK_S)
 

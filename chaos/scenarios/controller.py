@@ -16,7 +16,7 @@ from dataclasses import replace
 from chaos.foreign import Foreign, running_foreign
 from chaos.ledger import Shown, Start, read_ledger
 from chaos.scenarios.kills import read_task_id
-from chaos.slurm_log import LogLine, read_controller_log, read_cut_off
+from chaos.slurm_log import LogLine, read_controller_log, read_cut_off, read_given_up
 from chaos.stream import Kind
 from chaos.trial import Result, Setup, Trial, open_trial, require_lab
 from lab import cluster, controls, daemons, processes
@@ -34,6 +34,8 @@ _QUIET_SHARE, _QUIET_S, _AFTER_S = 0.25, 22.0, (2.0, 8.0)
 _RESUME_EVERY_S = 2.0
 _SLOW = Kind("slow", frozenset({"succeeded"}), "time.sleep(6)", weight=3)
 _CUT_OFF = ("lost", "node_fail")
+#: slurmd's cancel cannot be told from an admin's, and the code that it ends says by which signal.
+_GIVEN_UP = ("cancelled", "failed")
 
 
 def run(setup: Setup, faults: int | None) -> Result:
@@ -122,6 +124,9 @@ def _finish(trial: Trial, lab: Lab, foreign: Foreign, shown: Mapping[str, Shown]
     starts = read_ledger(trial.stream.ledger)
     for task_id in find_cut_off(shown, starts, read_cut_off(lab)):
         trial.stream.allow(task_id, *_CUT_OFF)
+    for task_id in find_cut_off(shown, starts, read_given_up(lab)):
+        trial.stream.allow(task_id, *_GIVEN_UP, is_code_killed=True)
+        trial.result.counts["cancelled by slurmd itself"] += 1
     trial.stream.failures += foreign.find_harm(shown, starts)
     accepted = Counter(line.job_id for line in read_controller_log(lab) if line.what == "accepted")
     trial.result.counts["ids given again"] += accepted.total() - len(accepted)
