@@ -21,6 +21,11 @@ BY_NAME = {point.name: point for point in POINTS}
 NOTE, FENCE, CLAIM = (BY_NAME[name] for name in ("agent.note", "agent.fence", "wrapper.take_claim"))
 
 
+@pytest.fixture(autouse=True)
+def ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strike, "_STAYS_UP_S", 0.0)
+
+
 class Field(SimpleNamespace):
     """What a walk needs of a trial: a house whose dead are counted, and a stream that hears what is allowed."""
 

@@ -111,7 +111,7 @@ def test_what_the_mixed_load_seldom_does_is_provoked() -> None:
         ("no-claim", doubles.run, 10, {"twice"}),
         ("no-fence", late.run, 6, {"twice"}),
         ("slurms-word", doubles.run, 25, {"wrong"}),
-        ("cancel-in-memory", kill_after_acknowledgements, 3, {"lost", "wrong"}),
+        ("cancel-in-memory", kill_after_acknowledgements, 2, {"lost", "wrong"}),
     ],
 )
 def test_the_harness_sees_what_a_product_without_a_rule_does(
