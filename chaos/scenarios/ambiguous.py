@@ -6,12 +6,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from chaos.stream import Kind
 from chaos.trial import Result, Setup, open_trial
 from lab.standin.sbatch import TIMED_OUT
 from lab.standin_control import Standin, list_jobs, set_faults
 
-__all__ = ["LATE", "UNTRUE", "count_duplicates", "count_met", "count_modes", "require_standin", "run", "soften"]
+__all__ = ["LATE", "UNTRUE", "count_duplicates", "count_met", "count_modes", "require_standin", "run"]
 
 Fault = dict[str, Any]
 
@@ -44,7 +43,7 @@ def run(setup: Setup, faults: int | None) -> Result:
     """Hand in tasks until so many calls of sbatch (100 by default) left it open whether there is a job."""
     slurm = require_standin(setup)
     set_faults(slurm, *_DOUBT, *UNTRUE, seed=setup.seed)
-    kinds = tuple(kind for kind in soften(setup.kinds) if kind.name in _KINDS)
+    kinds = tuple(kind for kind in setup.kinds if kind.name in _KINDS)
     with open_trial(replace(setup, kinds=kinds)) as trial:
         while count_met(slurm, first=len(_DOUBT)) < (faults or 100):
             time.sleep(0.2)
@@ -60,15 +59,6 @@ def find_waste(wasted: int, doubts: int, control: str = "") -> list[str]:
     if control or doubts < _ENOUGH_DOUBTS or wasted <= doubts * _MOST_WASTED:
         return []
     return [f"{wasted} of {doubts} calls in doubt cost Slurm a second job, where {_MOST_WASTED:.0%} is the most"]
-
-
-def soften(kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
-    """A running copy that Slurm knows no more is out of reach for a cancel: its code ends by itself."""
-    return tuple(_soften(kind) if kind.cancel_when == "running" else kind for kind in kinds)
-
-
-def _soften(kind: Kind) -> Kind:
-    return replace(kind, code="time.sleep(20)", ends=kind.ends | {"succeeded"})
 
 
 def require_standin(setup: Setup) -> Standin:

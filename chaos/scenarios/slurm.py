@@ -4,10 +4,9 @@ import random
 import signal
 import time
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
-from chaos.scenarios.ambiguous import LATE, UNTRUE, count_met, count_modes, require_standin, soften
+from chaos.scenarios.ambiguous import LATE, UNTRUE, count_met, count_modes, require_standin
 from chaos.trial import Result, Setup, Trial, open_trial
 from lab.standin.sbatch import TIMED_OUT
 from lab.standin_control import change_settings, set_faults
@@ -55,7 +54,7 @@ def run(setup: Setup, faults: int | None) -> Result:
     slurm, rng = require_standin(setup), random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
     change_settings(slurm, min_job_age_s=MIN_JOB_AGE_S, accounting=True)
     set_faults(slurm, *build_faults(), seed=setup.seed)
-    with open_trial(replace(setup, kinds=soften(setup.kinds))) as trial:
+    with open_trial(setup) as trial:
         times_away, wanted = 0, faults or 150
         while (met := count_met(slurm)) < wanted:
             time.sleep(rng.uniform(1, 4))
