@@ -1,7 +1,8 @@
 """Gateway, agents and Slurm in one process, driven by Hypothesis: any order of their steps, any fault, any kill.
 
-After each step: no code started twice, no task shown as ended without evidence, no state that goes where the table
-does not let it. When the faults stop, every accepted task ends, as it must.
+After each step: no code started twice but for reruns that its user allows, each after its node died or was cut off;
+nothing given to Slurm of a task that is cancelled or held; no task shown as ended without evidence, no state that goes
+where the table does not let it. When the faults stop, every accepted task ends, as it must.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +27,7 @@ from hypothesis.stateful import (
 
 from agent.records import read_task_log
 from chaos.ledger import Expectation, Shown, judge
+from gateway.store.commands import HoldKind
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State, is_allowed, is_final
 from mltm.contract.user_api import TaskAnswer
@@ -36,8 +39,10 @@ FAULTS = {
     "sbatch": ["mute", "late", "deaf", "forget", "busy"],
     "squeue": ["fail", "empty"],
     "scancel": ["fail", "ignored"],
+    "sacct": ["fail", "empty"],
     "line": ["away", "lost"],
 }
+RERUN_ON: list[list[str]] = [[], ["node_fail"], ["node_fail", "lost"], ["node_fail", "lost"]]
 _ROUNDS = 400
 
 
@@ -49,6 +54,7 @@ class Machine(RuleBasedStateMachine):
         self.whole = Whole(self.folder, self.runner)
         self.expected: dict[str, set[str]] = {}
         self.shown: dict[str, State] = {}
+        self.most_reruns: dict[str, int] = {}
 
     def teardown(self) -> None:
         try:
@@ -60,17 +66,28 @@ class Machine(RuleBasedStateMachine):
 
     # Users ---------------------------------------------------------------------------------------------------------
 
-    @initialize(sbatch=st.sampled_from(["", *FAULTS["sbatch"]]))
-    def submit_one(self, sbatch: str) -> None:
+    @initialize(
+        sbatch=st.sampled_from(["", *FAULTS["sbatch"]]),
+        accounting=st.booleans(),
+        rerun_on=st.sampled_from(RERUN_ON),
+        limit=st.integers(1, 2),
+    )
+    def submit_one(self, sbatch: str, accounting: bool, rerun_on: list[str], limit: int) -> None:
         """Far enough that there is something to break: handed in, published, taken, and sbatch called."""
-        self.submit("cpu")
+        self.whole.slurm.accounting = accounting
+        self.submit("cpu", rerun_on, limit)
         self.whole.set_fault("sbatch", sbatch)
         self.work_for_long(second=False, after_s=1.0, times=2, looks=0)
 
     @precondition(lambda self: len(self.expected) < 4)
-    @rule(partition=st.sampled_from(["cpu", "cpu", "cpu", NOWHERE]))
-    def submit(self, partition: str) -> None:
-        task_id = self.whole.submit(partition)
+    @rule(
+        partition=st.sampled_from(["cpu", "cpu", "cpu", NOWHERE]),
+        rerun_on=st.sampled_from(RERUN_ON),
+        limit=st.integers(1, 2),
+    )
+    def submit(self, partition: str, rerun_on: list[str], limit: int) -> None:
+        task_id = self.whole.submit(partition, rerun_on, limit)
+        self.most_reruns[task_id] = limit if rerun_on else 0
         self.expected[task_id] = {"rejected"} if partition == NOWHERE else set()
 
     @precondition(lambda self: self.expected)
@@ -79,6 +96,11 @@ class Machine(RuleBasedStateMachine):
         task_id = data.draw(st.sampled_from(sorted(self.expected)))
         if chance == 0 and self.whole.cancel(task_id):
             self.expected[task_id].add("cancelled")
+
+    @precondition(lambda self: self.expected)
+    @rule(data=st.data(), kind=st.sampled_from(get_args(HoldKind)))
+    def hold_or_release(self, data: st.DataObject, kind: HoldKind) -> None:
+        self.whole.ask_hold(data.draw(st.sampled_from(sorted(self.expected))), kind)
 
     # Steps of ours -------------------------------------------------------------------------------------------------
 
@@ -136,12 +158,16 @@ class Machine(RuleBasedStateMachine):
         self._end(job, copy, code)
 
     @precondition(lambda self: any(self.whole.slurm.copies("running", "looking", "claiming")))
-    @rule(data=st.data())
-    def node_dies(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), said=st.sampled_from(["NODE_FAIL", "NODE_FAIL", "FAILED"]))
+    def node_dies(self, data: st.DataObject, said: str) -> None:
         job, copy = self._choose(data, "running", "looking", "claiming")
-        if copy.step == "running":
-            self.expected[self.whole.task_of(job)] |= {"lost", "node_fail"}
-        self.whole.slurm.kill(job, copy)
+        self.whole.slurm.kill(job, copy, said)
+
+    @precondition(lambda self: any(self.whole.slurm.copies("running")))
+    @rule(data=st.data())
+    def node_is_cut_off(self, data: st.DataObject) -> None:
+        """Slurm calls it dead; its code goes on, and may end when nobody thinks of it any more."""
+        self.whole.slurm.cut_off(*self._choose(data, "running"))
 
     @precondition(lambda self: self.whole.slurm.jobs)
     @rule(data=st.data())
@@ -149,7 +175,7 @@ class Machine(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(self.whole.slurm.jobs))
         job.visible = False
         if job.state == "PENDING":
-            job.state = "CANCELLED"  # what slurmctld has forgotten, it does not start
+            job.state = "FORGOTTEN"  # what slurmctld has forgotten, it does not start
 
     @precondition(lambda self: self.whole.slurm.unheard)
     @rule()
@@ -191,7 +217,17 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def no_code_starts_twice(self) -> None:
-        assert all(count == 1 for count in self.whole.slurm.ledger.values()), self.whole.slurm.ledger
+        ledger = self.whole.slurm.ledger
+        assert all(count <= self._most_starts(task_id) for task_id, count in ledger.items()), ledger
+
+    @invariant()
+    def nobody_is_harmed(self) -> None:
+        assert self.whole.slurm.harm == []
+
+    def _most_starts(self, task_id: str) -> int:
+        """One, and another for each node that was lost under it, as far as its user allows."""
+        struck = sum(copy.is_struck for copy in self.whole.slurm.started.get(TaskId(task_id), []))
+        return 1 + min(struck, self.most_reruns[task_id])
 
     @invariant()
     def nothing_is_shown_without_evidence(self) -> None:
@@ -212,7 +248,7 @@ class Machine(RuleBasedStateMachine):
     def _judge(self, rows: Mapping[str, TaskAnswer]) -> list[str]:
         """The judge of chaos: by what the tasks did."""
         shown = {task_id: Shown(str(row.state), row.reason) for task_id, row in rows.items()}
-        expected = {task_id: Expectation(self._allowed(task_id)) for task_id in rows}
+        expected = {task_id: Expectation(self._allowed(task_id), self._most_starts(task_id)) for task_id in rows}
         starts = {str(task_id): count for task_id, count in self.whole.slurm.ledger.items() if task_id in rows}
         found = judge(expected, shown, starts)
         return [*found.lost, *found.twice, *found.wrong]
@@ -220,7 +256,9 @@ class Machine(RuleBasedStateMachine):
     def _allowed(self, task_id: str) -> frozenset[str]:
         code = self.whole.slurm.exits.get(TaskId(task_id))
         by_code = set() if code is None else {"succeeded" if code == 0 else "cancelled" if code == 143 else "failed"}
-        return frozenset(self.expected[task_id] | by_code)
+        started = self.whole.slurm.started.get(TaskId(task_id), [])
+        by_node = {"lost", "node_fail"} if started and started[-1].is_struck else set()
+        return frozenset(self.expected[task_id] | by_code | by_node)
 
     # ---------------------------------------------------------------------------------------------------------------
 
@@ -232,9 +270,12 @@ class Machine(RuleBasedStateMachine):
 
     def _come_to_an_end(self) -> None:
         self.whole.stop_faults()
+        for task_id in self.expected:
+            self.whole.ask_hold(task_id, "release")
         for _ in range(_ROUNDS):
             self.nothing_is_shown_without_evidence()
             self.no_code_starts_twice()
+            self.nobody_is_harmed()
             if all(is_final(state) for state in self.shown.values()):
                 return
             self.whole.go_on()
@@ -249,7 +290,7 @@ def test_nothing_is_lost_and_nothing_starts_twice(monkeypatch: pytest.MonkeyPatc
         Machine,
         settings=settings(
             deadline=None,
-            max_examples=settings().max_examples * 2 // 5,
+            max_examples=settings().max_examples // 3,
             stateful_step_count=50,
             suppress_health_check=list(HealthCheck),
         ),
