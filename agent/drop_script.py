@@ -6,12 +6,12 @@ the others after it has its own: so the last one, whichever agent made it, finds
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from agent import files
 from agent.bundle import open_folder
-from agent.drop_look import find_source, is_candidate, look_into, read_entry
+from agent.drop_look import DropView, find_source, is_candidate, look_into, read_entry
 from agent.drop_watch import Entry
 from mltm.contract.ids import TaskId
 from mltm.contract.names import Spool
@@ -19,15 +19,22 @@ from mltm.contract.names import Spool
 __all__ = ["holds_script", "take_script_out"]
 
 
-def take_script_out(spool: Spool, task_id: TaskId, seen: Entry, is_settled: Callable[[TaskId], bool]) -> None:
+def take_script_out(
+    spool: Spool,
+    task_id: TaskId,
+    seen: Entry,
+    is_settled: Callable[[TaskId], bool],
+    views: Mapping[str, DropView],
+) -> None:
     """Move the script that a task was made of from drop/ to its config in taking/<id>. Raises OSError.
 
     It stays where a config without a task names it too, and so does another file that has the name by now.
+    views: of configs in drop/, as this scan saw them: what names another script is not read again.
     """
     name = seen[0]
     held, place = spool.taking / task_id / name, spool.drop / name
     is_there = _read(spool.drop, name) == seen and not (place.is_dir() and not place.is_symlink())
-    if is_there and not os.path.lexists(held) and name not in _list_needed(spool, is_settled):
+    if is_there and not os.path.lexists(held) and name not in _list_needed(spool, name, is_settled, views):
         files.move(place, held)
     if os.path.lexists(held) and not holds_script(held.parent, seen):
         _give_back(held, place)
@@ -38,10 +45,15 @@ def holds_script(folder: Path, seen: Entry) -> bool:
     return _read(folder, seen[0])[:3] == seen[:3]
 
 
-def _list_needed(spool: Spool, is_settled: Callable[[TaskId], bool]) -> Iterator[str]:
-    """The scripts of configs that have no task yet. drop/ before taking/: one that moves is seen in one of them."""
+def _list_needed(
+    spool: Spool, script: str, is_settled: Callable[[TaskId], bool], views: Mapping[str, DropView]
+) -> Iterator[str]:
+    """The scripts of configs that may name `script` and have no task yet.
+
+    drop/ before taking/: one that moves is seen in one of them.
+    """
     for name in files.list_names(spool.drop):
-        if is_candidate(name, is_folder=False):
+        if is_candidate(name, is_folder=False) and (name not in views or views[name].script == script):
             yield from _read_script(spool, spool.drop, name)
     for task_id in map(TaskId, files.list_names(spool.taking)):
         if not is_settled(task_id):

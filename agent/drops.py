@@ -7,7 +7,7 @@ Anything else waits until it was the same over three looks and some seconds.
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import structlog
 
 from agent import files
 from agent.clock import Clock
-from agent.drop_look import READY_SUFFIX, DropView, Source, find_source, is_candidate, look_into
+from agent.drop_look import READY_SUFFIX, DropView, Source, find_source, is_candidate, is_unchanged, look_into
 from agent.drop_sums import matches_checksums
 from agent.drop_watch import Print, Watched, is_at_rest, look_at
 from agent.settings import AgentSettings
@@ -25,6 +25,7 @@ from mltm.contract.names import Spool
 
 __all__ = ["Drops"]
 
+_TAKE_WITHIN_S = 2.0  #: a round's time for taking: with thousands of drops, what is active waits no longer
 _log = structlog.get_logger(__name__)
 
 
@@ -33,7 +34,8 @@ class Drops:
 
     def __init__(self, spool: Spool, settings: AgentSettings, clock: Clock) -> None:
         self._spool, self._waits, self._clock = spool, settings.waits, clock
-        self._taker = Taker(spool, settings, clock)
+        self._views: dict[str, DropView] = {}  # of single configs, as the last look saw them
+        self._taker = Taker(spool, settings, clock, self._views)
         self._watched: dict[str, Watched] = {}
         self._taken: dict[str, Watched] = {}
         self._summed: dict[str, Print] = {}  # folders as they were when their checksums were found wrong
@@ -47,26 +49,44 @@ class Drops:
         """Look once; returns what is wrong, as sentences. Raises OSError where drop/ cannot be listed."""
         said = [self._go_on(TaskId(name)) for name in files.list_names(self._spool.taking)]
         found = [n for n in files.list_names(self._spool.drop) if is_candidate(n, is_folder=self._is_folder(n))]
-        said += [self._look_at(name) for name in found]
+        whole = {name: view for name in found if (view := self._look_at(name, said)) is not None}
         _forget(self._watched, found)
         _forget(self._summed, found)
+        _forget(self._views, found)
+        said += self._take_some(whole)
         _forget(self._taken, files.list_names(self._spool.taking))
         return [words for words in said if words]
 
     def _is_folder(self, name: str) -> bool:
         return find_source(self._spool.drop, name, self._spool.drop).is_folder
 
-    def _look_at(self, name: str) -> str:
+    def _look_at(self, name: str, said: list[str]) -> DropView | None:
+        """What it is, where it is whole."""
         source = find_source(self._spool.drop, name, self._spool.drop)
         try:
-            view = look_into(source)
+            view = self._view(source)
         except OSError as error:
-            return f"The drop {name!a} cannot be read: {error.strerror}."
+            said.append(f"The drop {name!a} cannot be read: {error.strerror}.")
+            return None
         before = self._watched.get(name)
         is_still = before is not None and before.seen == view.seen
-        if self._watch(self._watched, name, view) or self._is_declared(source, view, is_still=is_still):
-            return self._take(name, view)
-        return ""
+        is_whole = self._watch(self._watched, name, view) or self._is_declared(source, view, is_still=is_still)
+        return view if is_whole else None
+
+    def _view(self, source: Source) -> DropView:
+        before = self._views.pop(source.name, None)
+        view = before if before is not None and is_unchanged(source, before) else look_into(source)
+        if not source.is_folder:
+            self._views[source.name] = view
+        return view
+
+    def _take_some(self, whole: Mapping[str, DropView]) -> Iterator[str]:
+        """Take what is whole, at least one; what is left after a while is for the next round."""
+        began_s = self._clock.boot_s()
+        for name, view in whole.items():
+            yield self._take(name, view)
+            if self._clock.boot_s() - began_s >= _TAKE_WITHIN_S:
+                return
 
     def _watch(self, kept: dict[str, Watched], name: str, view: DropView) -> bool:
         """Count a look; True where it is at rest: longer, where more may still arrive."""
@@ -116,6 +136,7 @@ class Drops:
         except OSError as error:
             return f"The drop {name!a} cannot be taken: {error.strerror}."
         self._watched.pop(name, None)
+        self._views.pop(name, None)
         if not is_ours:
             with contextlib.suppress(OSError):
                 target.rmdir()

@@ -7,6 +7,7 @@ Killed at any instant, the next scan goes on from what lies there; the rename to
 import contextlib
 import errno
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent import files
@@ -28,11 +29,12 @@ __all__ = ["Taker"]
 
 @dataclass(frozen=True)
 class Taker:
-    """What taking needs."""
+    """What taking needs. views: of configs in drop/, as the scan that is going on saw them."""
 
     spool: Spool
     settings: AgentSettings
     clock: Clock
+    views: Mapping[str, DropView]
 
     def is_settled(self, task_id: TaskId) -> bool:
         """True where the task of this drop is there, or was. Raises OSError."""
@@ -89,7 +91,7 @@ class Taker:
         place = read_place(self.spool, task_id)
         if place is None or place.script is None or not os.path.lexists(self.spool.taking / task_id):
             return None
-        take_script_out(self.spool, task_id, place.script, self.is_settled)
+        take_script_out(self.spool, task_id, place.script, self.is_settled, self.views)
         return place.script
 
     def _judge(self, task_id: TaskId, source: Source, view: DropView) -> str:

@@ -1,11 +1,14 @@
 """Drops: nothing half-written is started, nothing whole is missed, and what is wrong is said and kept."""
 
+import dataclasses
 import hashlib
+import secrets
 from collections.abc import Callable
 
 import pytest
 
-from agent import drop_sums, take_drop
+from agent import drop_look, drop_script, drop_sums, take_drop
+from agent import drops as drops_module
 from agent.drops import Drops
 from tests.agent.spool.build import CONFIG, SCRIPT, Hands
 
@@ -189,3 +192,45 @@ def test_a_script_that_changes_during_the_copy_waits_for_quiet_again(
     assert not hands.tasks()
     pass_s(hands, drops, 20)
     check_one_task(hands)
+
+
+def fill(hands: Hands, count: int) -> None:
+    for number in range(count):
+        hands.drop(f"run{number:02}.json", CONFIG.replace(b"train.py", b"train%d.py" % number))
+        hands.drop(f"train{number}.py", SCRIPT)
+        hands.drop(f"run{number:02}.json.ready", b"")
+
+
+def test_each_of_many_drops_is_read_a_few_times_and_not_once_for_every_other(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+
+    def count(source: drop_look.Source) -> drop_look.DropView:
+        reads.append(source.name)
+        return look_into(source)
+
+    look_into = drop_look.look_into
+    for module in (drops_module, take_drop, drop_script):
+        monkeypatch.setattr(module, "look_into", count)
+    fill(hands, 30)
+    drops_of(hands).scan()
+
+    assert len(hands.tasks()) == 30
+    assert max(reads.count(name) for name in set(reads)) <= 4
+
+
+def test_many_drops_are_taken_over_some_rounds_so_that_what_is_active_is_not_kept_waiting(hands: Hands) -> None:
+    def take_long(count: int) -> bytes:
+        hands.now_s += 2 if count == 10 else 0  # an id is made once for each drop
+        return secrets.token_bytes(count)
+
+    fill(hands, 3)
+    drops = Drops(hands.spool, hands.settings, dataclasses.replace(hands.clock, token_bytes=take_long))
+    counts = []
+    for _ in range(3):
+        drops.scan()
+        counts.append(len(hands.tasks()))
+
+    assert counts == [1, 2, 3]
+    assert not list(hands.spool.drop.glob("*.ready"))
