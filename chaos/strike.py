@@ -93,7 +93,7 @@ class Walk:
         if role == "wrapper":
             result.kills += 1
             if victim and plan.point.name in WRAPPER_AFTER_CLAIM:
-                self._trial.stream.allow(victim, "lost", "node_fail")
+                self._trial.stream.allow(victim, "lost", "node_fail", is_job_lost=True)
         elif plan.act == "kill":
             result.kills += int(victim) not in self._killed
             self._killed.add(int(victim))

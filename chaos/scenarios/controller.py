@@ -111,7 +111,7 @@ def _lose_node(lab: Lab, node: str, trial: Trial, *, with_jobs: bool) -> None:
         processes.send(found, signal.SIGSTOP)  # so that none gets further than where its name is read
         for process in found:
             if task_id := read_task_id(process.pid, trial.house.spool):
-                trial.stream.allow(task_id, *_CUT_OFF)
+                trial.stream.allow(task_id, *_CUT_OFF, is_job_lost=True)
         processes.stop(found, sig=signal.SIGKILL)
     daemons.start_slurmd(lab, node)
     trial.result.counts["slurmds killed with their jobs" if with_jobs else "slurmds killed"] += 1
@@ -121,7 +121,7 @@ def _finish(trial: Trial, lab: Lab, foreign: Foreign, shown: Mapping[str, Shown]
     """Allow what Slurm itself cut off, and look for what was done to foreign jobs."""
     starts = read_ledger(trial.stream.ledger)
     for task_id in find_cut_off(shown, starts, read_cut_off(lab)):
-        trial.stream.allow(task_id, *_CUT_OFF)
+        trial.stream.allow(task_id, *_CUT_OFF, is_job_lost=True)
     trial.stream.failures += foreign.find_harm(shown, starts)
     accepted = Counter(line.job_id for line in read_controller_log(lab) if line.what == "accepted")
     trial.result.counts["ids given again"] += accepted.total() - len(accepted)

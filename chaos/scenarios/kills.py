@@ -56,7 +56,9 @@ def _kill_job(victim: str, rng: random.Random, trial: Trial) -> int:
     targets = {"wrapper": [wrapper], "code": codes, "job": [*codes, wrapper]}[victim]
     if not task_id or not targets:
         return 0
-    trial.stream.allow(task_id, "lost", "node_fail", "failed", is_code_killed=victim != "wrapper")
+    trial.stream.allow(
+        task_id, "lost", "node_fail", "failed", is_code_killed=victim != "wrapper", is_job_lost=victim != "code"
+    )
     for target in targets:
         with contextlib.suppress(ProcessLookupError):
             os.kill(target.pid, signal.SIGKILL)
