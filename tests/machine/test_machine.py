@@ -70,7 +70,7 @@ class Machine(RuleBasedStateMachine):
         sbatch=st.sampled_from(["", *FAULTS["sbatch"]]),
         accounting=st.booleans(),
         rerun_on=st.sampled_from(RERUN_ON),
-        limit=st.integers(1, 2),
+        limit=st.sampled_from([1, 1, 2]),
     )
     def submit_one(self, sbatch: str, accounting: bool, rerun_on: list[str], limit: int) -> None:
         """Far enough that there is something to break: handed in, published, taken, and sbatch called."""
@@ -83,7 +83,7 @@ class Machine(RuleBasedStateMachine):
     @rule(
         partition=st.sampled_from(["cpu", "cpu", "cpu", NOWHERE]),
         rerun_on=st.sampled_from(RERUN_ON),
-        limit=st.integers(1, 2),
+        limit=st.sampled_from([1, 1, 2]),
     )
     def submit(self, partition: str, rerun_on: list[str], limit: int) -> None:
         task_id = self.whole.submit(partition, rerun_on, limit)
@@ -148,26 +148,32 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: any(self.whole.slurm.copies("looking", "claiming")))
     @rule(data=st.data())
     def copy_goes_on(self, data: st.DataObject) -> None:
-        job, copy = self._choose(data, "looking", "claiming")
-        self.whole.slurm.step(job, copy)
+        self.whole.slurm.step(*self._choose(data, "looking", "claiming"))
 
     @precondition(lambda self: any(self.whole.slurm.copies("running")))
     @rule(data=st.data(), code=st.sampled_from([0, 0, 3]))
     def code_ends(self, data: st.DataObject, code: int) -> None:
-        job, copy = self._choose(data, "running")
-        self._end(job, copy, code)
+        self.whole.slurm.end_code(*self._choose(data, "running"), code)
 
     @precondition(lambda self: any(self.whole.slurm.copies("running", "looking", "claiming")))
     @rule(data=st.data(), said=st.sampled_from(["NODE_FAIL", "NODE_FAIL", "FAILED"]))
     def node_dies(self, data: st.DataObject, said: str) -> None:
-        job, copy = self._choose(data, "running", "looking", "claiming")
-        self.whole.slurm.kill(job, copy, said)
+        self.whole.slurm.kill(*self._choose(data, "running", "looking", "claiming"), said)
 
     @precondition(lambda self: any(self.whole.slurm.copies("running")))
     @rule(data=st.data())
     def node_is_cut_off(self, data: st.DataObject) -> None:
         """Slurm calls it dead; its code goes on, and may end when nobody thinks of it any more."""
         self.whole.slurm.cut_off(*self._choose(data, "running"))
+
+    @precondition(lambda self: self.whole.slurm.jobs)
+    @rule(is_cut_off=st.booleans())
+    def nodes_are_lost(self, is_cut_off: bool) -> None:
+        """Whatever runs, or can by now, is struck; then so long that its tasks end, or their code starts again."""
+        self.whole.run_cluster(2)
+        for job, copy in list(self.whole.slurm.copies("running")):
+            (self.whole.slurm.cut_off if is_cut_off else self.whole.slurm.kill)(job, copy)
+        self.work_for_long(second=False, after_s=121.0, times=5, looks=2)
 
     @precondition(lambda self: self.whole.slurm.jobs)
     @rule(data=st.data())
@@ -264,9 +270,6 @@ class Machine(RuleBasedStateMachine):
 
     def _choose(self, data: st.DataObject, *steps: str) -> tuple[Job, Copy]:
         return data.draw(st.sampled_from(list(self.whole.slurm.copies(*steps))))
-
-    def _end(self, job: Job, copy: Copy, code: int) -> None:
-        self.whole.slurm.end_code(job, copy, code)
 
     def _come_to_an_end(self) -> None:
         self.whole.stop_faults()
