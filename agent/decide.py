@@ -134,7 +134,7 @@ def _after_fence(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> St
         return Close(number, _never_started(log, State.CANCELLED, "It was cancelled before it started."))
     match reason:
         case "admin_cancel":
-            by = "Somebody cancelled its job in Slurm before it started."
+            by = "Its job was cancelled in Slurm before it started: by somebody, or by Slurm itself after a crash."
             return Close(number, _never_started(log, State.CANCELLED, by))
         case "deadline":
             return Close(number, _never_started(log, State.DEADLINE, "Slurm's deadline passed before it started."))

@@ -2,12 +2,14 @@
 
 import argparse
 import functools
+import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from chaos.run import REAL_SCENARIOS, SCENARIOS, Wanted, run_seed
 from chaos.seeds import run_seeds, stop_on_term
-from chaos.table import render_findings, render_table
+from chaos.table import render_again, render_findings, render_table, render_waits
 from chaos.trial import Result
 
 
@@ -23,12 +25,29 @@ def main() -> int:
         for (name, seed), result in run_seeds(functools.partial(run_seed, wanted=wanted), seeds, options.jobs):
             print(f"chaos: {name}, seed {seed}: {_tell(result)}", file=sys.stderr, flush=True)
             results += [result] if result else []
+            if result is None:
+                print(render_again(name, seed, _render_options(options)), file=sys.stderr, flush=True)
     finally:  # whoever ends it early sees what was done by then
         results.sort(key=lambda result: seeds.index((result.scenario, result.seed)))
-        print(render_table(results), flush=True)
-        print(render_findings(results), file=sys.stderr, flush=True)
+        print(render_table(results), f"\n{_tell_when()} {render_waits()}", sep="\n", flush=True)
+        print(render_findings(results, _render_options(options)), file=sys.stderr, flush=True)
     is_whole = len(results) == len(seeds) and not any(result.missed for result in results)
     return 0 if is_whole and all(result.is_clean for result in results) else 1
+
+
+def _tell_when() -> str:
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown"
+    return f"Commit {commit}, {datetime.now(UTC).date()}."
+
+
+def _render_options(options: argparse.Namespace) -> str:
+    """What a seed alone has to be given to be the same."""
+    given = {name: getattr(options, name) for name in _OF_A_SEED}
+    return "".join(f" --{name} {value}" for name, value in given.items() if value not in _OF_A_SEED[name])
 
 
 def _tell(result: Result | None) -> str:
@@ -39,6 +58,8 @@ def _tell(result: Result | None) -> str:
     return words if result.is_clean else f"{words}, NOT CLEAN"
 
 
+#: The options that a seed's course depends on, with what need not be said of each.
+_OF_A_SEED = {"faults": (None,), "clients": (6,), "tasks": (1000,), "slurm": ("standin",), "control": ("",)}
 _SCENARIO_HELP = f"of: {', '.join(SCENARIOS)}; default: all of these. On a real Slurm only: {', '.join(REAL_SCENARIOS)}"
 
 

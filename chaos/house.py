@@ -19,7 +19,7 @@ from chaos.ground import Ground
 from chaos.instrument import render_wrapper
 from tests.e2e.house import BIN, House
 
-__all__ = ["ChaosHouse"]
+__all__ = ["WAITS", "ChaosHouse"]
 
 # Seconds instead of minutes. beat_still_s and look_again_s are evidence: still far above what a loaded machine delays.
 WAITS = """
@@ -70,6 +70,8 @@ class ChaosHouse(House):
 
     def __init__(self, folder: Path, slurm_env: dict[str, str], ground: Ground, *, control: str = "") -> None:
         self._control, self.ground, self.waits = control, ground, _change_waits(ground.waits)
+        self.died: list[str] = []  #: parts that ended by themselves, where no fault of the scenario does that
+        self._may_end = False
         self.answers: Counter[int] = Counter()  #: what clients were answered: how often each status
         self._running: dict[str, ForkServerProcess] = {}
         self.plans, self.wrapper = folder / "plans", folder / "wrapper.sh"
@@ -117,6 +119,7 @@ class ChaosHouse(House):
 
     def kill(self, part: str) -> None:
         """End it with KILL, and wait until it is gone."""
+        self._note_dead(part)
         self._running[part].kill()
         self._running[part].join()
 
@@ -131,13 +134,30 @@ class ChaosHouse(House):
         self.start(part)
 
     def revive_dead(self) -> None:
-        """Start again what has ended by itself, as a service manager does."""
+        """Start again what has ended by itself, as a service manager does, where faults make a part end itself."""
+        self._may_end = True
         for part, process in list(self._running.items()):
             if not process.is_alive():
                 self.start(part)
 
+    def restart_dead(self) -> None:
+        """Start again what has ended by itself where nothing may do that, and remember it."""
+        for part, process in list(self._running.items()):
+            if not process.is_alive():
+                self._note_dead(part)
+                self.start(part)
+
+    def _note_dead(self, part: str) -> None:
+        if not self._running[part].is_alive():
+            self.died.append(part)
+
+    def find_faults(self) -> list[str]:
+        """Parts that ended though nothing was done to them."""
+        return [] if self._may_end else [f"{part} ended by itself" for part in self.died]
+
     def signal(self, part: str, number: signal.Signals) -> None:
         """Send it a signal (STOP, CONT)."""
+        self._note_dead(part)
         pid = self._running[part].pid
         if pid is not None and self._running[part].is_alive():
             os.kill(pid, number)

@@ -1,14 +1,18 @@
 """What the tasks themselves left behind, and the verdict on it. Nothing here asks our own database what happened.
 
-Each start of a task's code appends a line to the ledger with one write, so that lines never mix and none is lost.
+Each start of a task's code appends a line to the ledger with one write, so that lines never mix and none is lost; the
+code's last act is another line, in a ledger of ends.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Expectation", "Judgement", "Shown", "Start", "judge", "read_ledger", "read_starts", "render_script"]
+__all__ = [
+    "Expectation", "Judgement", "Shown", "Start", "judge", "read_ends", "read_ledger", "read_starts",
+    "render_script",
+]  # fmt: skip
 
 # What a state says of the code. `lost` says nothing: a job that dies around its first line is honestly lost.
 NEVER_RAN = frozenset({"rejected"})
@@ -19,16 +23,23 @@ BEFORE_START = "before it started"  # of a cancelled task: its code never ran
 _SCRIPT = """
 import os, sys, time
 job, now = os.environ.get("SLURM_JOB_ID", "-"), time.time()
-ledger = os.open({ledger!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-os.write(ledger, f"{{os.environ['MLTM_TASK_ID']}} {{os.environ['MLTM_ATTEMPT']}} {{job}} {{now}}\\n".encode())
-os.close(ledger)
+def say(ledger, line):
+    file = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(file, f"{{os.environ['MLTM_TASK_ID']}}{{line}}\\n".encode())
+    os.close(file)
+say({ledger!r}, f" {{os.environ['MLTM_ATTEMPT']}} {{job}} {{now}}")
 {rest}
+say({ended!r}, "")
 """
 
 
 def render_script(ledger: Path, rest: str) -> str:
-    """Render a task's script: it says that it started, then does `rest`."""
-    return _SCRIPT.format(ledger=str(ledger), rest=rest)
+    """Render a task's script: it says that it started, does `rest`, and says that it came to its end."""
+    return _SCRIPT.format(ledger=str(ledger), ended=str(_ended(ledger)), rest=rest)
+
+
+def _ended(ledger: Path) -> Path:
+    return ledger.with_name(f"{ledger.name}-of-ends")
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,12 @@ def read_ledger(ledger: Path) -> list[Start]:
 def read_starts(ledger: Path) -> Counter[str]:
     """How often each task's code started."""
     return Counter(start.task_id for start in read_ledger(ledger))
+
+
+def read_ends(ledger: Path) -> frozenset[str]:
+    """The tasks whose code came to its last line."""
+    path = _ended(ledger)
+    return frozenset(path.read_text(encoding="ascii").split()) if path.exists() else frozenset()
 
 
 @dataclass(frozen=True)
@@ -97,13 +114,21 @@ class Judgement:
         return not (self.lost or self.twice or self.wrong)
 
 
-def judge(expected: Mapping[str, Expectation], shown: Mapping[str, Shown], starts: Mapping[str, int]) -> Judgement:
-    """Hold what users are shown against what the tasks did; all three by task id."""
+def judge(
+    expected: Mapping[str, Expectation],
+    shown: Mapping[str, Shown],
+    starts: Mapping[str, int],
+    ended: Collection[str] | None = None,
+) -> Judgement:
+    """Hold what users are shown against what the tasks did; all by task id. ended: whose code came to its last line."""
     found = Judgement()
     for task_id, wanted in expected.items():
         _judge_one(found, task_id, wanted, shown.get(task_id), starts.get(task_id, 0))
     for task_id in sorted({*shown, *starts} - set(expected)):
         found.wrong.append(f"{task_id}: nobody handed it in")
+    if ended is not None:
+        done = {task_id for task_id, row in shown.items() if row.state == "succeeded"}
+        found.wrong += [f"{task_id}: succeeded, and its code never came to its end" for task_id in done - set(ended)]
     return found
 
 

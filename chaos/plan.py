@@ -31,10 +31,10 @@ class Plan:
 
 
 def build_plans(seed: int, repeats: int, points: Sequence[Point] = POINTS) -> list[Plan]:
-    """Every point with every outcome, `repeats` times, in an order that the seed decides."""
-    plans = [plan for point in points for plan in _outcomes(point)] * repeats
-    random.Random(seed).shuffle(plans)  # noqa: S311 - a plan that can be replayed, no secret
-    return plans
+    """Every point with every outcome, `repeats` times over, each time in another order that the seed decides."""
+    rng = random.Random(seed)  # noqa: S311 - a plan that can be replayed, no secret
+    once = [plan for point in points for plan in _outcomes(point)]
+    return [plan for _ in range(repeats) for plan in rng.sample(once, len(once))]
 
 
 def _outcomes(point: Point) -> list[Plan]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from lab.layout import NODES, Lab
 
-__all__ = ["LogLine", "leave_out_given_up", "read_controller_log", "read_cut_off"]
+__all__ = ["LogLine", "leave_out_given_up", "read_controller_log", "read_cut_off", "read_given_up"]
 
 _STAMP = r"\[(?P<at>[-0-9]+T[:.0-9]+)\] "
 _CONTROLLER = {
@@ -38,7 +38,7 @@ class LogLine:
 def read_controller_log(lab: Lab) -> list[LogLine]:
     """What slurmctld accepted, started, and cancelled because somebody other than a slurmd asked, in its order."""
     lines = [line for text in _read(lab, "slurmctld") for line in _parse(text, _CONTROLLER.items())]
-    return leave_out_given_up(lines, _read_slurmds(lab, "given up", _GIVEN_UP))
+    return leave_out_given_up(lines, read_given_up(lab))
 
 
 def leave_out_given_up(lines: Sequence[LogLine], given_up: Sequence[LogLine]) -> list[LogLine]:
@@ -56,6 +56,11 @@ def leave_out_given_up(lines: Sequence[LogLine], given_up: Sequence[LogLine]) ->
 def read_cut_off(lab: Lab) -> list[LogLine]:
     """The jobs that Slurm ended while they ran, for whatever reason, on all nodes."""
     return _read_slurmds(lab, "cut off", _CUT_OFF)
+
+
+def read_given_up(lab: Lab) -> list[LogLine]:
+    """The jobs that a slurmd itself had slurmctld cancel, as it has one under their id that runs or just ran."""
+    return _read_slurmds(lab, "given up", _GIVEN_UP)
 
 
 def _read_slurmds(lab: Lab, what: str, pattern: re.Pattern[str]) -> list[LogLine]:

@@ -68,7 +68,7 @@ class Stream:
         self.ledger = house.folder / "ledger"
         self.expected: dict[str, Expectation] = {}
         self.failures: list[str] = []
-        self._struck, self._reruns = Counter[str](), Counter[str]()
+        self._losses, self._reruns = Counter[str](), Counter[str]()
         self._stopping, self._lock = threading.Event(), threading.Lock()
         self._wanted: queue.SimpleQueue[Kind] = queue.SimpleQueue()
         self._agent_held = threading.Lock()
@@ -88,26 +88,29 @@ class Stream:
             thread.join()
         self._watch.stop()
 
+    def dismiss(self) -> None:
+        """Let the clients go without waiting for them: the trial has broken off, or is over."""
+        self._stopping.set()
+        self._watch.stop()
+
     def ask_for(self, kind: Kind) -> None:
         """Let the next free client hand in this kind, unless one is asked for already."""
         if self._wanted.empty():
             self._wanted.put(kind)
 
-    def allow(
-        self, task_id: str, *ends: str, is_code_killed: bool = False, is_job_lost: bool = False, reruns: int = 0
-    ) -> None:
+    def allow(self, task_id: str, *ends: str, is_code_killed: bool = False, reruns: int = 0) -> None:
         """A fault befell this task, or a client handed it in: it may end like this, too.
 
-        A job that a fault may have lost allows another start, as often as the task's user allows a rerun.
+        Each fault by which a job may be lost allows one more start, as often as the task's user allows a rerun.
         """
         with self._lock:
-            self._struck[task_id] += is_job_lost
+            self._losses[task_id] += "lost" in ends
             self._reruns[task_id] += reruns
             known = self.expected.get(task_id, Expectation(frozenset()))
             self.expected[task_id] = replace(
                 known,
                 ends=known.ends | set(ends),
-                most_starts=1 + min(self._struck[task_id], self._reruns[task_id]),
+                most_starts=1 + min(self._losses[task_id], self._reruns[task_id]),
                 is_code_killed=known.is_code_killed or is_code_killed,
             )
 
@@ -119,7 +122,7 @@ class Stream:
             kind = self._choose(rng)
             try:
                 self._hand_in(kind, f"{number}-{count}")
-            except (AssertionError, OSError, ValueError) as error:
+            except (AssertionError, OSError, ValueError, KeyError, TypeError) as error:
                 self.failures.append(f"{kind.name} {number}-{count}: {type(error).__name__}: {error}")
 
     def _choose(self, rng: random.Random) -> Kind:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chaos.plan import Plan, plan_path, read_victim, set_plan, take_back
+from chaos.plan import Plan, read_victim, set_plan, take_back
 from chaos.points import WRAPPER_AFTER_CLAIM, Role
 from chaos.provoke import provoke
 from chaos.trial import Trial
@@ -21,6 +21,7 @@ _MOST_TRIES = 4
 _PROVOKE_EVERY_S = 2.0
 _AT_START = frozenset({"agent.start", "agent.epoch"})
 _LOOK_S = 0.02
+_STAYS_UP_S = 3.0
 
 
 @dataclass
@@ -51,6 +52,14 @@ class Walk:
                 self._look_at(armed)
             self._house.revive_dead()
             time.sleep(_LOOK_S)
+        self._wait_until_up()
+
+    def _wait_until_up(self) -> None:
+        """What the last strike makes end itself may still be on its way to that."""
+        until_s = time.monotonic() + _STAYS_UP_S
+        while time.monotonic() < until_s:
+            self._house.revive_dead()
+            time.sleep(_LOOK_S)
 
     def _arm(self, role: Role, waiting: deque[tuple[Plan, int]]) -> None:
         """Arm as many as may be at once; two of one point and moment come one after the other."""
@@ -58,7 +67,7 @@ class Walk:
             if sum(armed.plan.point.role == role for armed in self._armed) >= _AT_ONCE[role]:
                 return
             plan, tries = waiting.popleft()
-            if plan_path(self._house.plans, plan.point.name, plan.when).exists():
+            if any((armed.plan.point, armed.plan.when) == (plan.point, plan.when) for armed in self._armed):
                 waiting.append((plan, tries))
                 continue
             set_plan(self._house.plans, plan)
@@ -93,7 +102,7 @@ class Walk:
         if role == "wrapper":
             result.kills += 1
             if victim and plan.point.name in WRAPPER_AFTER_CLAIM:
-                self._trial.stream.allow(victim, "lost", "node_fail", is_job_lost=True)
+                self._trial.stream.allow(victim, "lost", "node_fail")
         elif plan.act == "kill":
             result.kills += int(victim) not in self._killed
             self._killed.add(int(victim))

@@ -1,11 +1,14 @@
-"""Prints results: a row a scenario, and every finding with the command that replays it alone."""
+"""Prints results: a row a scenario, every finding, and the command that replays its seed alone."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
+from agent.settings import Waits
+from chaos.house import WAITS
 from chaos.trial import Result
 
-__all__ = ["render_findings", "render_table"]
+__all__ = ["render_again", "render_findings", "render_table", "render_waits"]
 
 _COLUMNS = (
     "scenario", "Slurm", "seeds", "tasks", "faults", "of them kills", "lost", "started twice", "wrong end",
@@ -47,13 +50,27 @@ def _render_wasted(wasted: int, doubts: int) -> str:
     return f"{wasted} ({wasted / doubts:.2%} of {doubts} calls in doubt)" if doubts else str(wasted)
 
 
-def render_findings(results: Sequence[Result]) -> str:
-    """Render what was wrong, and how to see it again; what was planned and never reached."""
+def render_waits() -> str:
+    """Say which of the protocol's waits are shorter here than the product's, in seconds."""
+    product = Waits().model_dump()
+    here = {name: float(value) for name, value in re.findall(r"^(\w+) = ([\d.]+)$", WAITS, re.MULTILINE)}
+    return "Waits in seconds, and the product's: " + ", ".join(
+        f"{name} {value:g} ({product[name]:g})" for name, value in here.items()
+    )
+
+
+def render_again(scenario: str, seed: int, options: str) -> str:
+    """Render the command that replays a seed alone. options: all the others that it was given."""
+    return f"again: make chaos CHAOS='{scenario} --seed {seed}{options}'"
+
+
+def render_findings(results: Sequence[Result], options: str = "") -> str:
+    """Render what was wrong, what was planned and never reached, and how to see it again."""
     lines = []
     for result in results:
         for kind in ("lost", "twice", "wrong"):
             lines += [f"{result.scenario} {result.seed}: {kind}: {each}" for each in getattr(result.judgement, kind)]
-        if not result.is_clean:
-            lines.append(f"again: make chaos CHAOS='{result.scenario} --seed {result.seed}'")
         lines += [f"{result.scenario} {result.seed}: not reached: {each}" for each in result.missed]
+        if result.missed or not result.is_clean:
+            lines.append(render_again(result.scenario, result.seed, options))
     return "\n".join(lines)

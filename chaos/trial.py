@@ -14,14 +14,18 @@ import requests
 
 from chaos.ground import Ground, plain_ground
 from chaos.house import ChaosHouse
-from chaos.ledger import Judgement, Shown, judge, read_starts
+from chaos.ledger import Judgement, Shown, judge, read_ends, read_starts
 from chaos.stream import KINDS, Kind, Stream, read_shown
+from lab import processes
 from lab.layout import Lab
 from lab.standin_control import Standin
 
 __all__ = ["Result", "Setup", "Slurm", "Trial", "open_trial", "require_lab"]
 
 Slurm = Standin | Lab
+
+
+_CODE_ENDS_WITHIN_S = 30.0
 
 
 @dataclass
@@ -101,6 +105,7 @@ def open_trial(setup: Setup) -> Iterator[Trial]:
         house = setup.house(folder, setup.slurm.env, ground, control=setup.control)
         cleanup.callback(house.stop)
         stream = Stream(house, setup.seed, kinds=setup.kinds, clients=setup.clients, patience_s=setup.end_within_s)
+        cleanup.callback(stream.dismiss)
         trial = Trial(house, stream, setup.slurm, result)
         stream.start()
         yield trial
@@ -110,10 +115,33 @@ def open_trial(setup: Setup) -> Iterator[Trial]:
         result.recover_s = time.monotonic() - last_fault_s
         trial.before_judging(shown)
         result.tasks = len(stream.expected)
-        result.judgement = judge(stream.expected, shown, read_starts(stream.ledger))
-        result.judgement.wrong += stream.failures
+        result.judgement = judge(stream.expected, shown, read_starts(stream.ledger), read_ends(stream.ledger))
+        result.judgement.wrong += [*stream.failures, *house.find_faults(), *_find_running(shown)]
+        if result.recover_s > setup.end_within_s and not setup.control:
+            result.judgement.wrong.append(f"the last task ended {result.recover_s:.0f} s after the last fault")
         result.wasted = sum(1 for _ in house.spool.glob("tasks/*/control/dup.*"))
     result.took_s = time.monotonic() - began_s
+
+
+def _find_running(shown: Mapping[str, Shown]) -> list[str]:
+    """Tasks that are shown as over while their code runs on. A job that was let go has some seconds to end."""
+    over = {task_id.encode() for task_id, row in shown.items() if row.is_final}
+
+    def is_code_of_these(pid: int) -> bool:
+        command = processes.read_proc_file(pid, "cmdline")
+        return b"entrypoint.py" in command and any(task_id in command for task_id in over)
+
+    found: list[processes.Process] = []
+
+    def is_none_left() -> bool:
+        found[:] = processes.find_processes(is_code_of_these)
+        return not found
+
+    processes.wait_until(is_none_left, timeout_s=_CODE_ENDS_WITHIN_S, pause_s=0.5)
+    lines = [
+        processes.read_proc_file(each.pid, "cmdline").replace(b"\0", b" ").decode(errors="replace") for each in found
+    ]
+    return [f"shown as over, and its code runs: {line}" for line in lines]
 
 
 def _keep(setup: Setup, result: Result, folder: Path) -> None:

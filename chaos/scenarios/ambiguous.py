@@ -14,6 +14,7 @@ __all__ = ["LATE", "UNTRUE", "count_met", "require_standin", "run", "soften"]
 
 Fault = dict[str, Any]
 
+_ENOUGH_DOUBTS, _MOST_WASTED = 500, 0.01
 _COMPRESSED = 40  #: the chaos house's waits against the product's: 1.5 s for 60 s, 7.5 s for 300 s
 # Seconds of a real Slurm after sbatch gave up, evenly over their logarithm as a busy slurmctld's backlog is, and how
 # many in a hundred of all calls; the last is beyond what the product waits for.
@@ -52,7 +53,15 @@ def run(setup: Setup, faults: int | None) -> Result:
         trial.result.faults = trial.result.doubts = count_met(slurm, first=len(doubt))
         set_faults(slurm)
     trial.result.wasted = _count_duplicates(slurm)
+    trial.result.judgement.wrong += find_waste(trial.result.wasted, trial.result.doubts, setup.control)
     return trial.result
+
+
+def find_waste(wasted: int, doubts: int, control: str = "") -> list[str]:
+    """Too many duplicates, where there were enough calls in doubt to say so."""
+    if control or doubts < _ENOUGH_DOUBTS or wasted <= doubts * _MOST_WASTED:
+        return []
+    return [f"{wasted} of {doubts} calls in doubt cost Slurm a second job, where {_MOST_WASTED:.0%} is the most"]
 
 
 def soften(kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:

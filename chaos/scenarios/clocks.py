@@ -28,12 +28,12 @@ def run(setup: Setup, faults: int | None) -> Result:
     with open_trial(replace(setup, kinds=tuple(map(_sleep_elsewhere, setup.kinds)), ground=own_clocks)) as trial:
         while trial.result.faults < (faults or 2 * len(jumps)):
             rng.shuffle(jumps)
-            for role, jump_s in jumps[: (faults or len(jumps)) // 2 or 1]:
+            for role, jump_s in jumps[: (faults or 2 * len(jumps)) // 2 or 1]:
                 for ahead_s in (jump_s, 0):
                     time.sleep(rng.uniform(0.5, 3))
                     set_clock(trial.house.folder, role, ahead_s)
                     trial.result.faults += 1
-            trial.house.revive_dead()
+            trial.house.restart_dead()
     if trial.house.answers[500]:
         trial.result.judgement.wrong.append(f"clients were answered 500 {trial.house.answers[500]} times")
     return trial.result

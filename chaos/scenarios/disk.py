@@ -19,7 +19,7 @@ _HONEST = frozenset({"rejected", "lost", "node_fail"})
 def run(setup: Setup, faults: int | None) -> Result:
     """Fill a disk so often (12 times by default), each for up to five seconds."""
     rng = random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
-    kinds = tuple(replace(kind, ends=kind.ends | _HONEST, reruns=0) for kind in setup.kinds if kind.way == "https")
+    kinds = tuple(replace(kind, ends=kind.ends | _HONEST) for kind in setup.kinds if kind.way == "https")
     with open_trial(replace(setup, kinds=kinds, ground=small_disks)) as trial:
         while trial.result.faults < (faults or 12):
             time.sleep(rng.uniform(0.2, 2))

@@ -15,6 +15,8 @@ __all__ = ["kill_something", "read_task_id", "run"]
 
 _VICTIMS = ("agent", "gateway", "wrapper", "code", "job")
 _WEIGHTS = (4, 4, 1, 1, 1)
+#: How a task may end, too: a wrapper that lives says how its code ended, and of a dead one nobody knows.
+_ENDS = {"wrapper": ("lost", "node_fail"), "code": ("failed",), "job": ("lost", "node_fail", "failed")}
 _TASKS_A_KILL = 2.5  #: the next kill waits until so many tasks were handed in, but not for ever
 _MOST_PAUSE_S = 5.0
 
@@ -56,9 +58,7 @@ def _kill_job(victim: str, rng: random.Random, trial: Trial) -> int:
     targets = {"wrapper": [wrapper], "code": codes, "job": [*codes, wrapper]}[victim]
     if not task_id or not targets:
         return 0
-    trial.stream.allow(
-        task_id, "lost", "node_fail", "failed", is_code_killed=victim != "wrapper", is_job_lost=victim != "code"
-    )
+    trial.stream.allow(task_id, *_ENDS[victim], is_code_killed=victim != "wrapper")
     for target in targets:
         with contextlib.suppress(ProcessLookupError):
             os.kill(target.pid, signal.SIGKILL)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.ledger import Expectation, Shown, judge, read_starts, render_script
+from chaos.ledger import Expectation, Shown, judge, read_ends, read_starts, render_script
 
 GOOD = Expectation(frozenset({"succeeded"}))
 STOPPED = Expectation(frozenset({"cancelled", "succeeded"}))
@@ -46,6 +46,13 @@ def test_a_task_that_nobody_handed_in_is_wrong() -> None:
     assert judge({}, {}, {"t": 1}).wrong
 
 
+def test_a_success_needs_code_that_came_to_its_end() -> None:
+    shown = {"t": Shown("succeeded")}
+
+    assert judge({"t": GOOD}, shown, {"t": 1}, {"t"}).is_clean
+    assert judge({"t": GOOD}, shown, {"t": 1}, set()).wrong
+
+
 def test_a_tasks_script_says_that_it_started_before_it_does_anything(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     env = {"MLTM_TASK_ID": "one", "MLTM_ATTEMPT": "1"}
@@ -53,3 +60,7 @@ def test_a_tasks_script_says_that_it_started_before_it_does_anything(tmp_path: P
         subprocess.run([sys.executable, "-c", render_script(ledger, "sys.exit(3)")], env=env, check=False)
 
     assert read_starts(ledger) == {"one": 2}
+    assert read_ends(ledger) == frozenset()
+
+    subprocess.run([sys.executable, "-c", render_script(ledger, "")], env=env, check=False)
+    assert read_ends(ledger) == {"one"}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import requests
 
+_ANSWERS_WITHIN_S = 600.0
 BIN = Path(sys.executable).parent
 SEED = {
     "dataset_name": "wine",
@@ -147,10 +148,11 @@ class House:
         return requests.request(method, self.url + path, headers=headers, timeout=30, **options)  # type: ignore[arg-type] # requests' own names
 
     def submit(self, script: str, *, key: str = "", config: dict[str, object] | None = None) -> str:
-        """Submit until the gateway has answered; the key makes a repetition harmless."""
+        """Submit until the gateway has answered; the key makes a repetition harmless. Raises TimeoutError."""
         files = {"config": ("config.json", json.dumps(config or SEED)), "script": ("script.py", script)}
         headers = {"Idempotency-Key": key} if key else {}
-        while True:
+        until_s = time.monotonic() + _ANSWERS_WITHIN_S
+        while time.monotonic() < until_s:
             try:
                 answer = self.ask("POST", "/v1/tasks", files=files, headers=headers)
             except requests.RequestException:
@@ -163,6 +165,7 @@ class House:
                 continue
             assert answer.status_code in {200, 201}, answer.text
             return str(answer.json()["task_id"])
+        raise TimeoutError(f"The gateway did not take task {key} within {_ANSWERS_WITHIN_S:.0f} s.")
 
     def read(self, task_id: str) -> dict[str, object]:
         task: dict[str, object] = self.ask("GET", f"/v1/tasks/{task_id}").json()

@@ -31,7 +31,7 @@ CASES = (
     Case("cancelled, caught", SAVE, "cancelled", "It was cancelled.", "start saved", plays.cancelled_running),
     Case("cancelled, ignored", IGNORE, "cancelled", "It was cancelled.", "start", plays.cancelled_running),
     Case(
-        "scancel pending", WAIT, "cancelled", "Somebody cancelled its job in Slurm before it started", "",
+        "scancel pending", WAIT, "cancelled", "Its job was cancelled in Slurm before it started: by somebody", "",
         plays.by_scancel(while_in="PENDING"), partition="down",
     ),
     Case("scancel", SLEEP, "cancelled", "It was cancelled.", "start", plays.by_scancel()),
