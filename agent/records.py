@@ -127,20 +127,37 @@ def write_submitted(attempt: Attempt, record: Submitted, clock: Clock) -> None:
 
 
 def _read_intent(attempt: Attempt) -> Submit | Closed | None:
-    raw = files.read_bytes(attempt.intent)
+    raw = _read_deciding(attempt.intent)
     return None if raw is None else _parse_intent(attempt.intent, raw)
 
 
+def _read_claim(attempt: Attempt, *, is_owner_known: bool) -> JobClaim | Fence | None:
+    """Read a claim; a damaged one is as good as gone where its note or exit record says whose it was (rule 4)."""
+    try:
+        raw = _read_deciding(attempt.claim)
+        return None if raw is None else _parse_claim(attempt.claim, raw)
+    except SpoolError:
+        if is_owner_known:
+            return None
+        raise
+
+
+def _read_deciding(path: Path) -> bytes | None:
+    try:
+        return files.read_bytes(path)
+    except files.NoFileError as error:
+        raise _unreadable(path) from error
+
+
 def _read_attempt(attempt: Attempt, intent: Submit, listed: Sequence[str]) -> AttemptLog:
-    raw_claim = files.read_bytes(attempt.claim)
-    note = _read_advice(attempt.note, Note)
+    note, ended = _read_advice(attempt.note, Note), _read_advice(attempt.exit, Exit)
     control = attempt.control
     return AttemptLog(
         number=attempt.number,
         intent=intent,
-        claim=None if raw_claim is None else _parse_claim(attempt.claim, raw_claim),
+        claim=_read_claim(attempt, is_owner_known=note is not None or ended is not None),
         noted=note.claim if note else None,
-        exit=_read_advice(attempt.exit, Exit),
+        exit=ended,
         submitted=_read_advice(attempt.submitted, Submitted),
         refused=_read_all(control, listed, attempt.refused("").name, Refused),
         dups=_read_all(control, listed, attempt.dup("").name, Dup),
@@ -163,8 +180,9 @@ def _parse_claim(path: Path, raw: bytes) -> JobClaim | Fence:
 
 def _unreadable(path: Path) -> SpoolError:
     return SpoolError(
-        f"The record {path} cannot be understood.",
-        next_step="Records are never edited: restore it from a backup, or move its task's folder out of the spool.",
+        f"The record {path} is damaged: a hand or the file system did that, the product never does.",
+        next_step="Put it back whole, from a backup of the spool: its task then goes on by itself. Do not remove it and"
+        " write none: its code could start twice. Without a backup leave it; no other task waits for it.",
     )
 
 

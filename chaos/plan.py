@@ -41,7 +41,7 @@ def _outcomes(point: Point) -> list[Plan]:
     outcomes = [Plan(point, "before", "kill")]
     if point.name not in NEVER_RETURN:
         outcomes.append(Plan(point, "after", "kill"))
-    if point.role != "wrapper":  # its commands are made to fail one level below, by a preloaded shim
+    if point.role != "wrapper":  # its writes fail one level below, in the scenario `writes` (docs/decisions/0015)
         outcomes += [Plan(point, "before", "fail"), Plan(point, "after", "fail")]
     return outcomes
 

@@ -5,12 +5,11 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from chaos.stream import Kind
 from chaos.trial import Result, Setup, open_trial
 from lab.standin.sbatch import TIMED_OUT
 from lab.standin_control import Standin, list_jobs, set_faults
 
-__all__ = ["LATE", "UNTRUE", "count_met", "require_standin", "run", "soften"]
+__all__ = ["LATE", "UNTRUE", "count_met", "require_standin", "run"]
 
 Fault = dict[str, Any]
 
@@ -46,7 +45,7 @@ def run(setup: Setup, faults: int | None) -> Result:
     slurm = require_standin(setup)
     doubt = (_TOO_LATE, *_DOUBT) if setup.control == "no-fence" else _DOUBT
     set_faults(slurm, *doubt, *UNTRUE, seed=setup.seed)
-    kinds = tuple(kind for kind in soften(setup.kinds) if kind.name in _KINDS)
+    kinds = tuple(kind for kind in setup.kinds if kind.name in _KINDS)
     with open_trial(replace(setup, kinds=kinds)) as trial:
         while count_met(slurm, first=len(doubt)) < (faults or 100):
             time.sleep(0.2)
@@ -62,15 +61,6 @@ def find_waste(wasted: int, doubts: int, control: str = "") -> list[str]:
     if control or doubts < _ENOUGH_DOUBTS or wasted <= doubts * _MOST_WASTED:
         return []
     return [f"{wasted} of {doubts} calls in doubt cost Slurm a second job, where {_MOST_WASTED:.0%} is the most"]
-
-
-def soften(kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
-    """A running copy that Slurm knows no more is out of reach for a cancel: its code ends by itself."""
-    return tuple(_soften(kind) if kind.cancel_when == "running" else kind for kind in kinds)
-
-
-def _soften(kind: Kind) -> Kind:
-    return replace(kind, code="time.sleep(20)", ends=kind.ends | {"succeeded"})
 
 
 def require_standin(setup: Setup) -> Standin:

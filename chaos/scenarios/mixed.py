@@ -3,9 +3,8 @@
 import random
 import signal
 import time
-from dataclasses import replace
 
-from chaos.scenarios.ambiguous import count_met, require_standin, soften
+from chaos.scenarios.ambiguous import count_met, require_standin
 from chaos.scenarios.kills import kill_something
 from chaos.scenarios.slurm import FAULTS, MIN_JOB_AGE_S, send_away
 from chaos.trial import Result, Setup, Trial, open_trial
@@ -22,7 +21,7 @@ def run(setup: Setup, faults: int | None) -> Result:
     slurm, rng = require_standin(setup), random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
     change_settings(slurm, min_job_age_s=MIN_JOB_AGE_S, accounting=True)
     set_faults(slurm, *FAULTS, _TWICE, seed=setup.seed)
-    with open_trial(replace(setup, kinds=soften(setup.kinds))) as trial:
+    with open_trial(setup) as trial:
         trial.house.start("agent-2")
         strikes = 0
         while strikes < (faults or 60):

@@ -3,10 +3,9 @@
 import random
 import signal
 import time
-from dataclasses import replace
 from typing import Any
 
-from chaos.scenarios.ambiguous import LATE, UNTRUE, count_met, require_standin, soften
+from chaos.scenarios.ambiguous import LATE, UNTRUE, count_met, require_standin
 from chaos.trial import Result, Setup, Trial, open_trial
 from lab.standin.sbatch import TIMED_OUT
 from lab.standin_control import change_settings, set_faults
@@ -40,7 +39,7 @@ def run(setup: Setup, faults: int | None) -> Result:
     slurm, rng = require_standin(setup), random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
     change_settings(slurm, min_job_age_s=MIN_JOB_AGE_S, accounting=True)
     set_faults(slurm, *FAULTS, seed=setup.seed)
-    with open_trial(replace(setup, kinds=soften(setup.kinds))) as trial:
+    with open_trial(setup) as trial:
         times_away = 0
         while (met := count_met(slurm)) < (faults or 150):
             time.sleep(rng.uniform(1, 4))

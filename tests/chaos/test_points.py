@@ -12,13 +12,15 @@ from agent.job.wrapper import WRAPPER
 from chaos.points import POINTS, UNNAMED, Point
 
 ROOT = Path(__file__).resolve().parents[2]
-# What changes the world: the file port, a database row, a program that is started, a request.
+# What changes the world: the file port, a record, a database row, a program that is started, a signal, a request.
 EFFECT = re.compile(
-    r"files\.(link_once|replace|move|remove|make_folder)"
-    r"|os\.(link|write|fsync|rename|replace|unlink|mkdir)|shutil\.(rmtree|move|copy\w*)"
+    r"files\.(link_once|replace|move|remove|make_folder)|(records\.)?(link_(intent|claim|note)|write_submitted)"
+    r"|os\.(link|write|fsync|rename|replace|unlink|mkdir|rmdir|symlink|truncate)|shutil\.(rmtree|move|copy\w*)"
     r"|.*\.(rename|rmdir|mkdir|unlink|write_bytes|write_text|hardlink_to|symlink_to|touch)"
-    r"|.*\.(create|execute|save|delete_instance)|run_command|session\.request"
+    r"|.*\.(create|execute|save|delete_instance)|add_event|add_command|insert_row"
+    r"|run_command|(subprocess\.)?Popen|.*\.(send_signal|terminate|kill)|session\.request"
 )
+WRITES = re.compile(r"'[rbt]*[wax+][bt+]*'|.*\bO_(WRONLY|RDWR|CREAT|TRUNC|APPEND)\b.*")
 
 
 def list_functions(tree: ast.AST, owner: str = "") -> Iterator[tuple[str, ast.AST]]:
@@ -32,9 +34,24 @@ def list_functions(tree: ast.AST, owner: str = "") -> Iterator[tuple[str, ast.AS
                 continue
 
 
+def changes_something(call: ast.Call) -> bool:
+    name, words = (
+        ast.unparse(call.func),
+        [ast.unparse(node) for node in (*call.args, *(k.value for k in call.keywords))],
+    )
+    match name.rpartition(".")[2]:
+        case "replace":  # a path's or a file's; a text's has two arguments, a moment's and a dataclass's have names
+            return bool(EFFECT.fullmatch(name)) or (len(call.args), call.keywords) == (1, [])
+        case "open":
+            return any(WRITES.fullmatch(each) for each in words)
+        case "kill" | "killpg":  # signal 0 only asks
+            return words[-1:] != ["0"]
+        case _:
+            return bool(EFFECT.fullmatch(name))
+
+
 def has_effect(function: ast.AST) -> bool:
-    calls = [ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)]
-    return any(EFFECT.fullmatch(call) for call in calls)
+    return any(changes_something(node) for node in ast.walk(function) if isinstance(node, ast.Call))
 
 
 def list_effects() -> set[str]:
@@ -70,10 +87,40 @@ def test_nothing_is_excused_that_is_not_there() -> None:
     assert all(reason.endswith(".") for reason in UNNAMED.values())
 
 
-def test_a_planted_effect_is_seen() -> None:
-    tree = ast.parse("class A:\n def f(self):\n  files.replace(a, b)\n def g(self):\n  return files.read_bytes(a)")
+def test_no_module_is_excused_that_holds_a_step() -> None:
+    assert {point.target.partition(":")[0] for point in POINTS} & set(UNNAMED) == set()
 
-    assert [name for name, function in list_functions(tree) if has_effect(function)] == ["A.f"]
+
+PLANTED = [
+    "files.replace(path, data, nonce)",
+    "private.replace(path)",
+    'path.open("w")',
+    'open(path, mode="ab")',
+    "os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)",
+    "os.kill(pid, 9)",
+    "os.killpg(group, signal.SIGTERM)",
+    "process.terminate()",
+    "records.link_claim(attempt, fence)",
+    "link_intent(attempt, record)",
+    "add_command(agent_id, message, now)",
+    "Task.update(state=state).where(Task.task_id == task_id).execute()",
+]
+HARMLESS = [
+    "files.read_bytes(path)",
+    'text.replace("a", "b")',
+    "moment.replace(tzinfo=UTC)",
+    "path.open()",
+    'path.open("rb")',
+    "os.open(path, os.O_RDONLY | os.O_NOFOLLOW)",
+    "os.killpg(group, 0)",
+]
+
+
+@pytest.mark.parametrize("call", [*PLANTED, *HARMLESS])
+def test_a_planted_effect_is_seen_and_nothing_else(call: str) -> None:
+    tree = ast.parse(f"class A:\n def f(self):\n  {call}\n def g(self):\n  return None")
+
+    assert [name for name, function in list_functions(tree) if has_effect(function)] == ["A.f"] * (call in PLANTED)
 
 
 @pytest.mark.parametrize("point", [point for point in POINTS if point.role != "wrapper"], ids=lambda point: point.name)

@@ -117,6 +117,17 @@ def test_an_owned_attempt_is_left_alone(tmp_path: Path, owned: Callable[[Prepare
     assert (task.spool.bell / task.folder.task_id).exists()
 
 
+@pytest.mark.parametrize("torn", [b"", b'{"kind":"job","non', b'{"kind":"exit","code":0}\n'])
+def test_a_torn_claim_starts_nothing_and_stays(tmp_path: Path, torn: bytes) -> None:
+    task = prepare(tmp_path, MARK)
+    task.records.claim.write_bytes(torn)
+
+    assert run(task) == 75
+    assert len(list(task.folder.control.glob("refused.01.*"))) == 1
+    assert not (task.folder.work / "mark").exists()
+    assert task.records.claim.read_bytes() == torn
+
+
 def _close_intent(task: Prepared) -> None:
     task.records.intent.write_text('{"kind":"closed","nonce":"0"}\n')
 

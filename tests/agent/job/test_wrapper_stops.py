@@ -39,6 +39,11 @@ def _stop(task: Prepared, send: Callable[[subprocess.Popen[str]], None]) -> int:
         return code
 
 
+def _wait_beat(task: Prepared) -> None:
+    before = task.records.beat.stat().st_mtime_ns
+    assert wait_until(lambda: task.records.beat.stat().st_mtime_ns != before, timeout_s=15)
+
+
 def test_saving_on_term_and_exit_0_is_recorded_as_stopped(tmp_path: Path) -> None:
     task = prepare(tmp_path, SAVE)
 
@@ -99,6 +104,23 @@ def test_a_cancel_that_slurm_does_not_carry_out_reaches_the_code_once(tmp_path: 
     with started(task) as process:
         wait_log(task, "up child")
         (task.folder.control / "cancel").touch()
+        assert finish(process) == 137
+
+    assert sorted(read_log(task).splitlines()) == COUNTED_ONCE
+    assert [each.name for each in read_exit(task).stop_signals] == ["TERM"]
+
+
+def test_a_cancel_that_slurm_carries_out_is_one_stop(tmp_path: Path) -> None:
+    task = prepare(tmp_path, COUNT, kill_wait_s=9)
+    with started(task) as process:
+        wait_log(task, "up parent")
+        wait_log(task, "up child")
+        signal_job(process, signal.SIGTERM)
+        wait_log(task, "TERM parent")
+        wait_log(task, "TERM child")
+        (task.folder.control / "cancel").touch()
+        for _ in range(3):  # the wrapper looks for a cancel beside each, and acts on it beside the second
+            _wait_beat(task)
         assert finish(process) == 137
 
     assert sorted(read_log(task).splitlines()) == COUNTED_ONCE
