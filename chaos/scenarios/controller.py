@@ -1,5 +1,6 @@
-"""The real slurmctld killed within seconds of a job of ours that it accepted, again and again; agent and slurmds die with it or alone.
+"""The real slurmctld killed within seconds of a job of ours that it accepted, again and again.
 
+Now and then the agent dies with it, and a slurmd with it or alone.
 Slurm saves its state every five seconds at most: a crash forgets jobs that it took, gives their ids to others, and
 starts some a second time. Jobs of the same user that are not ours run in the same Slurm, and must be left alone.
 """

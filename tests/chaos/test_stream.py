@@ -27,11 +27,12 @@ def test_only_a_fault_that_may_lose_the_job_allows_another_start(
 ) -> None:
     house = SimpleNamespace(folder=tmp_path)
     stream = Stream(house, 1, kinds=(), clients=0, patience_s=1)  # type: ignore[arg-type] # nothing is asked of it
-    handed_in = [lambda: stream.allow(TASK, "succeeded", reruns=reruns)]
-    struck = [lambda ends=ends: stream.allow(TASK, *ends) for ends in faults]
-
-    for step in struck + handed_in if is_struck_first else handed_in + struck:
-        step()
+    if not is_struck_first:
+        stream.allow(TASK, "succeeded", reruns=reruns)
+    for ends in faults:
+        stream.allow(TASK, *ends)
+    if is_struck_first:  # before its client knew its id
+        stream.allow(TASK, "succeeded", reruns=reruns)
 
     assert stream.expected[TASK].most_starts == most_starts
     assert stream.expected[TASK].ends == {"succeeded", *(end for ends in faults for end in ends)}

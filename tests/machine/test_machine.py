@@ -42,7 +42,8 @@ FAULTS = {
     "sacct": ["fail", "empty"],
     "line": ["away", "lost"],
 }
-RERUN_ON: list[list[str]] = [[], ["node_fail"], ["node_fail", "lost"], ["node_fail", "lost"]]
+RERUN_ON = st.sampled_from([[], ["node_fail"], ["node_fail", "lost"], ["node_fail", "lost"]])
+LIMIT = st.sampled_from([1, 1, 2])
 _ROUNDS = 400
 
 
@@ -69,22 +70,22 @@ class Machine(RuleBasedStateMachine):
     @initialize(
         sbatch=st.sampled_from(["", *FAULTS["sbatch"]]),
         accounting=st.booleans(),
-        rerun_on=st.sampled_from(RERUN_ON),
-        limit=st.sampled_from([1, 1, 2]),
+        rerun_on=RERUN_ON,
+        limit=LIMIT,
+        losses=st.sampled_from([0, 0, 1, 2]),
     )
-    def submit_one(self, sbatch: str, accounting: bool, rerun_on: list[str], limit: int) -> None:
-        """Far enough that there is something to break: handed in, published, taken, and sbatch called."""
+    def submit_one(self, sbatch: str, accounting: bool, rerun_on: list[str], limit: int, losses: int) -> None:
+        """Far enough that there is something to break: handed in, published, taken, sbatch called, or already lost."""
         self.whole.slurm.accounting = accounting
         self.submit("cpu", rerun_on, limit)
         self.whole.set_fault("sbatch", sbatch)
         self.work_for_long(second=False, after_s=1.0, times=2, looks=0)
+        if losses:
+            self.whole.stop_faults()
+            self.nodes_are_lost(losses, cut_off=bool(sbatch), cancels=False)
 
     @precondition(lambda self: len(self.expected) < 4)
-    @rule(
-        partition=st.sampled_from(["cpu", "cpu", "cpu", NOWHERE]),
-        rerun_on=st.sampled_from(RERUN_ON),
-        limit=st.sampled_from([1, 1, 2]),
-    )
+    @rule(partition=st.sampled_from(["cpu", "cpu", "cpu", NOWHERE]), rerun_on=RERUN_ON, limit=LIMIT)
     def submit(self, partition: str, rerun_on: list[str], limit: int) -> None:
         task_id = self.whole.submit(partition, rerun_on, limit)
         self.most_reruns[task_id] = limit if rerun_on else 0
@@ -167,13 +168,16 @@ class Machine(RuleBasedStateMachine):
         self.whole.slurm.cut_off(*self._choose(data, "running"))
 
     @precondition(lambda self: self.whole.slurm.jobs)
-    @rule(is_cut_off=st.booleans())
-    def nodes_are_lost(self, is_cut_off: bool) -> None:
-        """Whatever runs, or can by now, is struck; then so long that its tasks end, or their code starts again."""
-        self.whole.run_cluster(2)
-        for job, copy in list(self.whole.slurm.copies("running")):
-            (self.whole.slurm.cut_off if is_cut_off else self.whole.slurm.kill)(job, copy)
-        self.work_for_long(second=False, after_s=121.0, times=5, looks=2)
+    @rule(times=st.integers(1, 3), cut_off=st.booleans(), cancels=st.sampled_from([False, False, True]))
+    def nodes_are_lost(self, times: int, cut_off: bool, cancels: bool) -> None:
+        """Whatever runs is struck; then so long that its tasks end or their code starts again, and is struck again."""
+        for _ in range(times):
+            self.whole.run_cluster(2)
+            for job, copy in list(self.whole.slurm.copies("running")):
+                (self.whole.slurm.cut_off if cut_off else self.whole.slurm.kill)(job, copy)
+                if cancels and self.whole.cancel(task_id := self.whole.task_of(job)):
+                    self.expected[task_id].add("cancelled")
+            self.work_for_long(second=False, after_s=121.0, times=5, looks=2)
 
     @precondition(lambda self: self.whole.slurm.jobs)
     @rule(data=st.data())
@@ -232,8 +236,7 @@ class Machine(RuleBasedStateMachine):
 
     def _most_starts(self, task_id: str) -> int:
         """One, and another for each node that was lost under it, as far as its user allows."""
-        struck = sum(copy.is_struck for copy in self.whole.slurm.started.get(TaskId(task_id), []))
-        return 1 + min(struck, self.most_reruns[task_id])
+        return 1 + min(self.whole.count_struck(TaskId(task_id)), self.most_reruns[task_id])
 
     @invariant()
     def nothing_is_shown_without_evidence(self) -> None:
@@ -260,11 +263,7 @@ class Machine(RuleBasedStateMachine):
         return [*found.lost, *found.twice, *found.wrong]
 
     def _allowed(self, task_id: str) -> frozenset[str]:
-        code = self.whole.slurm.exits.get(TaskId(task_id))
-        by_code = set() if code is None else {"succeeded" if code == 0 else "cancelled" if code == 143 else "failed"}
-        started = self.whole.slurm.started.get(TaskId(task_id), [])
-        by_node = {"lost", "node_fail"} if started and started[-1].is_struck else set()
-        return frozenset(self.expected[task_id] | by_code | by_node)
+        return frozenset(self.expected[task_id] | self.whole.read_ends(TaskId(task_id)))
 
     # ---------------------------------------------------------------------------------------------------------------
 

@@ -191,6 +191,16 @@ class Whole:
         assert parsed is not None
         return parsed[0]
 
+    def count_struck(self, task_id: TaskId) -> int:
+        """How often a node died or was cut off under a task's code."""
+        return sum(copy.is_struck for copy in self.slurm.started.get(task_id, []))
+
+    def read_ends(self, task_id: TaskId) -> set[str]:
+        """How a task may end, by what became of the code that started last."""
+        code, started = self.slurm.exits.get(task_id), self.slurm.started.get(task_id, [])
+        by_code = set() if code is None else {"succeeded" if code == 0 else "cancelled" if code == 143 else "failed"}
+        return by_code | ({"lost", "node_fail"} if started and started[-1].is_struck else set())
+
     def set_fault(self, what: str, mode: str) -> None:
         """Set or take back a fault of Slurm's commands, or of the line to the gateway."""
         if what == "line":
