@@ -81,7 +81,7 @@ def _crash(lab: Lab, rng: random.Random, trial: Trial, foreign: Foreign) -> int:
         _wait_for(lab, "started")
     if rng.randrange(_SLURMD_EVERY) == 0:
         _lose_node(lab, rng.choice(NODES), trial, with_jobs=rng.random() < 0.5)
-        trial.result.counts["of these slurmds alone"] += 1
+        trial.result.counts["of these beside a living slurmctld"] += 1
     if rng.random() < _QUIET_SHARE:
         time.sleep(_QUIET_S)
         controls.reconfigure(lab)
