@@ -25,6 +25,7 @@ __all__ = [
     "is_candidate",
     "is_unchanged",
     "look_into",
+    "make_source",
     "read_entry",
 ]
 
@@ -71,7 +72,12 @@ class Source:
 def find_source(place: Path, name: str, drop: Path) -> Source:
     """What `name` in `place` is. The script of a single config is read in `drop`: another config may name it too."""
     path = place / name
-    is_folder = path.is_dir() and not path.is_symlink()
+    return make_source(place, name, drop, is_folder=path.is_dir() and not path.is_symlink())
+
+
+def make_source(place: Path, name: str, drop: Path, *, is_folder: bool) -> Source:
+    """What `name` in `place` is, where it is known whether it is a folder."""
+    path = place / name
     return Source(name, path, path, is_folder) if is_folder else Source(name, place, drop, is_folder)
 
 
@@ -92,11 +98,12 @@ def look_into(source: Source) -> DropView:
 
 
 def is_unchanged(source: Source, before: DropView) -> bool:
-    """True where a single config that was right looks as it did: its view still holds. Raises OSError.
+    """True where a single config and its script have the sizes and times that they had. Raises OSError.
 
-    Much cheaper than a look, and there may be thousands; what is taken is looked into again.
+    Much cheaper than a look, and there may be thousands. What changes within a tick of the file system's clock does not
+    show: a view that was made when the times had stood still for a while holds.
     """
-    if source.is_folder or before.fault is not None or not before.seen:
+    if source.is_folder or not before.seen:
         return False
     with open_folder(source.folder) as folder:
         return _print(folder, [name for name, *_ in before.seen]) == before.seen

@@ -15,9 +15,9 @@ import structlog
 
 from agent import files
 from agent.clock import Clock
-from agent.drop_look import READY_SUFFIX, DropView, Source, find_source, is_candidate, is_unchanged, look_into
+from agent.drop_look import READY_SUFFIX, DropView, Source, is_candidate, is_unchanged, look_into, make_source
 from agent.drop_sums import matches_checksums
-from agent.drop_watch import Print, Watched, is_at_rest, look_at
+from agent.drop_watch import LOOKS, Print, Watched, is_at_rest, look_at
 from agent.settings import AgentSettings
 from agent.take_drop import Taker
 from mltm.contract.ids import TaskId
@@ -48,8 +48,10 @@ class Drops:
     def scan(self) -> list[str]:
         """Look once; returns what is wrong, as sentences. Raises OSError where drop/ cannot be listed."""
         said = [self._go_on(TaskId(name)) for name in files.list_names(self._spool.taking)]
-        found = [n for n in files.list_names(self._spool.drop) if is_candidate(n, is_folder=self._is_folder(n))]
-        whole = {name: view for name in found if (view := self._look_at(name, said)) is not None}
+        folders = files.list_folders(self._spool.drop)
+        found = [n for n in files.list_names(self._spool.drop) if is_candidate(n, is_folder=n in folders)]
+        sources = [make_source(self._spool.drop, name, self._spool.drop, is_folder=name in folders) for name in found]
+        whole = {source.name: view for source in sources if (view := self._look_at(source, said)) is not None}
         _forget(self._watched, found)
         _forget(self._summed, found)
         _forget(self._views, found)
@@ -57,25 +59,23 @@ class Drops:
         _forget(self._taken, files.list_names(self._spool.taking))
         return [words for words in said if words]
 
-    def _is_folder(self, name: str) -> bool:
-        return find_source(self._spool.drop, name, self._spool.drop).is_folder
-
-    def _look_at(self, name: str, said: list[str]) -> DropView | None:
+    def _look_at(self, source: Source, said: list[str]) -> DropView | None:
         """What it is, where it is whole."""
-        source = find_source(self._spool.drop, name, self._spool.drop)
+        name, before = source.name, self._watched.get(source.name)
         try:
-            view = self._view(source)
+            view = self._view(source, before)
         except OSError as error:
             said.append(f"The drop {name!a} cannot be read: {error.strerror}.")
             return None
-        before = self._watched.get(name)
         is_still = before is not None and before.seen == view.seen
         is_whole = self._watch(self._watched, name, view) or self._is_declared(source, view, is_still=is_still)
         return view if is_whole else None
 
-    def _view(self, source: Source) -> DropView:
-        before = self._views.pop(source.name, None)
-        view = before if before is not None and is_unchanged(source, before) else look_into(source)
+    def _view(self, source: Source, watched: Watched | None) -> DropView:
+        """Look into it, unless it is as it was at two looks some seconds apart, and was looked into since."""
+        known = self._views.pop(source.name, None)
+        is_known = known is not None and watched is not None and watched.looks >= LOOKS and watched.seen == known.seen
+        view = known if known is not None and is_known and is_unchanged(source, known) else look_into(source)
         if not source.is_folder:
             self._views[source.name] = view
         return view

@@ -17,6 +17,7 @@ from mltm.contract.names import is_ignored
 __all__ = [
     "NoFileError",
     "link_once",
+    "list_folders",
     "list_names",
     "make_folder",
     "move",
@@ -131,6 +132,19 @@ def list_names(folder: Path) -> list[str]:
         return sorted(name for name in _retry_stale(lambda: os.listdir(folder)) if not is_ignored(name))  # noqa: PTH208 - names only, one call
     except FileNotFoundError:
         return []
+
+
+def list_folders(folder: Path) -> set[str]:
+    """The names in a folder that are folders themselves, links not followed. Raises OSError."""
+
+    def step() -> set[str]:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+
+    try:
+        return _retry_stale(step)
+    except FileNotFoundError:
+        return set()
 
 
 def make_folder(folder: Path, mode: int = 0o755) -> None:
