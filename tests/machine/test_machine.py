@@ -292,7 +292,7 @@ def test_nothing_is_lost_and_nothing_starts_twice(monkeypatch: pytest.MonkeyPatc
         Machine,
         settings=settings(
             deadline=None,
-            max_examples=settings().max_examples // 3,
+            max_examples=settings().max_examples * 2 // 5,
             stateful_step_count=50,
             suppress_health_check=list(HealthCheck),
         ),
