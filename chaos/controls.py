@@ -3,16 +3,22 @@
 Only processes of chaos ever run these. A harness that calls a control clean proves nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from agent.clock import Clock
 from agent.commands import record_command
 from agent.decide import Seen, decide
 from agent.observe import Observation, is_over
+from agent.records import read_task_log
 from agent.settings import Waits
 from agent.steps import OpenAttempt, PutFence, Step
 from agent.tasklog import TaskLog
 from chaos.instrument import replace_everywhere
 from mltm.contract.agent_api import Ack, CommandMessage
+from mltm.contract.ids import TaskId
+from mltm.contract.log_records import Command
+from mltm.contract.names import Spool
 
 __all__ = ["AGENT_CONTROLS", "WRAPPER_CONTROLS"]
 
@@ -39,17 +45,28 @@ def believe_slurm() -> None:
     replace_everywhere(is_over, is_over_at_once)
 
 
-def forget_cancels() -> None:
-    """An agent that acknowledges a cancel and keeps it in memory only."""
+def keep_cancels_in_memory() -> None:
+    """An agent that acknowledges a cancel and obeys it, and has it nowhere but in its process's memory."""
+    kept: dict[TaskId, Command] = {}
 
-    def remember(spool: object, message: CommandMessage, clock: object) -> Ack:
-        return Ack(outcome="done") if message.kind == "cancel" else record_command(spool, message, clock)  # type: ignore[arg-type]
+    def remember(spool: Spool, message: CommandMessage, clock: Clock) -> Ack:
+        if message.kind != "cancel":
+            return record_command(spool, message, clock)
+        kept[TaskId(message.task_id)] = Command(
+            kind="cancel", command_id=message.command_id, by=message.by, at=clock.now()
+        )
+        return Ack(outcome="done")
+
+    def recall(spool: Spool, task_id: TaskId, names: Sequence[str] | None = None) -> TaskLog:
+        log = read_task_log(spool, task_id, names)
+        return replace(log, cancel=log.cancel or kept.get(task_id))
 
     replace_everywhere(record_command, remember)
+    replace_everywhere(read_task_log, recall)
 
 
 AGENT_CONTROLS: dict[str, Callable[[], None]] = {
     "no-fence": drop_fence,
     "slurms-word": believe_slurm,
-    "cancel-in-memory": forget_cancels,
+    "cancel-in-memory": keep_cancels_in_memory,
 }

@@ -92,6 +92,7 @@ _AGENT = (
     _agent("bell", "tick:Tick._silence"),
     _agent("control", "commands:_make_control"),
     _agent("cancel", "commands:record_command"),
+    _agent("acknowledge", "poller:Poller._acknowledge"),
     _agent("drop-take", "drops:Drops._take"),
     _agent("drop-finish", "take_drop:Taker.finish"),
     _agent("drop-control", "take_drop:Taker._write_control"),

@@ -17,6 +17,7 @@ from chaos.scenarios import (
     drops,
     handovers,
     kills,
+    late,
     mixed,
     outage,
     points,
@@ -32,8 +33,8 @@ from lab.standin_control import running_standin
 __all__ = ["REAL_SCENARIOS", "SCENARIOS", "Wanted", "run_seed"]
 
 SCENARIOS = {
-    "points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "doubles": doubles.run, "agents": agents.run,
-    "outage": outage.run, "drops": drops.run, "claims": claims.run,
+    "points": points.run, "kills": kills.run, "ambiguous": ambiguous.run, "late": late.run, "doubles": doubles.run,
+    "agents": agents.run, "outage": outage.run, "drops": drops.run, "claims": claims.run,
     "slurm": slurm.run, "mixed": mixed.run,
     "disk": disk.run, "writes": writes.run, "torn": torn.run, "database": database.run, "stale": stale.run,
     "clocks": clocks.run,

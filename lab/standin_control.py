@@ -98,8 +98,18 @@ def down(standin: Standin) -> None:
         change_settings(standin, slots=0)
         marks = (os.fsencode(f"STANDIN_COPY={standin.dir}:"), os.fsencode(f"STANDIN_DIR={standin.dir}"))
         found = processes.find_processes(lambda pid: any(mark in _read_env(pid) for mark in marks))
-        late = [processes.Process(int(path.name), int(path.read_text())) for path in (standin.dir / "pids").iterdir()]
-        processes.stop(processes.with_descendants(found) + late, sig=signal.SIGKILL)
+        processes.stop(processes.with_descendants(found) + _list_late(standin), sig=signal.SIGKILL)
+
+
+def is_at_rest(standin: Standin) -> bool:
+    """Tell whether every job has ended, and none is to come from an sbatch that is accepted late."""
+    if any(processes.is_running(process) for process in _list_late(standin)):
+        return False
+    return all(job["end"] is not None for job in list_jobs(standin))
+
+
+def _list_late(standin: Standin) -> list[processes.Process]:
+    return [processes.Process(int(path.name), int(path.read_text())) for path in (standin.dir / "pids").iterdir()]
 
 
 def _read_env(pid: int) -> bytes:

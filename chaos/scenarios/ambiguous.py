@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from chaos.trial import Result, Setup, open_trial
 from lab.standin.sbatch import TIMED_OUT
 from lab.standin_control import Standin, list_jobs, set_faults
 
-__all__ = ["LATE", "UNTRUE", "count_met", "require_standin", "run"]
+__all__ = ["LATE", "UNTRUE", "count_duplicates", "count_met", "count_modes", "require_standin", "run"]
 
 Fault = dict[str, Any]
 
@@ -28,8 +29,6 @@ _DOUBT: tuple[Fault, ...] = (
     {"command": "sbatch", "mode": "hang_after_accept", "seconds": 600, "probability": 0.005},
     *LATE,
 )
-#: Heard after the agent has given the attempt up. Only the fence keeps such a job from running: for that control.
-_TOO_LATE: Fault = {"command": "sbatch", "mode": "accept_late", "seconds": 15, "probability": 0.4}
 _KINDS = ("good", "bad", "stopped", "regretted")  #: cheap ones, and none that Slurm refuses: that is no doubt
 #: Answers that are no doubt at all, and wrong.
 UNTRUE: tuple[Fault, ...] = (
@@ -43,15 +42,14 @@ UNTRUE: tuple[Fault, ...] = (
 def run(setup: Setup, faults: int | None) -> Result:
     """Hand in tasks until so many calls of sbatch (100 by default) left it open whether there is a job."""
     slurm = require_standin(setup)
-    doubt = (_TOO_LATE, *_DOUBT) if setup.control == "no-fence" else _DOUBT
-    set_faults(slurm, *doubt, *UNTRUE, seed=setup.seed)
+    set_faults(slurm, *_DOUBT, *UNTRUE, seed=setup.seed)
     kinds = tuple(kind for kind in setup.kinds if kind.name in _KINDS)
     with open_trial(replace(setup, kinds=kinds)) as trial:
-        while count_met(slurm, first=len(doubt)) < (faults or 100):
+        while count_met(slurm, first=len(_DOUBT)) < (faults or 100):
             time.sleep(0.2)
-        trial.result.faults = trial.result.doubts = count_met(slurm, first=len(doubt))
+        trial.result.faults = trial.result.doubts = count_met(slurm, first=len(_DOUBT))
         set_faults(slurm)
-    trial.result.wasted = _count_duplicates(slurm)
+    trial.result.wasted = count_duplicates(slurm)
     trial.result.judgement.wrong += find_waste(trial.result.wasted, trial.result.doubts, setup.control)
     return trial.result
 
@@ -72,14 +70,27 @@ def require_standin(setup: Setup) -> Standin:
 
 def count_met(slurm: Standin, *, first: int | None = None) -> int:
     """How often a fault, or one of the `first` so many, was met so far."""
+    return sum(uses for index, uses in _read_uses(slurm).items() if first is None or index < first)
+
+
+def count_modes(slurm: Standin) -> Counter[str]:
+    """How often each command's each mode was met so far, those that were not met with 0."""
+    listed = json.loads((slurm.dir / "faults.json").read_text(encoding="utf-8"))["faults"]
+    uses, counts = _read_uses(slurm), Counter[str]()
+    for index, fault in enumerate(listed):
+        counts[f"{fault['command']} {fault['mode']}"] += uses.get(index, 0)
+    return counts
+
+
+def _read_uses(slurm: Standin) -> dict[int, int]:
     try:
         used: dict[str, list[int]] = json.loads((slurm.dir / "faults.used.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return 0
-    return sum(uses for index, (_, uses) in used.items() if first is None or int(index) < first)
+        return {}
+    return {int(index): uses for index, (_, uses) in used.items()}
 
 
-def _count_duplicates(slurm: Standin) -> int:
-    """Jobs beyond the first of each task, by what Slurm was given: none of these tasks allows a rerun."""
+def count_duplicates(slurm: Standin) -> int:
+    """Jobs beyond the first of each task, by what Slurm was given, where no task allows a rerun."""
     jobs = list_jobs(slurm)
     return len(jobs) - len({job["name"].rpartition("-")[0] for job in jobs})

@@ -4,7 +4,7 @@ import random
 import signal
 import time
 
-from chaos.scenarios.ambiguous import count_met, require_standin
+from chaos.scenarios.ambiguous import count_met, count_modes, require_standin
 from chaos.scenarios.kills import kill_something
 from chaos.scenarios.slurm import FAULTS, MIN_JOB_AGE_S, send_away
 from chaos.trial import Result, Setup, Trial, open_trial
@@ -27,7 +27,7 @@ def run(setup: Setup, faults: int | None) -> Result:
         while strikes < (faults or 60):
             time.sleep(rng.uniform(0, 0.6))
             strikes += _strike(trial, rng)
-        trial.result.faults = strikes + count_met(slurm)
+        trial.result.counts, trial.result.faults = count_modes(slurm), strikes + count_met(slurm)
         set_faults(slurm)
     return trial.result
 

@@ -3,9 +3,10 @@
 import random
 import signal
 import time
+from collections import Counter
 from typing import Any
 
-from chaos.scenarios.ambiguous import LATE, UNTRUE, count_met, require_standin
+from chaos.scenarios.ambiguous import LATE, UNTRUE, count_met, count_modes, require_standin
 from chaos.trial import Result, Setup, Trial, open_trial
 from lab.standin.sbatch import TIMED_OUT
 from lab.standin_control import change_settings, set_faults
@@ -32,21 +33,37 @@ FAULTS: tuple[dict[str, Any], ...] = (
     *LATE,
     *UNTRUE,
 )
+_EACH_WITHIN = 150  #: so many faults meet each mode, or it counts as not reached
+
+
+def build_faults() -> list[dict[str, Any]]:
+    """Every mode of a command once first, with a call between two that nothing certain befalls; then by chance.
+
+    Those that hang come last, so that a short run does not spend its time on them.
+    """
+    modes = {(fault["command"], fault["mode"]): fault for fault in reversed(FAULTS)}
+    certain, places = [], Counter[str]()
+    for fault in sorted(modes.values(), key=lambda fault: fault["mode"].startswith("hang")):
+        certain.append(fault | {"count": 1, "probability": 1, "after": places[fault["command"]]})
+        places[fault["command"]] += 1
+    return [*certain, *FAULTS]
 
 
 def run(setup: Setup, faults: int | None) -> Result:
     """Go on until so many answers (150 by default) were wrong, the agent going away now and then."""
     slurm, rng = require_standin(setup), random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
     change_settings(slurm, min_job_age_s=MIN_JOB_AGE_S, accounting=True)
-    set_faults(slurm, *FAULTS, seed=setup.seed)
+    set_faults(slurm, *build_faults(), seed=setup.seed)
     with open_trial(setup) as trial:
-        times_away = 0
-        while (met := count_met(slurm)) < (faults or 150):
+        times_away, wanted = 0, faults or 150
+        while (met := count_met(slurm)) < wanted:
             time.sleep(rng.uniform(1, 4))
             rng.choice((_stop_and_continue, _kill_and_start))(trial, rng.uniform(*_AWAY_S))
             times_away += 1
+        trial.result.counts, trial.result.faults = count_modes(slurm), met + times_away
         set_faults(slurm)
-        trial.result.faults = met + times_away
+    if wanted >= _EACH_WITHIN:
+        trial.result.missed += [mode for mode, count in trial.result.counts.items() if not count]
     return trial.result
 
 

@@ -1,5 +1,6 @@
 """A walk over plans: each strikes or is tried again later, and what is never reached is said, not forgotten."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,11 @@ BY_NAME = {point.name: point for point in POINTS}
 NOTE, FENCE, CLAIM = (BY_NAME[name] for name in ("agent.note", "agent.fence", "wrapper.take_claim"))
 
 
+@pytest.fixture(autouse=True)
+def ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strike, "_STAYS_UP_S", 0.0)
+
+
 class Field(SimpleNamespace):
     """What a walk needs of a trial: a house whose dead are counted, and a stream that hears what is allowed."""
 
@@ -35,15 +41,15 @@ class Field(SimpleNamespace):
 
 @contextmanager
 def passing(folder: Path, *passed: tuple[Plan, str]) -> Iterator[None]:
-    """Somebody who passes these points again and again."""
-    over = threading.Event()
+    """Somebody who passes these points again and again; in a victim's name {} is how often something struck before."""
+    over, struck = threading.Event(), itertools.count()
 
     def go() -> None:
         while not over.wait(0.005):
             for plan, victim in passed:
                 source = plan_path(folder, plan.point.name, plan.when)
                 if source.exists():
-                    source.rename(fired_path(folder, plan.point.name, plan.when, victim))
+                    source.rename(fired_path(folder, plan.point.name, plan.when, victim.format(next(struck))))
 
     thread = threading.Thread(target=go)
     thread.start()
@@ -73,8 +79,11 @@ def test_kills_are_counted_once_a_process_and_failures_are_no_kills(tmp_path: Pa
 
 def test_two_plans_of_one_moment_strike_one_after_the_other(tmp_path: Path) -> None:
     plans = [Plan(NOTE, "before", act) for act in ("kill", "fail", "kill")]
-    with passing(tmp_path, (plans[0], "77")):
-        assert walk(tmp_path, plans).result.faults == 3
+    with passing(tmp_path, (plans[0], "7{}")):
+        field = walk(tmp_path, plans)
+
+    assert (field.result.faults, field.result.kills) == (3, 2)
+    assert field.revived == [("agent", 70), ("agent", 72)]
 
 
 def test_a_point_that_is_never_passed_is_tried_again_and_then_said(
