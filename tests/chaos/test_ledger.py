@@ -29,7 +29,7 @@ KILLED = Expectation(frozenset({"succeeded", "failed", "lost"}), is_code_killed=
         (STOPPED, Shown("cancelled", "Cancelled while it ran."), 1, ""),
         (Expectation(frozenset({"succeeded", "lost"})), Shown("lost"), 0, ""),
         (STOPPED, Shown("cancelled", RERUN_CANCELLED), 1, ""),
-        (STOPPED, Shown("cancelled", RERUN_CANCELLED), 0, "lost"),
+        (STOPPED, Shown("cancelled", RERUN_CANCELLED), 0, ""),
         (KILLED, Shown("failed"), 0, ""),
         (KILLED, Shown("failed"), 1, ""),
         (KILLED, Shown("succeeded"), 0, "lost"),
