@@ -3,6 +3,7 @@
 They show what Slurm does to anybody's jobs, and that the agent leaves them alone while their ids and ours are mixed up.
 """
 
+import math
 import random
 import threading
 import time
@@ -17,7 +18,7 @@ from chaos.slurm_log import LogLine, read_controller_log
 from lab.daemons import run_client
 from lab.layout import Lab
 
-__all__ = ["Foreign", "ForeignJob", "find_adopted", "find_cancelled", "running_foreign"]
+__all__ = ["Foreign", "ForeignJob", "find_adopted", "find_cancelled", "leave_out_foreign", "running_foreign"]
 
 _CLIENTS = 2
 _SECONDS = (0, 1, 4, 8)
@@ -44,6 +45,7 @@ class Foreign:
     ledger: Path
     seed: int
     jobs: list[ForeignJob] = field(default_factory=list)
+    unanswered: dict[str, tuple[float, float]] = field(default_factory=dict)  #: asked and gave up, by name; no id
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def submit(self, name: str, seconds: int) -> ForeignJob | None:
@@ -51,12 +53,19 @@ class Foreign:
         said = f"echo {name} >>'{self.ledger}'"
         argv = ["sbatch", "--parsable", f"--job-name={name}", "--output=/dev/null", "--no-requeue"]
         asked_s = time.time()
+        self.unanswered[name] = (asked_s, math.inf)
         done = run_client(self.lab, [*argv, "--wrap", f"{said}; sleep {seconds}"])
         job_id = done.stdout.strip()
         if done.returncode or not job_id.isdecimal():
+            self.unanswered[name] = (asked_s, time.time())
             return None
         self.jobs.append(job := ForeignJob(name, job_id, asked_s, time.time()))
+        del self.unanswered[name]
         return job
+
+    def find_ours(self, log: Sequence[LogLine]) -> list[LogLine]:
+        """What slurmctld accepted that can only have been ours."""
+        return leave_out_foreign(log, list(self.jobs), list(self.unanswered.values()))
 
     def _read_starts(self) -> Counter[str]:
         return Counter(self.ledger.read_text(encoding="ascii").split()) if self.ledger.exists() else Counter()
@@ -115,6 +124,19 @@ def running_foreign(lab: Lab, folder: Path, seed: int) -> Iterator[Foreign]:
         foreign.stopping.set()
         for client in clients:
             client.join()
+
+
+def leave_out_foreign(
+    log: Sequence[LogLine], jobs: Sequence[ForeignJob], unanswered: Sequence[tuple[float, float]]
+) -> list[LogLine]:
+    """The accepted jobs whose id no foreign job was given, and that came while none waited in vain for one."""
+    return [
+        line
+        for line in log
+        if line.what == "accepted"
+        and not any(_is_answer(job, line) for job in jobs)
+        and not any(asked_s <= line.at_s <= gave_up_s for asked_s, gave_up_s in unanswered)
+    ]
 
 
 def find_cancelled(jobs: Sequence[ForeignJob], log: Sequence[LogLine]) -> list[str]:

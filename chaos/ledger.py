@@ -19,6 +19,7 @@ NEVER_RAN = frozenset({"rejected"})
 HAS_RUN = frozenset({"succeeded", "failed", "timeout", "out_of_memory"})
 UNENDED = frozenset({"accepted", "submitting", "pending", "running", "paused", "finishing"})
 BEFORE_START = "before it started"  # of a cancelled task: its code never ran
+RERUN_NEVER_STARTED = "the rerun never started"  # its job was lost earlier, perhaps before its first line
 
 _SCRIPT = """
 import os, sys, time
@@ -85,6 +86,8 @@ class Shown:
     @property
     def has_run(self) -> bool | None:
         """What this says of the code: it ran, it never ran; None: nothing."""
+        if RERUN_NEVER_STARTED in self.reason:
+            return None
         if self.state in NEVER_RAN or (self.state == "cancelled" and BEFORE_START in self.reason):
             return False
         return True if self.state in HAS_RUN else None

@@ -7,8 +7,10 @@ import queue
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import requests
 
@@ -33,6 +35,8 @@ class Kind:
     weight: int = 1
     partition: str = "cpu"
     cancel_when: str = ""  #: the state in which its user cancels it; `accepted`: at once
+    hold_s: float = 0.0  #: its user holds it at once, and releases it so much later
+    reruns: int = 0  #: how often its user allows that its code starts again, after its job was lost
     way: str = "https"
     extra: Mapping[str, object] = field(default_factory=dict)  #: further fields of the config
 
@@ -44,6 +48,8 @@ KINDS = (
     Kind("refused", frozenset({"rejected"}), partition="nowhere"),
     Kind("stopped", frozenset({"cancelled"}), "time.sleep(600)", cancel_when="running"),
     Kind("regretted", frozenset({"cancelled", "succeeded"}), cancel_when="accepted"),
+    Kind("again", frozenset({"succeeded"}), "time.sleep(1)", reruns=1),
+    Kind("held", frozenset({"succeeded"}), hold_s=1.0),
     Kind("dropped", frozenset({"succeeded"}), weight=2, way="drop"),
     Kind("dropped-wrong", frozenset({"rejected"}), way="drop", extra={"model_parms": {}}),
 )
@@ -73,6 +79,7 @@ class Stream:
         self.expected: dict[str, Expectation] = {}
         self.handed_in: dict[str, HandedIn] = {}
         self.failures: list[str] = []
+        self._losses, self._reruns = Counter[str](), Counter[str]()
         self._stopping, self._lock = threading.Event(), threading.Lock()
         self._wanted: queue.SimpleQueue[Kind] = queue.SimpleQueue()
         self._chosen: dict[int, Kind] = {}  # by client: what it is at
@@ -112,12 +119,20 @@ class Stream:
         """Whether no client is at a task of another kind any more."""
         return all(self._chosen.get(number) in self.kinds for number in range(len(self._threads)))
 
-    def allow(self, task_id: str, *ends: str, is_code_killed: bool = False) -> None:
-        """A fault befell this task, or a client handed it in: it may end like this, too."""
+    def allow(self, task_id: str, *ends: str, is_code_killed: bool = False, reruns: int = 0) -> None:
+        """A fault befell this task, or a client handed it in: it may end like this, too.
+
+        Each fault by which a job may be lost allows one more start, as often as the task's user allows a rerun.
+        """
         with self._lock:
+            self._losses[task_id] += "lost" in ends
+            self._reruns[task_id] += reruns
             known = self.expected.get(task_id, Expectation(frozenset()))
             self.expected[task_id] = replace(
-                known, ends=known.ends | set(ends), is_code_killed=known.is_code_killed or is_code_killed
+                known,
+                ends=known.ends | set(ends),
+                most_starts=1 + min(self._losses[task_id], self._reruns[task_id]),
+                is_code_killed=known.is_code_killed or is_code_killed,
             )
 
     def _run(self, number: int) -> None:
@@ -163,21 +178,25 @@ class Stream:
 
     def _note(self, task_id: str, kind: Kind, began_s: float) -> None:
         self.handed_in[task_id] = HandedIn(kind, began_s)
-        self.allow(task_id, *kind.ends)
+        self.allow(task_id, *kind.ends, reruns=kind.reruns)
 
     def _submit_and_follow(self, kind: Kind, name: str) -> None:
         task_id = self._submit(kind, name)
         if kind.cancel_when:
             self.wait(task_id, lambda shown: shown["final"] or kind.cancel_when in (shown["state"], "accepted"))
-            self._cancel(task_id)
+            self._ask_for(task_id, "cancel")
+        if kind.hold_s:
+            self._ask_for(task_id, "hold")
+            time.sleep(kind.hold_s)
+            self._ask_for(task_id, "release")
         self.wait_final(task_id)
 
-    def _cancel(self, task_id: str) -> None:
+    def _ask_for(self, task_id: str, wish: Literal["cancel", "hold", "release"]) -> None:
         """Ask until the gateway says that it has the wish, or that the task has ended."""
         until_s = time.monotonic() + self._patience_s
         while time.monotonic() < until_s:
             with contextlib.suppress(requests.RequestException):
-                if self.house.ask("POST", f"/v1/tasks/{task_id}/cancel").status_code in {200, 202, 409}:
+                if self.house.ask("POST", f"/v1/tasks/{task_id}/{wish}").status_code in {200, 202, 409}:
                     return
             time.sleep(_LOOK_S)
 
@@ -215,7 +234,8 @@ class Stream:
 
 def _config(kind: Kind) -> dict[str, object]:
     infra = {"instance_type": kind.partition, "image_name": "image"}
-    return {**SEED, "clusters": {"atena02": {"infra_config": infra}}, **kind.extra}
+    reruns = {"rerun_on": ["node_fail", "lost"], "rerun_limit": kind.reruns} if kind.reruns else {}
+    return {**SEED, "clusters": {"atena02": {"infra_config": infra}}, **reruns, **kind.extra}
 
 
 def read_shown(house: ChaosHouse) -> dict[str, Shown]:

@@ -1,5 +1,6 @@
-"""The real slurmctld killed within seconds of a job that it accepted, again and again; sometimes a slurmd as well.
+"""The real slurmctld killed within seconds of a job of ours that it accepted, again and again.
 
+Now and then the agent dies with it, and a slurmd with it or alone.
 Slurm saves its state every five seconds at most: a crash forgets jobs that it took, gives their ids to others, and
 starts some a second time. Jobs of the same user that are not ours run in the same Slurm, and must be left alone.
 """
@@ -22,12 +23,13 @@ from chaos.trial import Result, Setup, Trial, open_trial, require_lab
 from lab import cluster, controls, daemons, processes
 from lab.layout import NODES, Lab
 
-__all__ = ["find_cut_off", "run"]
+__all__ = ["find_cut_off", "is_in_window", "run"]
 
 _WITHIN_S = 5.0  #: the window in which Slurm has not saved what it accepted
 _AT_ONCE_S = 0.3
 _PATIENCE_S = 20.0
-_SLURMD_EVERY = 5
+_SLURMD_EVERY = 5  #: cycles: one in so many with slurmctld, and one in so many alone
+_AGENT_SHARE = 0.3
 #: Slurm corrects jobs that it shows as running since a crash forgot their end when their node registers, which an
 #: operator's `scontrol reconfigure` makes it do at once, and only once slurmctld was up for 20 s.
 _QUIET_SHARE, _QUIET_S, _AFTER_S = 0.25, 22.0, (2.0, 8.0)
@@ -48,7 +50,7 @@ def run(setup: Setup, faults: int | None) -> Result:
     ):
         trial.before_judging = lambda shown: _finish(trial, lab, foreign, shown)
         while trial.result.faults < (faults or 100):
-            trial.result.faults += _crash(lab, rng, trial)
+            trial.result.faults += _crash(lab, rng, trial, foreign)
     return trial.result
 
 
@@ -72,26 +74,47 @@ def _looking_after_nodes(lab: Lab) -> Iterator[None]:
         operator.join()
 
 
-def _crash(lab: Lab, rng: random.Random, trial: Trial) -> int:
-    """One cycle; 0 where no job was accepted within the seconds before it."""
+def _crash(lab: Lab, rng: random.Random, trial: Trial, foreign: Foreign) -> int:
+    """One cycle; 0 where no job of ours was accepted within the seconds before it."""
     is_working, slurmd = rng.random() < 0.7, rng.randrange(_SLURMD_EVERY) == 0
     if is_working:  # in the others slurmctld dies again before its nodes are back
         _wait_for(lab, "started")
+    if rng.randrange(_SLURMD_EVERY) == 0:
+        _lose_node(lab, rng.choice(NODES), trial, with_jobs=rng.random() < 0.5)
+        trial.result.counts["of these beside a living slurmctld"] += 1
     if rng.random() < _QUIET_SHARE:
         time.sleep(_QUIET_S)
         controls.reconfigure(lab)
         time.sleep(rng.uniform(*_AFTER_S))  # what waited for a place starts, and comes to its end
     _wait_for(lab, "accepted")
     time.sleep(rng.uniform(0, rng.choice((_AT_ONCE_S, _WITHIN_S))))
-    controls.kill_slurmctld(lab)
-    killed_s = time.time()
-    trial.result.kills += 1
+    killed_s = _kill_controller(lab, rng, trial)
     if slurmd:
         _lose_node(lab, rng.choice(NODES), trial, with_jobs=rng.random() < 0.5)
     time.sleep(rng.uniform(0, 1))
     daemons.start_slurmctld(lab)
-    accepted = [line.at_s for line in read_controller_log(lab) if line.what == "accepted"]
-    return int(any(0 <= killed_s - at_s <= _WITHIN_S for at_s in accepted))
+    return int(is_in_window(killed_s, foreign.find_ours(read_controller_log(lab))))
+
+
+def _kill_controller(lab: Lab, rng: random.Random, trial: Trial) -> float:
+    """Kill slurmctld, in some cycles the agent just before or after it; when slurmctld died (seconds since 1970)."""
+    is_agent_killed, is_agent_first = rng.random() < _AGENT_SHARE, rng.random() < 0.5
+    if is_agent_killed and is_agent_first:
+        trial.house.kill("agent")
+    controls.kill_slurmctld(lab)
+    killed_s = time.time()
+    trial.result.kills += 1 + is_agent_killed
+    if is_agent_killed:
+        if not is_agent_first:
+            trial.house.kill("agent")
+        trial.house.start("agent")
+        trial.result.counts["agents killed with slurmctld"] += 1
+    return killed_s
+
+
+def is_in_window(killed_s: float, accepted: Sequence[LogLine]) -> bool:
+    """Whether slurmctld may have forgotten one of these, by when it was killed."""
+    return any(0 <= killed_s - line.at_s <= _WITHIN_S for line in accepted)
 
 
 def _wait_for(lab: Lab, what: str) -> None:

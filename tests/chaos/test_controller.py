@@ -2,7 +2,9 @@
 
 import pytest
 
+from chaos.foreign import ForeignJob, leave_out_foreign
 from chaos.scenarios import controller, handovers
+from chaos.slurm_log import LogLine
 from chaos.stream import Kind
 from chaos.table import render_findings
 from chaos.trial import Setup
@@ -23,6 +25,17 @@ def test_a_controller_that_crashes_loses_no_task_and_no_foreign_job_is_touched()
     assert result.faults == 3
     assert result.tasks >= 3
     assert result.counts["foreign jobs"] > 0
+
+
+@pytest.mark.parametrize(("at_s", "counts"), [(94.9, False), (95.0, True), (100.0, True), (100.1, False)])
+def test_a_crash_counts_only_within_seconds_of_a_job_of_ours(at_s: float, counts: bool) -> None:
+    ours = LogLine("accepted", "8", at_s)
+    theirs, asking = ForeignJob("other-1", "7", asked_s=98.0, answered_s=99.0), (96.0, 97.0)
+    log = [LogLine("accepted", "7", 98.5), LogLine("accepted", "9", 96.5), ours]
+
+    accepted = leave_out_foreign(log, [theirs], [asking])
+
+    assert controller.is_in_window(100.0, accepted) == counts
 
 
 @pytest.mark.standin

@@ -1,6 +1,8 @@
 """What a real Slurm's logs say of foreign jobs: ids come again after a crash, so a fact is a job's only at its time."""
 
-from chaos.foreign import ForeignJob, find_adopted, find_cancelled
+import math
+
+from chaos.foreign import ForeignJob, find_adopted, find_cancelled, leave_out_foreign
 from chaos.ledger import Shown, Start
 from chaos.scenarios.controller import find_cut_off
 from chaos.slurm_log import LogLine, leave_out_given_up
@@ -24,6 +26,14 @@ def test_a_cancel_before_it_or_of_the_next_one_with_that_id_is_not_theirs() -> N
     log = [accepted("7", 5.0), cancelled("7", 6.0), accepted("7", 10.5), accepted("7", 20.0), cancelled("7", 21.0)]
 
     assert find_cancelled([THEIRS], log) == []
+
+
+def test_an_accepted_job_is_ours_where_it_cannot_have_been_foreign() -> None:
+    log = [accepted("7", 5.0), accepted("7", 10.5), accepted("8", 10.6), cancelled("8", 10.7), accepted("9", 20.5)]
+
+    assert leave_out_foreign(log, [THEIRS], []) == [log[0], log[2], log[4]]
+    assert leave_out_foreign(log, [THEIRS], [(10.55, 10.65)]) == [log[0], log[4]]
+    assert leave_out_foreign(log, [THEIRS], [(20.0, math.inf)]) == [log[0], log[2]]
 
 
 def test_what_a_slurmd_gave_up_was_cancelled_by_nobody() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from chaos.ledger import Expectation, Shown, judge, read_ends, read_starts, render_script
 
+RERUN_CANCELLED = "Attempt 1 ended as lost; the rerun never started: It was cancelled before it started."
 GOOD = Expectation(frozenset({"succeeded"}))
 STOPPED = Expectation(frozenset({"cancelled", "succeeded"}))
 
@@ -27,6 +28,8 @@ KILLED = Expectation(frozenset({"succeeded", "failed", "lost"}), is_code_killed=
         (STOPPED, Shown("cancelled", "It was cancelled before it started."), 1, "lost"),
         (STOPPED, Shown("cancelled", "Cancelled while it ran."), 1, ""),
         (Expectation(frozenset({"succeeded", "lost"})), Shown("lost"), 0, ""),
+        (STOPPED, Shown("cancelled", RERUN_CANCELLED), 1, ""),
+        (STOPPED, Shown("cancelled", RERUN_CANCELLED), 0, ""),
         (KILLED, Shown("failed"), 0, ""),
         (KILLED, Shown("failed"), 1, ""),
         (KILLED, Shown("succeeded"), 0, "lost"),

@@ -17,6 +17,7 @@ from gateway.serve import make_folders, open_database
 from gateway.settings import GatewaySettings
 from gateway.store import migrate
 from gateway.store import tasks as rows
+from gateway.store.commands import HoldKind
 from gateway.store.models import Agent
 from gateway.tasks import Tasks
 from gateway.values import AgentIdentity, Upload, UploadedFile, User
@@ -75,6 +76,10 @@ class GatewayPart:
     def cancel(self, task_id: TaskId) -> None:
         """Ask for a task's cancel."""
         self._runner.run(self._tasks.request_cancel(USER, task_id))
+
+    def ask_hold(self, task_id: TaskId, kind: HoldKind) -> None:
+        """Ask that a task is held, or released."""
+        self._runner.run(self._tasks.request_hold(USER, task_id, kind))
 
     def read_all(self) -> dict[str, TaskAnswer]:
         """What the user is shown of each task."""

@@ -38,11 +38,15 @@ _AT = datetime(2026, 11, 24, tzinfo=UTC)
 
 @dataclass
 class Copy:
-    """One start of a job. step: `looking` (the note), `claiming`, `running`, `over`."""
+    """One start of a job. step: `looking` (the note), `claiming`, `running`, `over`.
+
+    is_struck: its node died under it, or was cut off: it then shows no life any more, and its code may go on.
+    """
 
     nonce: str
     step: str = "looking"
     stopped: bool = False
+    is_struck: bool = False
 
 
 @dataclass
@@ -68,8 +72,10 @@ class MemorySlurm:
         self.spool, self.accounting = spool, accounting
         self.jobs: list[Job] = []
         self.ledger: Counter[TaskId] = Counter()
-        self.exits: dict[TaskId, int] = {}
-        self.sbatch, self.squeue, self.scancel = "", "", ""
+        self.started: dict[TaskId, list[Copy]] = {}  #: whose code started, in that order
+        self.exits: dict[TaskId, int] = {}  #: of the copy that started last
+        self.harm: list[str] = []  #: what the agent made Slurm do, and must not
+        self.sbatch, self.squeue, self.scancel, self.sacct = "", "", "", ""
         self.unheard: list[SubmitRequest] = []  #: sbatch gave up on them, and slurmctld may still accept them
         self._ids, self._nonces = itertools.count(1), itertools.count(1)
         self._calls: Counter[str] = Counter()
@@ -87,6 +93,7 @@ class MemorySlurm:
         return {request.job_name: self._submit(request) for request in requests}
 
     def _submit(self, request: SubmitRequest) -> Submission:
+        self._find_unwanted(request)
         if request.partition not in _PARTITIONS:
             return Submission("permanent", words="Invalid partition name specified")
         match self.sbatch:
@@ -103,6 +110,17 @@ class MemorySlurm:
                 job_id = self.accept(request)
         return Submission("ambiguous", words=_WORDS) if self.sbatch == "mute" else Submission("accepted", job_id)
 
+    def _find_unwanted(self, request: SubmitRequest) -> None:
+        """Nothing goes to Slurm of a task whose cancel is on record, or whose hold is and no later release."""
+        parsed = parse_job_name(request.job_name)
+        if parsed is None or self.spool is None:
+            return
+        folder = self.spool.task(parsed[0])
+        orders = [name for name in files.list_names(folder.control) if name.startswith(("hold.", "release."))]
+        last = max(orders, key=lambda name: name.partition(".")[2], default="")
+        if folder.cancel.exists() or last.startswith("hold."):
+            self.harm.append(f"{request.job_name} was submitted although {last or 'a cancel'} is on record")
+
     def accept(self, request: SubmitRequest) -> JobId:
         """Take a job in."""
         job = Job(JobId(str(next(self._ids))), request.job_name)
@@ -118,11 +136,14 @@ class MemorySlurm:
         return JobList(tuple(JobLine(job.job_id, job.state, job.name, time_limit_s=3600) for job in shown))
 
     def account(self, job_names: Sequence[str], *, since: datetime) -> Accounting | NoAccounting | PollFailed:
-        """Tell of every job, also of those that squeue has forgotten."""
+        """Tell of every job that squeue has forgotten, too, or do as the fault says: `fail`, `empty`."""
         self._calls["sacct"] += 1
         if not self.accounting:
             return NoAccounting()
-        known = [job for job in self.jobs if job.name in job_names]
+        if self.sacct == "fail":
+            return PollFailed("Unable to contact slurm database daemon")
+        known = [job for job in self.jobs if job.name in job_names and job.state != "FORGOTTEN"]
+        known = known if self.sacct != "empty" else []
         return Accounting(tuple(AccountingLine(job.job_id, job.state, job.name) for job in known))
 
     def cancel(
@@ -178,19 +199,32 @@ class MemorySlurm:
             if not is_open:
                 self._end(job, copy)
             return
+        self._claim(task_id, attempt, job, copy)
+
+    def _claim(self, task_id: TaskId, attempt: Attempt, job: Job, copy: Copy) -> None:
         claim = JobClaim(nonce=copy.nonce, job_id=job.job_id, node="n1", boot_id="b", pid=1, at=_AT)
         decided = files.link_once(attempt.claim, render_record(claim), copy.nonce)
         if decided == render_record(claim):
-            copy.step = "running"
-            self.ledger[task_id] += 1
+            self._start_code(task_id, copy)
             return
         dup = Dup(nonce=copy.nonce, job_id=job.job_id, node="n1")
         files.link_once(attempt.dup(copy.nonce), render_record(dup), copy.nonce)
         self._end(job, copy)
 
+    def _start_code(self, task_id: TaskId, copy: Copy) -> None:
+        before = self.started.setdefault(task_id, [])
+        if any(other.step == "running" and not other.is_struck for other in before):
+            self.harm.append(f"{task_id}: its code started while it ran, and nothing had befallen it")
+        before.append(copy)
+        self.exits.pop(task_id, None)
+        copy.step = "running"
+        self.ledger[task_id] += 1
+
     def touch_beats(self, at_ns: int) -> None:
-        """Every running copy shows that it lives."""
-        for job, _ in self.copies("running"):
+        """Every running copy shows that it lives, where its node is not cut off."""
+        for job, copy in self.copies("running"):
+            if copy.is_struck:
+                continue
             beat = self._place(job)[1].beat
             beat.touch()
             os.utime(beat, ns=(at_ns, at_ns))
@@ -204,14 +238,22 @@ class MemorySlurm:
             elapsed_s=1.0, stop_signals=stops, ended_uptime_s=1.0, oom_kills=0,
         )  # fmt: skip
         files.link_once(attempt.exit, render_record(record), copy.nonce)
-        self.exits[task_id] = code
+        if copy is self.started[task_id][-1]:
+            self.exits[task_id] = code
         if self.spool is not None:
             (self.spool.bell / task_id).touch()
         self._end(job, copy, "COMPLETED" if code == 0 else "FAILED")
 
     def kill(self, job: Job, copy: Copy, state: str = "NODE_FAIL") -> None:
         """The node dies under a copy: no record, no bell."""
+        copy.is_struck = True
         self._end(job, copy, state)
+
+    def cut_off(self, job: Job, copy: Copy) -> None:
+        """The node is cut off from Slurm and the shared folder, and the code goes on; what it writes comes late."""
+        copy.is_struck = True
+        if job.state == "RUNNING":
+            job.state = "NODE_FAIL"
 
     def _end(self, job: Job, copy: Copy, state: str = "COMPLETED") -> None:
         copy.step = "over"

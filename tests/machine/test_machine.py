@@ -1,7 +1,8 @@
 """Gateway, agents and Slurm in one process, driven by Hypothesis: any order of their steps, any fault, any kill.
 
-After each step: no code started twice, no task shown as ended without evidence, no state that goes where the table
-does not let it. When the faults stop, every accepted task ends, as it must.
+After each step: no code started twice but for reruns that its user allows, each after its node died or was cut off;
+nothing given to Slurm of a task that is cancelled or held; no task shown as ended without evidence, no state that goes
+where the table does not let it. When the faults stop, every accepted task ends, as it must.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +27,7 @@ from hypothesis.stateful import (
 
 from agent.records import read_task_log
 from chaos.ledger import Expectation, Shown, judge
+from gateway.store.commands import HoldKind
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State, is_allowed, is_final
 from mltm.contract.user_api import TaskAnswer
@@ -36,8 +39,11 @@ FAULTS = {
     "sbatch": ["mute", "late", "deaf", "forget", "busy"],
     "squeue": ["fail", "empty"],
     "scancel": ["fail", "ignored"],
+    "sacct": ["fail", "empty"],
     "line": ["away", "lost"],
 }
+RERUN_ON = st.sampled_from([[], ["node_fail"], ["node_fail", "lost"], ["node_fail", "lost"]])
+LIMIT = st.sampled_from([1, 1, 2])
 _ROUNDS = 400
 
 
@@ -49,6 +55,7 @@ class Machine(RuleBasedStateMachine):
         self.whole = Whole(self.folder, self.runner)
         self.expected: dict[str, set[str]] = {}
         self.shown: dict[str, State] = {}
+        self.most_reruns: dict[str, int] = {}
 
     def teardown(self) -> None:
         try:
@@ -60,17 +67,28 @@ class Machine(RuleBasedStateMachine):
 
     # Users ---------------------------------------------------------------------------------------------------------
 
-    @initialize(sbatch=st.sampled_from(["", *FAULTS["sbatch"]]))
-    def submit_one(self, sbatch: str) -> None:
-        """Far enough that there is something to break: handed in, published, taken, and sbatch called."""
-        self.submit("cpu")
+    @initialize(
+        sbatch=st.sampled_from(["", *FAULTS["sbatch"]]),
+        accounting=st.booleans(),
+        rerun_on=RERUN_ON,
+        limit=LIMIT,
+        losses=st.sampled_from([0, 0, 1, 2]),
+    )
+    def submit_one(self, sbatch: str, accounting: bool, rerun_on: list[str], limit: int, losses: int) -> None:
+        """Far enough that there is something to break: handed in, published, taken, sbatch called, or already lost."""
+        self.whole.slurm.accounting = accounting
+        self.submit("cpu", rerun_on, limit)
         self.whole.set_fault("sbatch", sbatch)
         self.work_for_long(second=False, after_s=1.0, times=2, looks=0)
+        if losses:
+            self.whole.stop_faults()
+            self.nodes_are_lost(losses, cut_off=bool(sbatch), cancels=False)
 
     @precondition(lambda self: len(self.expected) < 4)
-    @rule(partition=st.sampled_from(["cpu", "cpu", "cpu", NOWHERE]))
-    def submit(self, partition: str) -> None:
-        task_id = self.whole.submit(partition)
+    @rule(partition=st.sampled_from(["cpu", "cpu", "cpu", NOWHERE]), rerun_on=RERUN_ON, limit=LIMIT)
+    def submit(self, partition: str, rerun_on: list[str], limit: int) -> None:
+        task_id = self.whole.submit(partition, rerun_on, limit)
+        self.most_reruns[task_id] = limit if rerun_on else 0
         self.expected[task_id] = {"rejected"} if partition == NOWHERE else set()
 
     @precondition(lambda self: self.expected)
@@ -79,6 +97,11 @@ class Machine(RuleBasedStateMachine):
         task_id = data.draw(st.sampled_from(sorted(self.expected)))
         if chance == 0 and self.whole.cancel(task_id):
             self.expected[task_id].add("cancelled")
+
+    @precondition(lambda self: self.expected)
+    @rule(data=st.data(), kind=st.sampled_from(get_args(HoldKind)))
+    def hold_or_release(self, data: st.DataObject, kind: HoldKind) -> None:
+        self.whole.ask_hold(data.draw(st.sampled_from(sorted(self.expected))), kind)
 
     # Steps of ours -------------------------------------------------------------------------------------------------
 
@@ -126,22 +149,35 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: any(self.whole.slurm.copies("looking", "claiming")))
     @rule(data=st.data())
     def copy_goes_on(self, data: st.DataObject) -> None:
-        job, copy = self._choose(data, "looking", "claiming")
-        self.whole.slurm.step(job, copy)
+        self.whole.slurm.step(*self._choose(data, "looking", "claiming"))
 
     @precondition(lambda self: any(self.whole.slurm.copies("running")))
     @rule(data=st.data(), code=st.sampled_from([0, 0, 3]))
     def code_ends(self, data: st.DataObject, code: int) -> None:
-        job, copy = self._choose(data, "running")
-        self._end(job, copy, code)
+        self.whole.slurm.end_code(*self._choose(data, "running"), code)
 
     @precondition(lambda self: any(self.whole.slurm.copies("running", "looking", "claiming")))
+    @rule(data=st.data(), said=st.sampled_from(["NODE_FAIL", "NODE_FAIL", "FAILED"]))
+    def node_dies(self, data: st.DataObject, said: str) -> None:
+        self.whole.slurm.kill(*self._choose(data, "running", "looking", "claiming"), said)
+
+    @precondition(lambda self: any(self.whole.slurm.copies("running")))
     @rule(data=st.data())
-    def node_dies(self, data: st.DataObject) -> None:
-        job, copy = self._choose(data, "running", "looking", "claiming")
-        if copy.step == "running":
-            self.expected[self.whole.task_of(job)] |= {"lost", "node_fail"}
-        self.whole.slurm.kill(job, copy)
+    def node_is_cut_off(self, data: st.DataObject) -> None:
+        """Slurm calls it dead; its code goes on, and may end when nobody thinks of it any more."""
+        self.whole.slurm.cut_off(*self._choose(data, "running"))
+
+    @precondition(lambda self: self.whole.slurm.jobs)
+    @rule(times=st.integers(1, 3), cut_off=st.booleans(), cancels=st.sampled_from([False, False, True]))
+    def nodes_are_lost(self, times: int, cut_off: bool, cancels: bool) -> None:
+        """Whatever runs is struck; then so long that its tasks end or their code starts again, and is struck again."""
+        for _ in range(times):
+            self.whole.run_cluster(2)
+            for job, copy in list(self.whole.slurm.copies("running")):
+                (self.whole.slurm.cut_off if cut_off else self.whole.slurm.kill)(job, copy)
+                if cancels and self.whole.cancel(task_id := self.whole.task_of(job)):
+                    self.expected[task_id].add("cancelled")
+            self.work_for_long(second=False, after_s=121.0, times=5, looks=2)
 
     @precondition(lambda self: self.whole.slurm.jobs)
     @rule(data=st.data())
@@ -149,7 +185,7 @@ class Machine(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(self.whole.slurm.jobs))
         job.visible = False
         if job.state == "PENDING":
-            job.state = "CANCELLED"  # what slurmctld has forgotten, it does not start
+            job.state = "FORGOTTEN"  # what slurmctld has forgotten, it does not start
 
     @precondition(lambda self: self.whole.slurm.unheard)
     @rule()
@@ -191,7 +227,16 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def no_code_starts_twice(self) -> None:
-        assert all(count == 1 for count in self.whole.slurm.ledger.values()), self.whole.slurm.ledger
+        ledger = self.whole.slurm.ledger
+        assert all(count <= self._most_starts(task_id) for task_id, count in ledger.items()), ledger
+
+    @invariant()
+    def nobody_is_harmed(self) -> None:
+        assert self.whole.slurm.harm == []
+
+    def _most_starts(self, task_id: str) -> int:
+        """One, and another for each node that was lost under it, as far as its user allows."""
+        return 1 + min(self.whole.count_struck(TaskId(task_id)), self.most_reruns[task_id])
 
     @invariant()
     def nothing_is_shown_without_evidence(self) -> None:
@@ -212,29 +257,27 @@ class Machine(RuleBasedStateMachine):
     def _judge(self, rows: Mapping[str, TaskAnswer]) -> list[str]:
         """The judge of chaos: by what the tasks did."""
         shown = {task_id: Shown(str(row.state), row.reason) for task_id, row in rows.items()}
-        expected = {task_id: Expectation(self._allowed(task_id)) for task_id in rows}
+        expected = {task_id: Expectation(self._allowed(task_id), self._most_starts(task_id)) for task_id in rows}
         starts = {str(task_id): count for task_id, count in self.whole.slurm.ledger.items() if task_id in rows}
         found = judge(expected, shown, starts)
         return [*found.lost, *found.twice, *found.wrong]
 
     def _allowed(self, task_id: str) -> frozenset[str]:
-        code = self.whole.slurm.exits.get(TaskId(task_id))
-        by_code = set() if code is None else {"succeeded" if code == 0 else "cancelled" if code == 143 else "failed"}
-        return frozenset(self.expected[task_id] | by_code)
+        return frozenset(self.expected[task_id] | self.whole.read_ends(TaskId(task_id)))
 
     # ---------------------------------------------------------------------------------------------------------------
 
     def _choose(self, data: st.DataObject, *steps: str) -> tuple[Job, Copy]:
         return data.draw(st.sampled_from(list(self.whole.slurm.copies(*steps))))
 
-    def _end(self, job: Job, copy: Copy, code: int) -> None:
-        self.whole.slurm.end_code(job, copy, code)
-
     def _come_to_an_end(self) -> None:
         self.whole.stop_faults()
+        for task_id in self.expected:
+            self.whole.ask_hold(task_id, "release")
         for _ in range(_ROUNDS):
             self.nothing_is_shown_without_evidence()
             self.no_code_starts_twice()
+            self.nobody_is_harmed()
             if all(is_final(state) for state in self.shown.values()):
                 return
             self.whole.go_on()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,11 +18,13 @@ from agent.gateway_client import GatewayClient
 from agent.outbox import Outbox
 from agent.poller import Poller
 from agent.problems import ProblemBoard
+from agent.records import read_task_log
 from agent.reporter import Reporter
 from agent.settings import AgentSettings, InstanceType
 from agent.spool_setup import prepare_spool
 from agent.tick import Tick
 from gateway.errors import ConflictError
+from gateway.store.commands import HoldKind
 from gateway.values import AgentIdentity
 from mltm.contract.ids import AgentId, TaskId, parse_job_name
 from tests.agent.core import build
@@ -94,10 +96,11 @@ class Whole:
 
     # Users and processes -------------------------------------------------------------------------------------------
 
-    def submit(self, partition: str) -> TaskId:
+    def submit(self, partition: str, rerun_on: Sequence[str] = (), rerun_limit: int = 1) -> TaskId:
         """Hand in a task for a partition."""
         infra = {"instance_type": partition, "image_name": "sklearn_sample_latest"}
-        config = build.config(clusters={"atena02": {"infra_config": infra}})
+        clusters = {"atena02": {"infra_config": infra}}
+        config = build.config(clusters=clusters, rerun_on=list(rerun_on), rerun_limit=rerun_limit)
         return self.gateway.submit(config, f"key-{next(self._keys)}")
 
     def cancel(self, task_id: str) -> bool:
@@ -109,10 +112,26 @@ class Whole:
         self.cancelled.add(TaskId(task_id))
         return True
 
+    def ask_hold(self, task_id: str, kind: HoldKind) -> None:
+        """Ask for a hold or a release; nothing where the task has ended."""
+        with contextlib.suppress(ConflictError):
+            self.gateway.ask_hold(TaskId(task_id), kind)
+
+    @contextlib.contextmanager
+    def _watching_cancels(self) -> Iterator[None]:
+        """A task whose cancel is on record gets no further attempt, not even one that is fenced at once."""
+        recorded = [task_id for task_id in self.cancelled if self.spool.task(task_id).cancel.exists()]
+        before = {task_id: len(read_task_log(self.spool, task_id).attempts) for task_id in recorded}
+        yield
+        for task_id, count in before.items():
+            if len(read_task_log(self.spool, task_id).attempts) > count:
+                self.slurm.harm.append(f"{task_id}: attempt {count + 1} was opened although a cancel is on record")
+
     def tick(self, *, second: bool, after_s: float) -> None:
         """One round of an agent, some time later."""
         self.pass_time(after_s)
-        self._agents[second].tick.run()
+        with self._watching_cancels():
+            self._agents[second].tick.run()
 
     def tick_and_die(self, *, second: bool, step: int, before: bool) -> None:
         """One round that is cut off before or after its n-th write; then another process on the same disk."""
@@ -130,7 +149,7 @@ class Whole:
 
             return call
 
-        with contextlib.ExitStack() as stack:
+        with self._watching_cancels(), contextlib.ExitStack() as stack:
             for name in _EFFECTS:
                 stack.enter_context(patch.object(files, name, deadly(getattr(files, name))))
             with contextlib.suppress(_KilledError):
@@ -172,6 +191,16 @@ class Whole:
         assert parsed is not None
         return parsed[0]
 
+    def count_struck(self, task_id: TaskId) -> int:
+        """How often a node died or was cut off under a task's code."""
+        return sum(copy.is_struck for copy in self.slurm.started.get(task_id, []))
+
+    def read_ends(self, task_id: TaskId) -> set[str]:
+        """How a task may end, by what became of the code that started last."""
+        code, started = self.slurm.exits.get(task_id), self.slurm.started.get(task_id, [])
+        by_code = set() if code is None else {"succeeded" if code == 0 else "cancelled" if code == 143 else "failed"}
+        return by_code | ({"lost", "node_fail"} if started and started[-1].is_struck else set())
+
     def set_fault(self, what: str, mode: str) -> None:
         """Set or take back a fault of Slurm's commands, or of the line to the gateway."""
         if what == "line":
@@ -182,7 +211,7 @@ class Whole:
     def stop_faults(self) -> None:
         """From here on nothing goes wrong."""
         self.offset[0] = 0.0
-        for what in ("sbatch", "squeue", "scancel", "line"):
+        for what in ("sbatch", "squeue", "scancel", "sacct", "line"):
             self.set_fault(what, "")
 
     def go_on(self) -> None:
