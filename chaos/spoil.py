@@ -21,7 +21,7 @@ from mltm.contract.ids import TaskId
 from mltm.contract.log_records import Exit, JobClaim, render_record
 from mltm.contract.names import Spool
 
-__all__ = ["Follower", "forestall", "kill_and_write_exit", "spoil_bundle"]
+__all__ = ["Follower", "forestall", "is_end_unwritten", "kill_and_write_exit", "spoil_bundle"]
 
 _PUBLISHED_WITHIN_S = 10.0
 
@@ -69,6 +69,13 @@ def kill_and_write_exit(stream: Follower, task_id: str) -> None:
     stream.wait(task_id, lambda shown: bool(shown["final"]))
     _write_exit(Spool(stream.house.spool), task_id, claim)
     stream.wait(task_id, lambda shown: shown["state"] == "failed")
+
+
+def is_end_unwritten(root: Path, task_id: str) -> bool:
+    """True where a job owns the task's last attempt and left no exit record: if it dies, nobody knows its end."""
+    control = Spool(root).task(TaskId(task_id)).control
+    exit_path = Spool(root).task(TaskId(task_id)).attempt(_last_attempt(control)).exit
+    return _read_claim(root, task_id) is not None and not exit_path.exists()
 
 
 def _write_exit(spool: Spool, task_id: str, claim: JobClaim) -> None:

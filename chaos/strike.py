@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from chaos.plan import Plan, read_victim, set_plan, take_back
 from chaos.points import WRAPPER_AFTER_CLAIM, Role
 from chaos.provoke import provoke
+from chaos.spoil import is_end_unwritten
 from chaos.trial import Trial
 
 __all__ = ["Walk"]
@@ -101,7 +102,8 @@ class Walk:
         result.faults += 1
         if role == "wrapper":
             result.kills += 1
-            if victim and plan.point.name in WRAPPER_AFTER_CLAIM:
+            is_after = plan.point.name in WRAPPER_AFTER_CLAIM
+            if victim and is_after and is_end_unwritten(self._house.spool, victim):
                 self._trial.stream.allow(victim, "lost", "node_fail")
         elif plan.act == "kill":
             result.kills += int(victim) not in self._killed

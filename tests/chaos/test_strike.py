@@ -4,6 +4,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,9 @@ from chaos.points import POINTS
 from chaos.provoke import PROVOCATIONS
 from chaos.strike import Walk
 from chaos.trial import Result
+from mltm.contract.ids import TaskId
+from mltm.contract.log_records import JobClaim, render_record
+from mltm.contract.names import Spool
 
 BY_NAME = {point.name: point for point in POINTS}
 NOTE, FENCE, CLAIM = (BY_NAME[name] for name in ("agent.note", "agent.fence", "wrapper.take_claim"))
@@ -33,8 +37,9 @@ class Field(SimpleNamespace):
         self.revived: list[tuple[str, int]] = []
         self.allowed: list[tuple[str, ...]] = []
         house = SimpleNamespace(
-            plans=folder, revive=lambda *who: self.revived.append(who), revive_dead=lambda: None, kill=None, start=None
-        )
+            plans=folder, revive=lambda *who: self.revived.append(who), revive_dead=lambda: None, kill=None, start=None,
+            spool=folder / "spool",
+        )  # fmt: skip
         stream = SimpleNamespace(allow=lambda *ends: self.allowed.append(ends))
         super().__init__(house=house, stream=stream, result=Result("points", 1, "stand-in"))
 
@@ -66,7 +71,29 @@ def walk(folder: Path, plans: list[Plan]) -> Any:
     return field
 
 
+def put_claim(folder: Path, task_id: str) -> Path:
+    """Records of a job that owns attempt 1; returns where its exit record would be."""
+    attempt = Spool(folder / "spool").task(TaskId(task_id)).attempt(1)
+    claim = JobClaim(
+        nonce="b" * 32, job_id="7", node="n1", pid=1, boot_id="0190a0b0-c0d0-4e0f-8a0b-0c0d0e0f0a0b",
+        at=datetime(2026, 11, 24, tzinfo=UTC),
+    )  # fmt: skip
+    attempt.claim.parent.mkdir(parents=True)
+    attempt.claim.write_bytes(render_record(claim))
+    return attempt.exit
+
+
+def test_a_job_that_dies_before_its_claim_or_after_its_exit_record_may_not_be_lost(tmp_path: Path) -> None:
+    plan = Plan(CLAIM, "after", "kill")
+    put_claim(tmp_path, "d" * 32).touch()
+    with passing(tmp_path, (plan, "c" * 32)):
+        assert walk(tmp_path, [plan]).allowed == []
+    with passing(tmp_path, (plan, "d" * 32)):
+        assert walk(tmp_path, [plan]).allowed == []
+
+
 def test_kills_are_counted_once_a_process_and_failures_are_no_kills(tmp_path: Path) -> None:
+    put_claim(tmp_path, "a" * 32)
     kills = [Plan(NOTE, "before", "kill"), Plan(FENCE, "after", "kill")]
     failure, lost = Plan(NOTE, "after", "fail"), Plan(CLAIM, "after", "kill")
     with passing(tmp_path, *((plan, "77") for plan in (*kills, failure)), (lost, "a" * 32)):
