@@ -83,9 +83,9 @@ def make_source(place: Path, name: str, drop: Path, *, is_folder: bool) -> Sourc
 
 def is_candidate(name: str, *, is_folder: bool) -> bool:
     """True for a name in drop/ that may be a drop: a folder, or a config."""
-    if is_unfinished_name(name) or name.lower().endswith(RECEIPT_SUFFIX):
+    if not is_folder and not name.lower().endswith(".json"):
         return False
-    return is_folder or name.lower().endswith(".json")
+    return not is_unfinished_name(name) and not name.lower().endswith(RECEIPT_SUFFIX)
 
 
 def look_into(source: Source) -> DropView:
@@ -97,16 +97,13 @@ def look_into(source: Source) -> DropView:
         return DropView((), source.name, fault=Fault("unfinished", f"The agent's user may not read {where}."))
 
 
-def is_unchanged(source: Source, before: DropView) -> bool:
-    """True where a single config and its script have the sizes and times that they had. Raises OSError.
+def is_unchanged(drop: int, before: DropView) -> bool:
+    """True where a single config in drop/ (an open folder) and its script have the sizes and times that they had.
 
     Much cheaper than a look, and there may be thousands. What changes within a tick of the file system's clock does not
-    show: a view that was made when the times had stood still for a while holds.
+    show: a view that was made when the times had stood still for a while holds. Raises OSError.
     """
-    if source.is_folder or not before.seen:
-        return False
-    with open_folder(source.folder) as folder:
-        return _print(folder, [name for name, *_ in before.seen]) == before.seen
+    return bool(before.seen) and _print(drop, [name for name, *_ in before.seen]) == before.seen
 
 
 def _look_into(source: Source) -> DropView:

@@ -53,7 +53,8 @@ def _list_needed(
     drop/ before taking/: one that moves is seen in one of them.
     """
     for name in files.list_names(spool.drop):
-        if is_candidate(name, is_folder=False) and (name not in views or views[name].script == script):
+        view = views.get(name)
+        if (view is None or view.script == script) and is_candidate(name, is_folder=False):
             yield from _read_script(spool, spool.drop, name)
     for task_id in map(TaskId, files.list_names(spool.taking)):
         if not is_settled(task_id):

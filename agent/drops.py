@@ -7,13 +7,14 @@ Anything else waits until it was the same over three looks and some seconds.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from agent import files
+from agent.bundle import open_folder
 from agent.clock import Clock
 from agent.drop_look import READY_SUFFIX, DropView, Source, is_candidate, is_unchanged, look_into, make_source
 from agent.drop_sums import matches_checksums
@@ -51,19 +52,23 @@ class Drops:
         folders = files.list_folders(self._spool.drop)
         found = [n for n in files.list_names(self._spool.drop) if is_candidate(n, is_folder=n in folders)]
         sources = [make_source(self._spool.drop, name, self._spool.drop, is_folder=name in folders) for name in found]
-        whole = {source.name: view for source in sources if (view := self._look_at(source, said)) is not None}
-        _forget(self._watched, found)
-        _forget(self._summed, found)
-        _forget(self._views, found)
+        whole = self._look_at_all(sources, said) if sources else {}
+        for kept in (self._watched, self._summed, self._views):
+            _forget(kept, found)
         said += self._take_some(whole)
         _forget(self._taken, files.list_names(self._spool.taking))
         return [words for words in said if words]
 
-    def _look_at(self, source: Source, said: list[str]) -> DropView | None:
+    def _look_at_all(self, sources: Sequence[Source], said: list[str]) -> dict[str, DropView]:
+        with open_folder(self._spool.drop) as drop:
+            looks = [(source.name, self._look_at(drop, source, said)) for source in sources]
+        return {name: view for name, view in looks if view is not None}
+
+    def _look_at(self, drop: int, source: Source, said: list[str]) -> DropView | None:
         """What it is, where it is whole."""
         name, before = source.name, self._watched.get(source.name)
         try:
-            view = self._view(source, before)
+            view = self._view(drop, source, before)
         except OSError as error:
             said.append(f"The drop {name!a} cannot be read: {error.strerror}.")
             return None
@@ -71,11 +76,11 @@ class Drops:
         is_whole = self._watch(self._watched, name, view) or self._is_declared(source, view, is_still=is_still)
         return view if is_whole else None
 
-    def _view(self, source: Source, watched: Watched | None) -> DropView:
+    def _view(self, drop: int, source: Source, watched: Watched | None) -> DropView:
         """Look into it, unless it is as it was at two looks some seconds apart, and was looked into since."""
         known = self._views.pop(source.name, None)
         is_known = known is not None and watched is not None and watched.looks >= LOOKS and watched.seen == known.seen
-        view = known if known is not None and is_known and is_unchanged(source, known) else look_into(source)
+        view = known if known is not None and is_known and is_unchanged(drop, known) else look_into(source)
         if not source.is_folder:
             self._views[source.name] = view
         return view
