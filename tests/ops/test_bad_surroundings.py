@@ -126,7 +126,8 @@ def test_a_credential_that_was_revoked(standin: Standin, tmp_path: Path) -> None
     with open_house(tmp_path, standin.env) as house:
         gateway = ("--config", str(tmp_path / "gateway.toml"))
         (agent,) = json.loads(run("mltm-gateway", "agent", "list", "--json", *gateway))
-        task = house.submit("import time\ntime.sleep(5)\n")
+        go_on = tmp_path / "go-on"
+        task = house.submit(f"import os, time\nwhile not os.path.exists({str(go_on)!r}):\n    time.sleep(0.1)\n")
         house.wait_state(task, "running")
         run("mltm-gateway", "agent", "revoke", agent["agent_id"], *gateway)
         spoken = {
@@ -136,6 +137,7 @@ def test_a_credential_that_was_revoked(standin: Standin, tmp_path: Path) -> None
             )
             for word in ("check", "once")
         }  # fmt: skip
+        go_on.touch()
         wait_until((house.spool / "done" / task).exists, "the running agent brings the task to its end")
 
     assert (spoken["check"].returncode, spoken["once"].returncode) == (1, 0)

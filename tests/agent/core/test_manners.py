@@ -61,6 +61,7 @@ def test_active_tasks_cost_one_squeue_a_cycle(world: World[Slurm], tmp_path: Pat
     assert read_counts(tmp_path) - before == Counter(squeue=5)
 
 
+@pytest.mark.timeout(240)
 def test_many_cancels_cost_a_scancel_a_hundred_and_no_squeue_of_their_own(
     world: World[Slurm], slurm_lab: Lab, tmp_path: Path
 ) -> None:
