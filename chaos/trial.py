@@ -1,7 +1,9 @@
 """One trial: a house, a stream of tasks, faults from a plan with a seed, and the judgement at the end."""
 
 import contextlib
+import os
 import shutil
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -102,6 +104,7 @@ def open_trial(setup: Setup) -> Iterator[Trial]:
         cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
         ground = cleanup.enter_context(setup.ground(folder))
         cleanup.callback(_keep, setup, result, folder)
+        cleanup.callback(_end_jobs, folder)
         house = setup.house(folder, setup.slurm.env, ground, control=setup.control)
         cleanup.callback(house.stop)
         stream = Stream(house, setup.seed, kinds=setup.kinds, clients=setup.clients, patience_s=setup.end_within_s)
@@ -142,6 +145,16 @@ def _find_running(shown: Mapping[str, Shown]) -> list[str]:
         processes.read_proc_file(each.pid, "cmdline").replace(b"\0", b" ").decode(errors="replace") for each in found
     ]
     return [f"shown as over, and its code runs: {line}" for line in lines]
+
+
+def _end_jobs(folder: Path) -> None:
+    """Kill what still runs in the trial's folder: it would go on writing there while the folder is removed."""
+
+    def is_of_a_job(pid: int) -> bool:
+        command = processes.read_proc_file(pid, "cmdline")
+        return os.fsencode(folder) in command and b"chaos.mount" not in command  # a mount is taken down later
+
+    processes.stop(processes.find_processes(is_of_a_job), sig=signal.SIGKILL)
 
 
 def _keep(setup: Setup, result: Result, folder: Path) -> None:
