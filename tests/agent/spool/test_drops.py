@@ -9,6 +9,7 @@ import pytest
 
 from agent import drop_look, drop_script, drop_sums, take_drop
 from agent import drops as drops_module
+from agent.drop_watch import Entry
 from agent.drops import Drops
 from tests.agent.spool.build import CONFIG, SCRIPT, Hands
 
@@ -234,3 +235,23 @@ def test_many_drops_are_taken_over_some_rounds_so_that_what_is_active_is_not_kep
 
     assert counts == [1, 2, 3]
     assert not list(hands.spool.drop.glob("*.ready"))
+
+
+def test_a_change_within_a_tick_of_the_file_systems_clock_is_seen(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Size and times are the same before and after it: only a second look into the file shows it."""
+
+    def read_coarsely(folder: int, name: str) -> Entry:
+        return (*read_entry(folder, name)[:2], 1, 1)
+
+    read_entry = drop_look.read_entry
+    monkeypatch.setattr(drop_look, "read_entry", read_coarsely)
+    hands.drop("run.json", b"{" * len(CONFIG))
+    hands.drop("train.py", SCRIPT)
+    drops = drops_of(hands)
+    drops.scan()
+    hands.drop("run.json", CONFIG)
+    pass_s(hands, drops, 30)
+
+    check_one_task(hands)
