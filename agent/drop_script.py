@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agent import files
 from agent.bundle import open_folder
-from agent.drop_look import DropView, find_source, is_candidate, look_into, read_entry
+from agent.drop_look import DropView, find_source, is_candidate, is_unchanged, look_into, read_entry
 from agent.drop_watch import Entry
 from mltm.contract.ids import TaskId
 from mltm.contract.names import Spool
@@ -29,7 +29,7 @@ def take_script_out(
     """Move the script that a task was made of from drop/ to its config in taking/<id>. Raises OSError.
 
     It stays where a config without a task names it too, and so does another file that has the name by now.
-    views: of configs in drop/, as this scan saw them: what names another script is not read again.
+    views: of configs in drop/, as they were last seen: one that named another script, and is unchanged, is not read.
     """
     name = seen[0]
     held, place = spool.taking / task_id / name, spool.drop / name
@@ -52,10 +52,12 @@ def _list_needed(
 
     drop/ before taking/: one that moves is seen in one of them.
     """
-    for name in files.list_names(spool.drop):
-        view = views.get(name)
-        if (view is None or view.script == script) and is_candidate(name, is_folder=False):
-            yield from _read_script(spool, spool.drop, name)
+    names = [name for name in files.list_names(spool.drop) if is_candidate(name, is_folder=False)]
+    with open_folder(spool.drop) as drop:
+        for name in names:
+            view = views.get(name)
+            if view is None or view.script == script or not is_unchanged(drop, view):
+                yield from _read_script(spool, spool.drop, name)
     for task_id in map(TaskId, files.list_names(spool.taking)):
         if not is_settled(task_id):
             for name in files.list_names(spool.taking / task_id):

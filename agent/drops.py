@@ -26,7 +26,7 @@ from mltm.contract.names import Spool
 
 __all__ = ["Drops"]
 
-_TAKE_WITHIN_S = 2.0  #: a round's time for taking: with thousands of drops, what is active waits no longer
+_TAKE_WITHIN_S = 2.0  #: so long a round begins to take drops: of thousands, the others wait for the next one
 _log = structlog.get_logger(__name__)
 
 

@@ -29,7 +29,7 @@ __all__ = ["Taker"]
 
 @dataclass(frozen=True)
 class Taker:
-    """What taking needs. views: of configs in drop/, as the scan that is going on saw them."""
+    """What taking needs. views: of configs in drop/, as they were last seen."""
 
     spool: Spool
     settings: AgentSettings

@@ -152,8 +152,11 @@ class ChaosHouse(House):
             self.died.append(part)
 
     def find_faults(self) -> list[str]:
-        """Parts that ended though nothing was done to them."""
-        return [] if self._may_end else [f"{part} ended by itself" for part in self.died]
+        """Parts that ended though nothing was done to them, before the end of the trial or by then."""
+        if self._may_end:
+            return []
+        dead = [part for part, process in self._running.items() if not process.is_alive()]
+        return [f"{part} ended by itself" for part in (*self.died, *dead)]
 
     def signal(self, part: str, number: signal.Signals) -> None:
         """Send it a signal (STOP, CONT)."""

@@ -4,10 +4,11 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agent import files
+from agent import files, take_drop
 from agent.drop_look import find_source, look_into
 from tests.agent.core.slurm_world import CountedSlurm, open_world
 from tests.agent.spool.build import CONFIG, SCRIPT, Hands
@@ -260,3 +261,24 @@ def test_a_folder_of_the_scripts_name_is_a_drop_of_its_own(hands: Hands) -> None
     (task_id,) = hands.tasks()
     assert files.list_names(hands.spool.bad / task_id) == ["run.json"]
     assert files.list_names(hands.spool.drop) == ["train.py"]
+
+
+@pytest.mark.parametrize("before", [b"", CONFIG[:50], with_field(script_path="b.py")])
+def test_a_config_that_is_completed_while_another_ones_task_is_made_keeps_its_script(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
+    """It was seen in the same round, and did not name the script then."""
+
+    def copy_and_complete(*arguments: Any) -> Any:
+        (hands.spool.drop / "two.json").write_bytes(CONFIG)
+        return copy_all(*arguments)
+
+    copy_all = take_drop._copy_all
+    monkeypatch.setattr(take_drop, "_copy_all", copy_and_complete)
+    drop_all(hands, "one.json")
+    hands.drop("one.json.ready", b"")
+    hands.drop("two.json", before)
+    drops_of(hands).scan()
+
+    assert scripts(hands) == {"one.json": SCRIPT}
+    assert (hands.spool.drop / "train.py").read_bytes() == SCRIPT

@@ -255,3 +255,25 @@ def test_a_change_within_a_tick_of_the_file_systems_clock_is_seen(
     pass_s(hands, drops, 30)
 
     check_one_task(hands)
+
+
+def test_what_has_stood_still_is_not_read_again_until_it_changes(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[str] = []
+
+    def count(source: drop_look.Source) -> drop_look.DropView:
+        reads.append(source.name)
+        return look_into(source)
+
+    look_into = drop_look.look_into
+    monkeypatch.setattr(drops_module, "look_into", count)
+    hands.drop("run.json", CONFIG)  # its script is not there yet: it waits for ten minutes
+    drops = drops_of(hands)
+    pass_s(hands, drops, 30)
+    reads.clear()
+    pass_s(hands, drops, 100)
+    assert reads == []
+
+    hands.drop("train.py", SCRIPT)
+    pass_s(hands, drops, 30)
+    assert reads
+    check_one_task(hands)
