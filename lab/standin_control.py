@@ -140,9 +140,9 @@ def set_faults(standin: Standin, *faults: dict[str, Any], seed: int = 0) -> None
     A fault is {"command", "mode"} and, as wanted, "count" (uses, default endless), "after" (calls that pass first),
     "probability", "argument" (a pattern: calls with such a word), "seconds", "text", "exit_code", "job_id". Modes of
     every command: error (text, exit_code), hang (seconds). sbatch: accept_and_time_out, accept_late,
-    hang_after_accept, forget, reuse_id, noise. squeue: fail, empty, cut, garbage. sacct: absent, slow, behind. scancel:
-    fail, ignored. scontrol, sinfo: fail. Of the pseudo-command "start": start_twice (a second copy under the same id
-    after `seconds`).
+    hang_after_accept, forget, reuse_id, noise. squeue: fail, empty, none (a header and no job), cut, garbage. sacct:
+    absent, slow, behind. scancel: fail, ignored. scontrol, sinfo: fail. Of the pseudo-command "start": start_twice (a
+    second copy under the same id after `seconds`).
     """
     with state.locked(standin.dir):
         (standin.dir / "faults.used.json").unlink(missing_ok=True)

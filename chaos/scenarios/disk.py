@@ -14,11 +14,10 @@ from tests.disk import fill_disk
 
 __all__ = ["Span", "find_later", "find_met", "run"]
 
-# A job that finds no room for its records says so and does not start; the third time that is the task's end. Where the
-# disk was full behind the claim, what the job could not write is lost with it.
-_HONEST = ("rejected", "lost", "node_fail")
+# Where the disk was full behind the claim, what the job could not write is lost with it. A job that finds no room
+# before that does not start, and its task is tried again.
+_HONEST = ("lost", "node_fail")
 _AFTERWARDS, _HANDED_IN_WITHIN_S = 6, 60.0
-_STATES = ("rejected", "succeeded")
 Span = tuple[float, float]  #: from just before a disk was filled until it was free again, of the monotonic clock
 
 
@@ -75,13 +74,11 @@ def _wait_for_more(trial: Trial, fills: Sequence[Span]) -> None:
 
 
 def _judge_fills(fills: Sequence[Span], trial: Trial, shown: Mapping[str, Shown]) -> None:
-    """Only a task that was under way during a fill may be lost or rejected by it; those behind the last succeed."""
+    """Only a task that was under way during a fill may be lost by it; those behind the last succeed."""
     handed_in = trial.stream.handed_in
-    ended = {state: {task_id for task_id, row in shown.items() if row.state == state} for state in _STATES}
+    succeeded = {task_id for task_id, row in shown.items() if row.state == "succeeded"}
     for task_id in find_met(handed_in, fills):
         trial.stream.allow(task_id, *_HONEST)
-        if task_id in ended["rejected"] and "rejected" not in handed_in[task_id].kind.ends:
-            trial.result.counts["rejected for want of room"] += 1
     later = find_later(handed_in, fills)
-    if len(later & ended["succeeded"]) < _AFTERWARDS:
+    if len(later & succeeded) < _AFTERWARDS:
         trial.stream.failures.append(f"behind the last fill, not {_AFTERWARDS} of {len(later)} tasks succeeded")
