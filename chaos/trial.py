@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import signal
 import tempfile
 import time
 from collections import Counter
@@ -154,7 +153,7 @@ def _end_jobs(folder: Path) -> None:
         command = processes.read_proc_file(pid, "cmdline")
         return os.fsencode(folder) in command and b"chaos.mount" not in command  # a mount is taken down later
 
-    processes.stop(processes.find_processes(is_of_a_job), sig=signal.SIGKILL)
+    processes.kill_all(lambda: processes.find_processes(is_of_a_job))
 
 
 def _keep(setup: Setup, result: Result, folder: Path) -> None:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from lab.errors import LabError
 from lab.standin.state import write_json
 
+_MOST_LOOKS = 20
+
 
 class Process(NamedTuple):
     """A process that cannot be mistaken for a later one with the same pid. `started` is in clock ticks since boot."""
@@ -81,6 +83,15 @@ def stop(processes: Sequence[Process], *, sig: int = signal.SIGTERM, timeout_s: 
         if wait_until(lambda left=left: not any(map(is_running, left)), timeout_s=patience_s):  # type: ignore[misc]
             return
     raise LabError(f"Processes {[process.pid for process in processes if is_running(process)]} do not end.")
+
+
+def kill_all(find: Callable[[], Sequence[Process]]) -> None:
+    """Kill what is found until nothing is: what it started between the look and the kill is found by the next one."""
+    for _ in range(_MOST_LOOKS):
+        if not (found := find()):
+            return
+        stop(found, sig=signal.SIGKILL)
+    raise LabError(f"Processes come again faster than they are killed: {[process.pid for process in find()]}.")
 
 
 def find_processes(is_wanted: Callable[[int], bool]) -> list[Process]:

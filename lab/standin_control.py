@@ -97,8 +97,13 @@ def down(standin: Standin) -> None:
     with state.locked(standin.dir):  # nobody starts anything meanwhile, and nothing afterwards
         change_settings(standin, slots=0)
         marks = (os.fsencode(f"STANDIN_COPY={standin.dir}:"), os.fsencode(f"STANDIN_DIR={standin.dir}"))
-        found = processes.find_processes(lambda pid: any(mark in _read_env(pid) for mark in marks))
-        processes.stop(processes.with_descendants(found) + _list_late(standin), sig=signal.SIGKILL)
+
+        def find() -> list[processes.Process]:
+            found = processes.find_processes(lambda pid: any(mark in _read_env(pid) for mark in marks))
+            return processes.with_descendants(found)
+
+        processes.stop(_list_late(standin), sig=signal.SIGKILL)
+        processes.kill_all(find)
 
 
 def is_at_rest(standin: Standin) -> bool:

@@ -15,7 +15,7 @@ def gateway() -> Iterator[FakeGateway]:
 
 @pytest.fixture
 def mltm(gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mltm:
-    for name in ("MLTM_CA", "http_proxy", "HTTP_PROXY"):
+    for name in ("MLTM_CA", "MLTM_HINT", "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
     env = {"MLTM_URL": gateway.url, "MLTM_TOKEN": TOKEN, "XDG_CONFIG_HOME": str(tmp_path / "config"), "TZ": "UTC"}
     return Mltm(env, monkeypatch)
