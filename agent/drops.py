@@ -26,7 +26,8 @@ from mltm.contract.names import Spool
 
 __all__ = ["Drops"]
 
-_TAKE_WITHIN_S = 2.0  #: so long a round begins to take drops: of thousands, the others wait for the next one
+# So long a round begins to take drops, or as long as it looked at them: of thousands, the others wait for the next one.
+_TAKE_WITHIN_S = 2.0
 _log = structlog.get_logger(__name__)
 
 
@@ -48,6 +49,7 @@ class Drops:
 
     def scan(self) -> list[str]:
         """Look once; returns what is wrong, as sentences. Raises OSError where drop/ cannot be listed."""
+        began_s = self._clock.boot_s()
         said = [self._go_on(TaskId(name)) for name in files.list_names(self._spool.taking)]
         folders = files.list_folders(self._spool.drop)
         found = [n for n in files.list_names(self._spool.drop) if is_candidate(n, is_folder=n in folders)]
@@ -55,7 +57,8 @@ class Drops:
         whole = self._look_at_all(sources, said) if sources else {}
         for kept in (self._watched, self._summed, self._views):
             _forget(kept, found)
-        said += self._take_some(whole)
+        looked_s = self._clock.boot_s() - began_s
+        said += self._take_some(whole, max(_TAKE_WITHIN_S, looked_s))
         _forget(self._taken, files.list_names(self._spool.taking))
         return [words for words in said if words]
 
@@ -85,12 +88,12 @@ class Drops:
             self._views[source.name] = view
         return view
 
-    def _take_some(self, whole: Mapping[str, DropView]) -> Iterator[str]:
+    def _take_some(self, whole: Mapping[str, DropView], within_s: float) -> Iterator[str]:
         """Take what is whole, at least one; what is left after a while is for the next round."""
         began_s = self._clock.boot_s()
         for name, view in whole.items():
             yield self._take(name, view)
-            if self._clock.boot_s() - began_s >= _TAKE_WITHIN_S:
+            if self._clock.boot_s() - began_s >= within_s:
                 return
 
     def _watch(self, kept: dict[str, Watched], name: str, view: DropView) -> bool:

@@ -117,6 +117,10 @@ def read_bytes(path: Path, max_bytes: int = 4 * 1024 * 1024) -> bytes | None:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # O_NOFOLLOW met a link
+                raise NoFileError(errno.EINVAL, "not a regular file", str(path)) from error
+            raise
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)  # a folder's would stay open: fdopen fails with it, and closes nothing
             raise NoFileError(errno.EINVAL, "not a regular file", str(path))

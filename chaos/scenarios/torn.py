@@ -1,4 +1,4 @@
-"""Files that nobody wrote whole, and that do not belong there: torn records, notes, bells, reports, folders for files.
+"""Files that nobody wrote whole, and that do not belong there: torn records, notes, bells, reports, folders, links.
 
 A record is written under a private name and linked, so that none of ours is ever torn; but a copied spool or a hand may
 leave one. A torn intent, claim, exit in the place of one that is to come is not planted: nobody can know what it said.
@@ -47,11 +47,13 @@ def _list_active(trial: Trial) -> list[TaskId]:
 
 
 def _plant(where: _Plant, spool: Spool, task_id: TaskId, rng: random.Random) -> int:
-    """Put a torn file, an empty one, or a folder in a file's place; what is there already stays."""
+    """Put a torn file, an empty one, a folder or a link in a file's place; what is there already stays."""
     path = where(spool, task_id, rng)
     with contextlib.suppress(FileExistsError, FileNotFoundError):
-        if rng.random() < 0.2:
+        if (dice := rng.random()) < 0.2:
             path.mkdir()
+        elif dice < 0.3:
+            path.symlink_to("nowhere")
         else:
             with path.open("xb") as file:
                 file.write(rng.choice((_HALF, b"", bytes(64))))

@@ -1,5 +1,6 @@
-"""What does not belong in the spool stops nobody: folders where files are looked for."""
+"""What does not belong in the spool stops nobody: folders and links where files are looked for."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,12 +38,19 @@ def test_a_folder_in_the_place_of_a_file_leaves_nothing_open(tmp_path: Path) -> 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+def make_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, make_link])
 @pytest.mark.parametrize("name", ["refused.01.foreign", "dup.01.foreign", "amended"])
-def test_advice_that_is_a_folder_is_passed_over(world: World[CountedSlurm], name: str) -> None:
+def test_advice_that_is_no_file_is_passed_over(
+    world: World[CountedSlurm], name: str, put: Callable[[Path], None]
+) -> None:
     send(world.hands)
     world.run()
     folder = world.hands.spool.task(world.task_id)
-    (folder.control / name).mkdir()
+    put(folder.control / name)
     folder.attempt(1).exit.write_text(exit_record(0).model_dump_json())
     world.ring()
 

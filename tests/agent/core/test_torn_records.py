@@ -14,12 +14,13 @@ from tests.agent.core.slurm_world import CountedSlurm, World, make_world
 from tests.agent.spool.build import TASK, send
 
 NEXT = TaskId("0190a0b0c0d07e0f8a0b0c0d0e0f0a0c")
-TORN: dict[str, Callable[[bytes], bytes | None]] = {
+TORN: dict[str, Callable[[bytes], bytes | Path | None]] = {
     "empty": lambda _: b"",
     "half": lambda whole: whole[: len(whole) // 2],
     "zeros": lambda whole: bytes(len(whole)),
     "foreign": lambda _: b'{"kind":"exit","code":0}\n',
     "folder": lambda _: None,
+    "link": lambda _: Path("nowhere"),
 }
 
 
@@ -35,7 +36,7 @@ def world(tmp_path: Path) -> World[CountedSlurm]:
 
 
 @pytest.fixture(params=TORN)
-def torn(request: pytest.FixtureRequest) -> Callable[[bytes], bytes | None]:
+def torn(request: pytest.FixtureRequest) -> Callable[[bytes], bytes | Path | None]:
     return TORN[request.param]
 
 
@@ -43,13 +44,15 @@ def attempt(world: World[CountedSlurm], task_id: TaskId = TASK) -> Attempt:
     return world.hands.spool.task(task_id).attempt(1)
 
 
-def put(path: Path, data: bytes | None) -> None:
-    """Put a file in place; None: a folder."""
+def put(path: Path, data: bytes | Path | None) -> None:
+    """Put a file in place; None: a folder; a path: a link to it."""
     if path.is_dir():
         path.rmdir()
+    path.unlink(missing_ok=True)
     if data is None:
-        path.unlink(missing_ok=True)
         path.mkdir()
+    elif isinstance(data, Path):
+        path.symlink_to(data)
     else:
         path.write_bytes(data)
 
@@ -84,7 +87,7 @@ def assert_waits_in_words(world: World[CountedSlurm], path: Path, before: list[S
 
 @pytest.mark.parametrize("kind", ["intent", "claim"])
 def test_a_torn_record_keeps_its_own_task_waiting_until_it_is_put_right(
-    world: World[CountedSlurm], kind: str, torn: Callable[[bytes], bytes | None]
+    world: World[CountedSlurm], kind: str, torn: Callable[[bytes], bytes | Path | None]
 ) -> None:
     claimed, before = claim(world), told(world)
     path, whole = (attempt(world).claim, claimed) if kind == "claim" else (attempt(world).intent, None)
@@ -108,7 +111,7 @@ def test_a_torn_record_keeps_its_own_task_waiting_until_it_is_put_right(
 
 @pytest.mark.parametrize("by", ["note", "exit"])
 def test_a_torn_claim_stops_nothing_where_its_owner_is_known_otherwise(
-    world: World[CountedSlurm], by: str, torn: Callable[[bytes], bytes | None]
+    world: World[CountedSlurm], by: str, torn: Callable[[bytes], bytes | Path | None]
 ) -> None:
     claimed = claim(world)
     if by == "note":

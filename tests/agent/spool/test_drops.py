@@ -221,20 +221,42 @@ def test_each_of_many_drops_is_read_a_few_times_and_not_once_for_every_other(
     assert max(reads.count(name) for name in set(reads)) <= 4
 
 
-def test_many_drops_are_taken_over_some_rounds_so_that_what_is_active_is_not_kept_waiting(hands: Hands) -> None:
+def slow_drops(hands: Hands) -> Drops:
+    """Takes two seconds for each drop that is taken: an id is made once for each."""
+
     def take_long(count: int) -> bytes:
-        hands.now_s += 2 if count == 10 else 0  # an id is made once for each drop
+        hands.now_s += 2 if count == 10 else 0
         return secrets.token_bytes(count)
 
-    fill(hands, 3)
-    drops = Drops(hands.spool, hands.settings, dataclasses.replace(hands.clock, token_bytes=take_long))
+    return Drops(hands.spool, hands.settings, dataclasses.replace(hands.clock, token_bytes=take_long))
+
+
+def count_tasks_by_round(hands: Hands, drops: Drops, rounds: int) -> list[int]:
     counts = []
-    for _ in range(3):
+    for _ in range(rounds):
         drops.scan()
         counts.append(len(hands.tasks()))
+    return counts
 
-    assert counts == [1, 2, 3]
+
+def test_many_drops_are_taken_over_some_rounds_so_that_what_is_active_is_not_kept_waiting(hands: Hands) -> None:
+    fill(hands, 3)
+
+    assert count_tasks_by_round(hands, slow_drops(hands), 3) == [1, 2, 3]
     assert not list(hands.spool.drop.glob("*.ready"))
+
+
+def test_a_round_that_looks_at_drops_for_long_takes_them_for_as_long(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_long(source: drop_look.Source) -> drop_look.DropView:
+        hands.now_s += 2
+        return drop_look.look_into(source)
+
+    monkeypatch.setattr(drops_module, "look_into", look_long)
+    fill(hands, 3)
+
+    assert count_tasks_by_round(hands, slow_drops(hands), 1) == [2]
 
 
 def test_a_change_within_a_tick_of_the_file_systems_clock_is_seen(
