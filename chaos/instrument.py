@@ -26,9 +26,11 @@ _ROOTS = ("agent.", "gateway.")
 _SHELL = r"""
 # What chaos adds: each point looks for a plan that names it.
 chaos_strike() {
-  local plan='{folder}'/wrapper.$1.$2
+  local plan='{folder}'/wrapper.$1.$2 act
   [[ -e $plan.plan ]] || return 0
-  mv -T -- "$plan.plan" "$plan.fired.${task-}" 2>/dev/null && kill -KILL $$
+  mv -T -- "$plan.plan" "$plan.fired.${task-}" 2>/dev/null || return 0
+  act=$(<"$plan.fired.${task-}")
+  if [[ $act == stop ]]; then kill -STOP $$; else kill -KILL $$; fi
 }
 {steps}
 """
@@ -101,6 +103,9 @@ def _strike(point: Point, when: When, folder: Path, arguments: tuple[object, ...
             return
         plan.rename(fired_path(folder, point.name, when, str(os.getpid())))
     except FileNotFoundError:
+        return
+    if act == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
         return
     if act == "kill":
         os.kill(os.getpid(), signal.SIGKILL)

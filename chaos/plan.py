@@ -15,12 +15,12 @@ from chaos.points import NEVER_RETURN, POINTS, Point
 __all__ = ["Act", "Plan", "When", "build_plans", "fired_path", "plan_path", "read_victim", "set_plan", "take_back"]
 
 When = Literal["before", "after"]
-Act = Literal["kill", "fail"]
+Act = Literal["kill", "fail", "stop"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`kill`: the process gets SIGKILL. `fail`: the call raises, before or after its effect."""
+    """`kill`: the process gets SIGKILL. `stop`: SIGSTOP. `fail`: the call raises, before or after its effect."""
 
     point: Point
     when: When

@@ -50,6 +50,7 @@ _GATEWAY = (
     _gateway("merge-attempt", "store.reports:_write_attempt", "database"),
     _gateway("history", "store.tasks:add_event", "database"),
     _gateway("cancel", "store.commands:request_cancel", "database"),
+    _gateway("hold", "store.commands:request_hold", "database"),
     _gateway("command", "store.commands:add_command", "database"),
     _gateway("acknowledged", "store.commands:close_command", "database"),
 )
@@ -161,7 +162,6 @@ UNNAMED: dict[str, str] = {
     "gateway.store.cache": "Bytes of logs and outputs, fetched again when they are gone.",
     "gateway.store.commands:_take_back": "Part of gateway.acknowledged, in the same transaction.",
     "gateway.store.commands:drop_expired": "Questions that nobody waits for; they decide nothing.",
-    "gateway.store.commands:request_hold": "No load asks for it; gateway.history and gateway.command in a transaction.",
     "gateway.store.migrate": "Migrations.",
     "gateway.store.people": "Administration.",
     "gateway.store.reports:_refuse": "It calls gateway.accept-row, within gateway.report.",

@@ -8,8 +8,8 @@ from mltm.contract.names import Spool
 
 __all__ = ["PROVOCATIONS", "provoke"]
 
-
 _STOPPED = next(kind for kind in KINDS if kind.name == "stopped")
+_HELD = next(kind for kind in KINDS if kind.name == "held")
 
 
 def _ask_for(kind: Kind) -> Callable[[Trial], None]:
@@ -29,6 +29,7 @@ PROVOCATIONS: dict[str, Callable[[Trial], None]] = {
     "agent.control": _ask_for(FORESTALLED),
     "agent.amend": _ask_for(LATE),
     "agent.scancel": _ask_for(_STOPPED),
+    "gateway.hold": _ask_for(_HELD),
     "agent.report-set-aside": _plant_torn_report,
 }
 

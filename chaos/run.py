@@ -11,6 +11,7 @@ from chaos.scenarios import (
     claims,
     clocks,
     controller,
+    daemons,
     database,
     disk,
     doubles,
@@ -40,7 +41,7 @@ SCENARIOS = {
     "clocks": clocks.run,
 }  # fmt: skip
 #: These need the daemons of a real Slurm, so they run on one; by name only.
-REAL_SCENARIOS = {"controller": controller.run, "handovers": handovers.run}
+REAL_SCENARIOS = {"controller": controller.run, "daemons": daemons.run, "handovers": handovers.run}
 _ENDS_S, _CONTROL_ENDS_S = 300.0, 45.0  #: a control leaves tasks that never end
 
 

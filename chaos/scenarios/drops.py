@@ -27,7 +27,9 @@ __all__ = ["Dropped", "judge_drops", "run"]
 
 # 30 s and ten minutes of the product. Still far above what a loaded machine puts between two writes.
 _WAITS = {"drop_quiet_s": 5.0, "drop_give_up_s": 10.0}
-_AT_ONCE = 24
+_AT_ONCE = (
+    32  #: people; each waits for the receipt before the next drop, so that the agent looks while files still grow
+)
 _PADDING = 60_000  #: bytes; a part of it is a valid script, too
 _SAYS = """
 import hashlib
@@ -52,10 +54,8 @@ def run(setup: Setup, faults: int | None) -> Result:
     slower = replace(setup, clients=0, ground=partial(plain_ground, waits=_WAITS))
     with _find_elsewhere() as elsewhere, open_trial(slower) as trial, ThreadPoolExecutor(_AT_ONCE) as people:
         jobs = zip(itertools.repeat(trial), itertools.repeat(elsewhere), itertools.count(), ways)
-        dropped = list(people.map(lambda job: _drop(*job, seed=setup.seed), jobs))
+        dropped = list(people.map(lambda job: _drop(*job, seed=setup.seed, patience_s=setup.end_within_s), jobs))
         trial.result.faults = len(dropped)
-        patience_s = setup.end_within_s + len(dropped)
-        wait_until(lambda: all(_read_receipt(trial, one).get("final") for one in dropped), "receipts", patience_s)
         for one in dropped:
             task_id = str(_read_receipt(trial, one)["task_id"])
             trial.stream.allow(task_id, "succeeded" if one.sha256 else "rejected")
@@ -82,7 +82,10 @@ def judge_drops(dropped: list[Dropped], starts: list[tuple[str, str]], found: Ju
             found.wrong.append(f"{name}: dropped by {way}, and started from a part")
 
 
-def _drop(trial: Trial, elsewhere: Path, number: int, way: tuple[str, Callable[[Drop], None]], *, seed: int) -> Dropped:
+def _drop(
+    trial: Trial, elsewhere: Path, number: int, way: tuple[str, Callable[[Drop], None]], *, seed: int, patience_s: float
+) -> Dropped:
+    """Drop once, and wait for its end."""
     label, put = way
     name, house = f"d{number:05d}", trial.house
     source = house.folder / "sources" / name
@@ -95,8 +98,9 @@ def _drop(trial: Trial, elsewhere: Path, number: int, way: tuple[str, Callable[[
     (source / config).write_text(json.dumps(fields), encoding="utf-8")
     rng = random.Random(f"{seed}:{number}")  # noqa: S311 - a plan that can be replayed
     put(Drop(source, house.spool / "drop", elsewhere, script, config, rng))
-    is_whole = label in WAYS
-    return Dropped(name, label, hashlib.sha256(text.encode()).hexdigest() if is_whole else "")
+    dropped = Dropped(name, label, hashlib.sha256(text.encode()).hexdigest() if label in WAYS else "")
+    wait_until(lambda: bool(_read_receipt(trial, dropped).get("final")), f"the receipt of {dropped}", patience_s)
+    return dropped
 
 
 _INFRA = {"instance_type": "cpu", "image_name": "image"}

@@ -1,6 +1,7 @@
 """A plan strikes once, where it is meant, before or after the effect."""
 
 import dataclasses
+import os
 import signal
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,6 +13,7 @@ from agent.job.wrapper import WRAPPER
 from chaos.instrument import arm, render_wrapper
 from chaos.plan import Plan, build_plans, fired_path, plan_path, read_victim, set_plan, take_back
 from chaos.points import NEVER_RETURN, POINTS
+from lab.processes import wait_until
 from tests.agent.job import running
 
 REPLACE = next(point for point in POINTS if point.name == "agent.file-replace")
@@ -54,11 +56,46 @@ def test_a_plan_strikes_once_at_its_point(tmp_path: Path, when: str, act: str, e
     assert not take_back(tmp_path, plan)
 
 
-def test_the_wrapper_dies_at_its_point_and_says_whose_it_was(tmp_path: Path) -> None:
-    script = tmp_path / "wrapper.sh"
-    script.write_text(render_wrapper(WRAPPER.read_text(encoding="utf-8"), tmp_path), encoding="utf-8")
+def wait_until_stopped(pid: int) -> None:
+    assert wait_until(lambda: "State:\tT" in Path(f"/proc/{pid}/status").read_text(encoding="ascii"), timeout_s=30)
+
+
+def test_who_is_stopped_at_a_point_goes_on_from_there(tmp_path: Path) -> None:
+    set_plan(tmp_path, Plan(REPLACE, "before", "stop"))
+    process = FORKS.Process(target=write_armed, args=(tmp_path,))
+    process.start()
+    assert process.pid is not None
+    wait_until_stopped(process.pid)
+
+    assert [path.name for path in tmp_path.iterdir() if "agent." not in path.name] == []
+    os.kill(process.pid, signal.SIGCONT)
+    process.join(30)
+    assert process.exitcode == 0
+    assert sorted(path.name for path in tmp_path.iterdir() if "agent." not in path.name) == ["one", "two"]
+
+
+def prepare_armed(folder: Path) -> running.Prepared:
+    """A task whose wrapper looks for plans in `folder`."""
+    script = folder / "wrapper.sh"
+    script.write_text(render_wrapper(WRAPPER.read_text(encoding="utf-8"), folder), encoding="utf-8")
     script.chmod(0o755)
-    task = dataclasses.replace(running.prepare(tmp_path / "spool", "print('hello')"), script=script)
+    return dataclasses.replace(running.prepare(folder / "spool", "print('hello')"), script=script)
+
+
+def test_a_wrapper_that_is_stopped_at_a_point_goes_on_from_there(tmp_path: Path) -> None:
+    task = prepare_armed(tmp_path)
+    set_plan(tmp_path, Plan(CLAIM, "before", "stop"))
+    with running.started(task) as process:
+        wait_until_stopped(process.pid)
+        assert not task.records.claim.exists()
+        process.send_signal(signal.SIGCONT)
+
+        assert running.finish(process) == 0
+    assert running.read_exit(task).code == 0
+
+
+def test_the_wrapper_dies_at_its_point_and_says_whose_it_was(tmp_path: Path) -> None:
+    task = prepare_armed(tmp_path)
     plan = Plan(CLAIM, "after", "kill")
     set_plan(tmp_path, plan)
 
@@ -69,10 +106,7 @@ def test_the_wrapper_dies_at_its_point_and_says_whose_it_was(tmp_path: Path) -> 
 
 
 def test_the_wrapper_with_points_and_no_plan_is_the_wrapper(tmp_path: Path) -> None:
-    script = tmp_path / "wrapper.sh"
-    script.write_text(render_wrapper(WRAPPER.read_text(encoding="utf-8"), tmp_path), encoding="utf-8")
-    script.chmod(0o755)
-    task = dataclasses.replace(running.prepare(tmp_path / "spool", "print('hello')"), script=script)
+    task = prepare_armed(tmp_path)
 
     assert running.run(task) == 0
     assert running.read_exit(task).code == 0
