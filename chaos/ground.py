@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chaos.points import Role
@@ -23,6 +23,7 @@ __all__ = [
     "open_views",
     "own_clocks",
     "plain_ground",
+    "rough_ground",
     "set_clock",
     "small_disks",
 ]
@@ -143,6 +144,16 @@ def own_clocks(folder: Path) -> Iterator[Ground]:
             "NO_FAKE_STAT": "1",
         }
     yield Ground(variables=variables)
+
+
+@contextmanager
+def rough_ground(
+    folder: Path, names: Sequence[str], *, stale_s: float, waits: Mapping[str, float], size_mb: int
+) -> Iterator[Ground]:
+    """All at once: a small disk beneath views that are stale (see `open_views`), and clocks that can be set."""
+    disk = mount_disk(folder / "real", f"size={size_mb}m,mode=0755")
+    with disk, open_views(folder, names, stale_s=stale_s, waits=waits) as views, own_clocks(folder) as clocks:
+        yield replace(views, variables=clocks.variables)
 
 
 def set_clock(folder: Path, role: Role, ahead_s: int) -> None:

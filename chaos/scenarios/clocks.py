@@ -8,24 +8,25 @@ from dataclasses import replace
 from chaos.ground import own_clocks, set_clock
 from chaos.points import Role
 from chaos.stream import Kind
-from chaos.trial import Result, Setup, open_trial
+from chaos.trial import Result, Setup, Trial, open_trial
 
-__all__ = ["run"]
+__all__ = ["JUMPS_S", "ROLES", "run", "sleep_elsewhere"]
 
-_ROLES: tuple[Role, ...] = ("agent", "gateway", "wrapper")
-_JUMPS_S = (3600, -3600, 86400, -86400)
+ROLES: tuple[Role, ...] = ("agent", "gateway", "wrapper")
+JUMPS_S = (3600, -3600, 86400, -86400)
 
 
-def _sleep_elsewhere(kind: Kind) -> Kind:
-    """Python's own sleep is cut short with EINVAL by libfaketime, where the clock jumps meanwhile."""
+def sleep_elsewhere(kind: Kind) -> Kind:
+    """Let another program sleep: Python's own sleep is cut short with EINVAL by libfaketime, where the clock jumps."""
     return replace(kind, code=re.sub(r"time\.sleep\((\d+)\)", r"os.system('exec sleep \1')", kind.code))
 
 
 def run(setup: Setup, faults: int | None) -> Result:
     """Let one clock jump away and back again, so often (24 jumps by default) that each has made every jump."""
     rng = random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
-    jumps = [(role, jump_s) for role in _ROLES for jump_s in _JUMPS_S]
-    with open_trial(replace(setup, kinds=tuple(map(_sleep_elsewhere, setup.kinds)), ground=own_clocks)) as trial:
+    jumps = [(role, jump_s) for role in ROLES for jump_s in JUMPS_S]
+    with open_trial(replace(setup, kinds=tuple(map(sleep_elsewhere, setup.kinds)), ground=own_clocks)) as trial:
+        trial.before_judging = lambda _: _find_refusals(trial)
         while trial.result.faults < (faults or 2 * len(jumps)):
             rng.shuffle(jumps)
             for role, jump_s in jumps[: (faults or 2 * len(jumps)) // 2 or 1]:
@@ -34,6 +35,9 @@ def run(setup: Setup, faults: int | None) -> Result:
                     set_clock(trial.house.folder, role, ahead_s)
                     trial.result.faults += 1
             trial.house.restart_dead()
-    if trial.house.answers[500]:
-        trial.result.judgement.wrong.append(f"clients were answered 500 {trial.house.answers[500]} times")
     return trial.result
+
+
+def _find_refusals(trial: Trial) -> None:
+    if trial.house.answers[500]:
+        trial.stream.failures.append(f"clients were answered 500 {trial.house.answers[500]} times")

@@ -72,7 +72,7 @@ def run(setup: Setup, faults: int | None) -> Result:
 
 
 def _wait_until_one_stands(plan: Plan, trial: Trial) -> Process | None:
-    """Who has come to the step and is stopped there; None where nobody came."""
+    """Who has come to the step and is stopped there, as the only one; None where nobody came."""
     plans, until_s = trial.house.plans, time.monotonic() + _REACHED_WITHIN_S
     set_plan(plans, plan)
     while (victim := read_victim(plans, plan)) is None:
@@ -92,7 +92,7 @@ def _wait_until_one_stands(plan: Plan, trial: Trial) -> Process | None:
 
 
 def _is_of(pid: int, victim: str, plan: Plan, trial: Trial) -> bool:
-    return read_task_id(pid, trial.house.spool) == victim if plan.point.role == "wrapper" else pid == int(victim)
+    return bool(read_task_id(pid, trial.house.spool)) if plan.point.role == "wrapper" else pid == int(victim)
 
 
 def _is_stopped(pid: int) -> bool:

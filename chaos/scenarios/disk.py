@@ -12,7 +12,7 @@ from chaos.stream import HandedIn
 from chaos.trial import Result, Setup, Trial, open_trial
 from tests.disk import fill_disk
 
-__all__ = ["Span", "find_later", "find_met", "run"]
+__all__ = ["Span", "allow_met", "fill", "find_later", "find_met", "run"]
 
 # Where the disk was full behind the claim, what the job could not write is lost with it. A job that finds no room
 # before that does not start, and its task is tried again.
@@ -30,13 +30,14 @@ def run(setup: Setup, faults: int | None) -> Result:
         trial.before_judging = lambda shown: _judge_fills(fills, trial, shown)
         while trial.result.faults < (faults or 12):
             time.sleep(rng.uniform(0.2, 2))
-            fills.append(_fill(rng.choice((("spool",), ("gateway",), ("spool", "gateway"))), rng, trial))
+            trial.result.faults += 1
+            fills.append(fill(rng.choice((("spool",), ("gateway",), ("spool", "gateway"))), rng, trial))
         _wait_for_more(trial, fills)
     return trial.result
 
 
-def _fill(names: tuple[str, ...], rng: random.Random, trial: Trial) -> Span:
-    """Fill these disks but for a little, wait, and free them; a write may get that little first."""
+def fill(names: tuple[str, ...], rng: random.Random, trial: Trial) -> Span:
+    """Fill the disks at these folders but for a little, wait, and free them; a write may get that little first."""
     fillers = [trial.house.folder / name / ".filler" for name in names]
     began_s = time.monotonic()
     for filler in fillers:
@@ -45,7 +46,6 @@ def _fill(names: tuple[str, ...], rng: random.Random, trial: Trial) -> Span:
     time.sleep(rng.uniform(0.3, 5))
     for filler in fillers:
         filler.unlink()
-    trial.result.faults += 1
     return began_s, time.monotonic()
 
 
@@ -56,6 +56,12 @@ def find_met(handed_in: Mapping[str, HandedIn], fills: Sequence[Span]) -> set[st
         for task_id, each in handed_in.items()
         if any(each.began_s <= freed_s and each.ended_s >= began_s for began_s, freed_s in fills)
     }
+
+
+def allow_met(fills: Sequence[Span], trial: Trial) -> None:
+    """Let the tasks that were under way during a fill be lost by it."""
+    for task_id in find_met(trial.stream.handed_in, fills):
+        trial.stream.allow(task_id, *_HONEST)
 
 
 def find_later(handed_in: Mapping[str, HandedIn], fills: Sequence[Span]) -> set[str]:
@@ -77,8 +83,7 @@ def _judge_fills(fills: Sequence[Span], trial: Trial, shown: Mapping[str, Shown]
     """Only a task that was under way during a fill may be lost by it; those behind the last succeed."""
     handed_in = trial.stream.handed_in
     succeeded = {task_id for task_id, row in shown.items() if row.state == "succeeded"}
-    for task_id in find_met(handed_in, fills):
-        trial.stream.allow(task_id, *_HONEST)
+    allow_met(fills, trial)
     later = find_later(handed_in, fills)
     if len(later & succeeded) < _AFTERWARDS:
         trial.stream.failures.append(f"behind the last fill, not {_AFTERWARDS} of {len(later)} tasks succeeded")

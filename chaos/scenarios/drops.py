@@ -27,9 +27,7 @@ __all__ = ["Dropped", "judge_drops", "run"]
 
 # 30 s and ten minutes of the product. Still far above what a loaded machine puts between two writes.
 _WAITS = {"drop_quiet_s": 5.0, "drop_give_up_s": 10.0}
-_AT_ONCE = (
-    32  #: people; each waits for the receipt before the next drop, so that the agent looks while files still grow
-)
+_AT_ONCE = 32  #: people, who wait for the receipt before they drop again: so the agent looks while files still grow
 _PADDING = 60_000  #: bytes; a part of it is a valid script, too
 _SAYS = """
 import hashlib

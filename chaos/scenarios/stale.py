@@ -14,20 +14,20 @@ from chaos.ground import open_views
 from chaos.trial import Result, Setup, Trial, open_trial
 from chaos.writes import count_lies
 
-__all__ = ["run"]
+__all__ = ["AGENTS", "STALE_S", "WAITS", "run", "start_second_agent"]
 
 STALE_S = 3.0
-_WAITS = {"beat_still_s": 15, "look_again_s": 6, "unlisted_s": 15, "fence_after_s": 3}
-_AGENTS = {"agent": "spool", "agent-2": "spool-2"}
-_PARTS = (*_AGENTS, "gateway")
+WAITS = {"beat_still_s": 15, "look_again_s": 6, "unlisted_s": 15, "fence_after_s": 3}
+AGENTS = {"agent": "spool", "agent-2": "spool-2"}
+_PARTS = (*AGENTS, "gateway")
 
 
 def run(setup: Setup, faults: int | None) -> Result:
     """Go on until so many listings (200 by default) were served that were not true any more."""
     rng = random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
-    views = tuple(_AGENTS.values())
-    with open_trial(replace(setup, ground=partial(open_views, names=views, stale_s=STALE_S, waits=_WAITS))) as trial:
-        _start_second_agent(trial)
+    views = tuple(AGENTS.values())
+    with open_trial(replace(setup, ground=partial(open_views, names=views, stale_s=STALE_S, waits=WAITS))) as trial:
+        start_second_agent(trial)
         while (lies := _count_lies(trial)) < (faults or 200):
             time.sleep(rng.uniform(0.5, 5))
             part = rng.choice(_PARTS)
@@ -38,7 +38,7 @@ def run(setup: Setup, faults: int | None) -> Result:
     return trial.result
 
 
-def _start_second_agent(trial: Trial) -> None:
+def start_second_agent(trial: Trial) -> None:
     """Start an agent that sees the same spool by another mount, as on another login node."""
     folder = trial.house.folder
     text = (folder / "agent.toml").read_text(encoding="utf-8")
