@@ -15,7 +15,9 @@ from chaos.trial import Result
 
 def main() -> int:
     """Run what the command line asks for."""
-    options = _parse()
+    parser = _build_parser()
+    options = _parse(parser)
+    again = _render_options(parser, options)
     stop_on_term()
     wanted = Wanted(options.faults, options.clients, options.slurm, options.control, options.keep, options.tasks)
     names = options.scenarios or list(SCENARIOS)
@@ -26,11 +28,11 @@ def main() -> int:
             print(f"chaos: {name}, seed {seed}: {_tell(result)}", file=sys.stderr, flush=True)
             results += [result] if result else []
             if result is None:
-                print(render_again(name, seed, _render_options(options)), file=sys.stderr, flush=True)
+                print(render_again(name, seed, again), file=sys.stderr, flush=True)
     finally:  # whoever ends it early sees what was done by then
         results.sort(key=lambda result: seeds.index((result.scenario, result.seed)))
         print(render_table(results), f"\n{_tell_when()} {render_waits()}", sep="\n", flush=True)
-        print(render_findings(results, _render_options(options)), file=sys.stderr, flush=True)
+        print(render_findings(results, again), file=sys.stderr, flush=True)
     is_whole = len(results) == len(seeds) and not any(result.missed for result in results)
     return 0 if is_whole and all(result.is_clean for result in results) else 1
 
@@ -44,10 +46,10 @@ def _tell_when() -> str:
     return f"Commit {commit}, {datetime.now(UTC).date()}."
 
 
-def _render_options(options: argparse.Namespace) -> str:
+def _render_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
     """What a seed alone has to be given to be the same."""
     given = {name: getattr(options, name) for name in _OF_A_SEED}
-    return "".join(f" --{name} {value}" for name, value in given.items() if value not in _OF_A_SEED[name])
+    return "".join(f" --{name} {value}" for name, value in given.items() if value != parser.get_default(name))
 
 
 def _tell(result: Result | None) -> str:
@@ -58,12 +60,11 @@ def _tell(result: Result | None) -> str:
     return words if result.is_clean else f"{words}, NOT CLEAN"
 
 
-#: The options that a seed's course depends on, with what need not be said of each.
-_OF_A_SEED = {"faults": (None,), "clients": (6,), "tasks": (1000,), "slurm": ("standin",), "control": ("",)}
+_OF_A_SEED = ("faults", "clients", "tasks", "slurm", "control")  #: the options that a seed's course depends on
 _SCENARIO_HELP = f"of: {', '.join(SCENARIOS)}; default: all of these. On a real Slurm only: {', '.join(REAL_SCENARIOS)}"
 
 
-def _parse() -> argparse.Namespace:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=_SCENARIO_HELP)
     parser.add_argument("--seed", type=int, default=1, help="the first seed; a failing one can be run alone")
@@ -75,6 +76,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--slurm", choices=("standin", "real"), default="standin")
     parser.add_argument("--control", default="", help="a product that lacks a rule: the harness has to see its fault")
     parser.add_argument("--keep", type=Path, help="a folder for what is left of a trial that went wrong")
+    return parser
+
+
+def _parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     options = parser.parse_args()
     if unknown := set(options.scenarios) - {*SCENARIOS, *REAL_SCENARIOS}:
         parser.error(f"there is no scenario {', '.join(unknown)}; there are {', '.join([*SCENARIOS, *REAL_SCENARIOS])}")

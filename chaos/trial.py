@@ -92,6 +92,11 @@ class Trial:
     #: what a scenario does once all has ended and before it is judged: say what was allowed, or what else went wrong
     before_judging: Callable[[Mapping[str, Shown]], object] = lambda _: None
 
+    def judge_answers(self) -> None:
+        """Call it wrong that a client was answered 500, where no fault excuses that."""
+        if crashes := self.house.answers[500]:
+            self.stream.failures.append(f"clients were answered 500 {crashes} times")
+
 
 @contextlib.contextmanager
 def open_trial(setup: Setup) -> Iterator[Trial]:

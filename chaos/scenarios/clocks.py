@@ -8,7 +8,7 @@ from dataclasses import replace
 from chaos.ground import own_clocks, set_clock
 from chaos.points import Role
 from chaos.stream import Kind
-from chaos.trial import Result, Setup, Trial, open_trial
+from chaos.trial import Result, Setup, open_trial
 
 __all__ = ["JUMPS_S", "ROLES", "run", "sleep_elsewhere"]
 
@@ -26,7 +26,7 @@ def run(setup: Setup, faults: int | None) -> Result:
     rng = random.Random(setup.seed)  # noqa: S311 - a plan that can be replayed
     jumps = [(role, jump_s) for role in ROLES for jump_s in JUMPS_S]
     with open_trial(replace(setup, kinds=tuple(map(sleep_elsewhere, setup.kinds)), ground=own_clocks)) as trial:
-        trial.before_judging = lambda _: _find_refusals(trial)
+        trial.before_judging = lambda _: trial.judge_answers()
         while trial.result.faults < (faults or 2 * len(jumps)):
             rng.shuffle(jumps)
             for role, jump_s in jumps[: (faults or 2 * len(jumps)) // 2 or 1]:
@@ -36,8 +36,3 @@ def run(setup: Setup, faults: int | None) -> Result:
                     trial.result.faults += 1
             trial.house.restart_dead()
     return trial.result
-
-
-def _find_refusals(trial: Trial) -> None:
-    if trial.house.answers[500]:
-        trial.stream.failures.append(f"clients were answered 500 {trial.house.answers[500]} times")
