@@ -21,7 +21,8 @@ from chaos.drop_ways import CUT_OFF, WAYS, Drop, ensure_programs
 from chaos.ground import plain_ground
 from chaos.ledger import Judgement, render_script
 from chaos.trial import Result, Setup, Trial, open_trial
-from tests.e2e.house import SEED, wait_until
+from lab.processes import wait_until
+from tests.e2e.house import SEED
 
 __all__ = ["Dropped", "judge_drops", "run"]
 
@@ -55,8 +56,10 @@ def run(setup: Setup, faults: int | None) -> Result:
         dropped = list(people.map(lambda job: _drop(*job, seed=setup.seed, patience_s=setup.end_within_s), jobs))
         trial.result.faults = len(dropped)
         for one in dropped:
-            task_id = str(_read_receipt(trial, one)["task_id"])
-            trial.stream.allow(task_id, "succeeded" if one.sha256 else "rejected")
+            if not (receipt := _read_receipt(trial, one)).get("final"):
+                trial.stream.failures.append(f"{one.name}: dropped by {one.way}, and never answered")
+            if task_id := str(receipt.get("task_id", "")):
+                trial.stream.allow(task_id, "succeeded" if one.sha256 else "rejected")
         judge_drops(dropped, _read_ledger(trial), found := Judgement())
         trial.stream.failures += found.lost + found.twice + found.wrong
     counted = Counter(one.way for one in dropped)
@@ -97,7 +100,7 @@ def _drop(
     rng = random.Random(f"{seed}:{number}")  # noqa: S311 - a plan that can be replayed
     put(Drop(source, house.spool / "drop", elsewhere, script, config, rng))
     dropped = Dropped(name, label, hashlib.sha256(text.encode()).hexdigest() if label in WAYS else "")
-    wait_until(lambda: bool(_read_receipt(trial, dropped).get("final")), f"the receipt of {dropped}", patience_s)
+    wait_until(lambda: _read_receipt(trial, dropped).get("final"), timeout_s=patience_s, pause_s=0.1)
     return dropped
 
 
