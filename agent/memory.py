@@ -42,6 +42,7 @@ class Memory:
     is_submitted: bool = False  #: Slurm may know something about it
     needs_poll: bool = False
     is_unclaimed: bool = False
+    receipted: str = ""  #: the digest of the report whose receipt this process wrote, or has none to write for
 
     def note(self, **fields: object) -> None:
         """Write something into the observation, where there is one."""

@@ -1,5 +1,6 @@
 """Tells what became of a task, keeps what was seen, and buries it when its log is closed."""
 
+import errno
 import hashlib
 
 import structlog
@@ -17,6 +18,7 @@ from mltm.contract.states import Evidence
 
 __all__ = ["settle", "tell_correction", "tell_late_exits"]
 
+_MAY_PASS = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE})
 _log = structlog.get_logger(__name__)
 
 
@@ -30,9 +32,11 @@ def settle(
     draft = describe_task(log, memory.observation, lines)
     digest = hashlib.sha256(draft.model_dump_json(exclude={"at"}).encode()).hexdigest()
     if digest != memory.observation.reported:
-        _tell(log, draft, hands, outbox)
+        outbox.put(draft)
         memory.note(reported=digest, last_report=_render(draft))
         _log.info("task_reported", task_id=log.task_id, state=draft.state, attempt=draft.attempt)
+    if digest != memory.receipted and _put_receipt(log, draft, hands, is_last=log.closed is not None):
+        memory.receipted = digest
     if log.closed is not None:
         write_tombstone(hands.spool, log.task_id, _render(draft), hands.clock)
         retire(hands.spool, log.task_id)
@@ -70,16 +74,26 @@ def tell_correction(log: TaskLog, hands: Hands, outbox: Outbox) -> None:
     told = read_tombstone(hands.spool, log.task_id)
     if told is None or told.evidence is not Evidence.AMENDED:
         draft = describe_amended(log, log.amended.verdict)
-        _tell(log, draft, hands, outbox)
+        outbox.put(draft)
+        _put_receipt(log, draft, hands, is_last=False)
         write_tombstone(hands.spool, log.task_id, _render(draft), hands.clock)
 
 
-def _tell(log: TaskLog, draft: ReportDraft, hands: Hands, outbox: Outbox) -> None:
-    outbox.put(draft)
+def _put_receipt(log: TaskLog, draft: ReportDraft, hands: Hands, *, is_last: bool) -> bool:
+    """Write the receipt; False where it has to be tried again.
+
+    It decides nothing: where none can be written (a folder has its name), the task goes on without. But nobody would
+    ever write the last one again: what may pass by itself is raised then, as an OSError, and the task stays active.
+    """
     try:
         update_receipt(hands.spool, log.task_id, draft, hands.clock)
-    except OSError as error:  # it decides nothing: where none can be written (a folder of that name), the task goes on
+    except OSError as error:
+        may_pass = error.errno in _MAY_PASS
+        if may_pass and is_last:
+            raise
         _log.warning("receipt_not_written", task_id=log.task_id, error=str(error))
+        return not may_pass
+    return True
 
 
 def _render(draft: ReportDraft) -> str:

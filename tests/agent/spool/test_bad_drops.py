@@ -1,5 +1,6 @@
 """A drop that can be no task is a rejected task: told to the gateway, written beside the place, and kept."""
 
+import errno
 import hashlib
 import json
 import os
@@ -164,6 +165,28 @@ def test_a_folder_in_the_receipts_place_keeps_no_task_from_its_end(world: World[
     run_for_s(world, 60)
     assert [report.state for report in world.outbox.pending(100)] == [State.REJECTED]
     assert not list(world.hands.spool.active.iterdir())
+
+
+def test_the_last_receipt_is_tried_until_it_is_there_and_the_end_is_told_once_and_at_once(
+    world: World[CountedSlurm], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_for_receipts(path: Path, *rest: Any) -> None:
+        if path.name.endswith(".receipt.json"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        replace(path, *rest)
+
+    replace = files.replace
+    monkeypatch.setattr(files, "replace", fail_for_receipts)
+    world.hands.drop("run.json", with_field(model_parms={}))
+    said = run_for_s(world, 60)
+    (task_id,) = world.hands.tasks()
+    assert any("run.json.receipt.json" in words and task_id in words for words in said), said
+    assert world.states() == [State.REJECTED]
+    monkeypatch.undo()
+    run_for_s(world, 30)
+
+    check_rejected(world, "run.json", "model_parms")
+    assert world.states() == [State.REJECTED]
 
 
 def drop_file(hands: Hands) -> str:
