@@ -66,13 +66,11 @@ def run(setup: Setup, faults: int | None) -> Result:
     with looking_after_nodes(lab), open_trial(setup) as trial:
         trial.before_judging = lambda shown: allow_cut_off(lab, trial, shown)
         for death in build_deaths(setup.seed)[:faults]:
-            tries = (_wait_until_one_stands(death.plan, lab, trial) for _ in range(_MOST_TRIES))
-            if (standing := next(filter(None, tries), None)) is None:
+            if any(_let_die(death, lab, trial, rng) for _ in range(_MOST_TRIES)):
+                trial.result.faults += 1
+                trial.result.counts[f"{death.daemon} at a step of the {death.plan.point.role}'s"] += 1
+            else:
                 trial.result.missed.append(str(death))
-                continue
-            _let_die(death, standing, lab, trial, rng)
-            trial.result.faults += 1
-            trial.result.counts[f"{death.daemon} at a step of the {death.plan.point.role}'s"] += 1
     return trial.result
 
 
@@ -113,8 +111,10 @@ def _is_stopped(pid: int) -> bool:
     return processes.read_proc_file(pid, "stat").rpartition(b")")[2].split()[:1] == [b"T"]
 
 
-def _let_die(death: Death, standing: Process, lab: Lab, trial: Trial, rng: random.Random) -> None:
-    """Kill the daemon and start it again; the process goes on before that or after it."""
+def _let_die(death: Death, lab: Lab, trial: Trial, rng: random.Random) -> bool:
+    """Kill the daemon and start it again; the process goes on before that or after it. False: nobody stood there."""
+    if (standing := _wait_until_one_stands(death.plan, lab, trial)) is None:
+        return False
 
     def be_away() -> None:
         if rng.random() < 0.5:
@@ -122,13 +122,15 @@ def _let_die(death: Death, standing: Process, lab: Lab, trial: Trial, rng: rando
         time.sleep(rng.uniform(0, _AWAY_S))
 
     try:
-        if death.daemon == "slurmd":
-            node = next(name for name in NODES if standing in daemons.find_job_processes(lab, name))
-            lose_node(lab, node, trial, with_jobs=rng.random() < 0.5, meanwhile=be_away)
-        else:
+        if death.daemon == "slurmctld":
             controls.kill_slurmctld(lab)
             trial.result.kills += 1
             be_away()
             daemons.start_slurmctld(lab)
+            return True
+        node = next((name for name in NODES if standing in daemons.find_job_processes(lab, name)), None)
+        if node is not None:  # else Slurm killed it just now
+            lose_node(lab, node, trial, with_jobs=rng.random() < 0.5, meanwhile=be_away)
+        return node is not None
     finally:
         processes.send([standing], signal.SIGCONT)
