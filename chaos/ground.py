@@ -31,6 +31,7 @@ __all__ = [
 TASK = "(01[0-9a-f]{10}7[0-9a-f]{3}[89ab][0-9a-f]{15})"  #: the task's id in a path (UUID 7), and no nonce
 #: The place in a path that is no task's own. The database has a scenario of its own.
 SHARED = r"^/\.?(?!gateway\.sqlite)(agent/\.?[a-z_]+|[^/.]+)"
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - shm_open(3) puts it there
 _CLOCKED: tuple[Role, ...] = ("agent", "gateway", "wrapper")
 
 
@@ -143,7 +144,17 @@ def own_clocks(folder: Path) -> Iterator[Ground]:
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
         }
-    yield Ground(variables=variables)
+    try:
+        yield Ground(variables=variables)
+    finally:
+        _clear_away_after_the_dead()
+
+
+def _clear_away_after_the_dead() -> None:
+    """Remove what libfaketime keeps for each process, and leaves behind where that was killed."""
+    for path in (*_SHARED_MEMORY.glob("faketime_shm_*"), *_SHARED_MEMORY.glob("sem.faketime_sem_*")):
+        if not Path("/proc", path.name.rpartition("_")[2]).exists():
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
