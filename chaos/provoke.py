@@ -8,8 +8,7 @@ from mltm.contract.names import Spool
 
 __all__ = ["PROVOCATIONS", "provoke"]
 
-_STOPPED = next(kind for kind in KINDS if kind.name == "stopped")
-_HELD = next(kind for kind in KINDS if kind.name == "held")
+_MIXED = {kind.name: kind for kind in KINDS}
 
 
 def _ask_for(kind: Kind) -> Callable[[Trial], None]:
@@ -28,8 +27,8 @@ PROVOCATIONS: dict[str, Callable[[Trial], None]] = {
     "agent.complete": _ask_for(FORESTALLED),
     "agent.control": _ask_for(FORESTALLED),
     "agent.amend": _ask_for(LATE),
-    "agent.scancel": _ask_for(_STOPPED),
-    "gateway.hold": _ask_for(_HELD),
+    "agent.scancel": _ask_for(_MIXED["stopped"]),
+    "gateway.hold": _ask_for(_MIXED["held"]),
     "agent.report-set-aside": _plant_torn_report,
 }
 
