@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -72,6 +73,7 @@ def perform(
     """Run `work` and leave with its exit code, whatever happens; `interrupted` gives a last word after Ctrl-C."""
     try:
         code = asyncio.run(work())
+        sys.stdout.flush()
     except MltmError as error:
         print_error(_add_hints(error.problem), as_json=options.as_json)
         code = exit_codes.of_problem(error.problem)
@@ -79,6 +81,7 @@ def perform(
         print_error(_describe_config(error), as_json=options.as_json)
         code = exit_codes.WRONG
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains of what is buffered
         code = exit_codes.NO_READER
     except OSError as error:
         print_error(_describe_file(error), as_json=options.as_json)

@@ -41,7 +41,7 @@ def stopped(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """One job each way, side by side. The lab's KillWait is 5 s; where only we kill, the code may take longer."""
     ways = WHOLE | BATCH | NOTHING | KILLED
     tasks = {
-        way: prepare(tmp_path_factory.mktemp("spool"), COUNT, kill_wait_s=9 if way in BATCH else 3) for way in ways
+        way: prepare(tmp_path_factory.mktemp("spool"), COUNT, kill_wait_s=9 if way in BATCH else 1) for way in ways
     }
     jobs = {
         way: submit_task(slurm_lab, task, may_requeue=way == "requeue", time_limit="5") for way, task in tasks.items()
