@@ -45,9 +45,19 @@ def run(setup: Setup, faults: int | None) -> Result:
             time.sleep(rng.uniform(0, 0.6))
             wait_until(lambda strikes=strikes: len(trial.stream.expected) >= strikes, timeout_s=_MOST_PAUSE_S)  # type: ignore[misc]
             strikes += _strike(trial, fills, rng)
+            if fills:  # an agent that starts on a full disk says so and ends: a service manager starts it again
+                trial.house.revive_dead()
+        _wait_until_up(trial)
         trial.result.counts, trial.result.faults = count_modes(slurm), strikes + count_met(slurm)
         set_faults(slurm)
     return trial.result
+
+
+def _wait_until_up(trial: Trial) -> None:
+    until_s = time.monotonic() + _MOST_PAUSE_S
+    while time.monotonic() < until_s:
+        trial.house.restart_dead()
+        time.sleep(0.2)
 
 
 def _strike(trial: Trial, fills: list[disk.Span], rng: random.Random) -> int:

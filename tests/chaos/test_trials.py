@@ -67,7 +67,7 @@ def kill_after_acknowledgements(setup: Setup, faults: int | None) -> Result:
         ("drops", drops.run, 1),
         ("claims", claims.run, 100),
         ("slurm", slurm.run, 15),
-        ("mixed", mixed.run, 12),
+        ("mixed", mixed.run, 8),
         ("disk", disk.run, 2),
         ("writes", writes.run, 16),
         ("torn", torn.run, 30),
