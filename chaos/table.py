@@ -43,7 +43,8 @@ def _render_notes(rows: Sequence[Result]) -> str:
     counted = sum((row.counts for row in rows), Counter[str]())
     gap_s = max(row.longest_gap_s for row in rows)
     gap = [f"longest gap {gap_s:.1f} s"] if gap_s else []
-    return ", ".join([*gap, *(f"{number} {word}" for word, number in counted.items())])
+    waits = [f"{name} is {seconds:g}" for name, seconds in rows[0].waits.items()]
+    return ", ".join([*waits, *gap, *(f"{number} {word}" for word, number in counted.items())])
 
 
 def _render_wasted(wasted: int, doubts: int) -> str:

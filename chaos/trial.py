@@ -44,6 +44,7 @@ class Result:
     doubts: int = 0  #: calls of sbatch that left it open whether there is a job, where the scenario counts them
     judgement: Judgement = field(default_factory=Judgement)
     counts: Counter[str] = field(default_factory=Counter)  #: what else is worth a word, by that word
+    waits: Mapping[str, float] = field(default_factory=dict)  #: the agent's that differ from every other scenario's
     longest_gap_s: float = 0.0  #: in which no agent worked
     recover_s: float = 0.0
     took_s: float = 0.0
@@ -107,6 +108,7 @@ def open_trial(setup: Setup) -> Iterator[Trial]:
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
         ground = cleanup.enter_context(setup.ground(folder))
+        result.waits = ground.waits
         cleanup.callback(_keep, setup, result, folder)
         cleanup.callback(_end_jobs, folder)
         house = setup.house(folder, setup.slurm.env, ground, control=setup.control)

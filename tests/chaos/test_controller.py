@@ -1,5 +1,7 @@
 """The daemons of a real Slurm are killed: no task is lost, no foreign job touched."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from chaos.foreign import ForeignJob, leave_out_foreign
@@ -10,17 +12,23 @@ from chaos.stream import Kind
 from chaos.table import render_findings
 from chaos.trial import Setup
 from lab.cluster import running_lab
+from lab.layout import Lab
 from lab.standin_control import Standin
 
 KINDS = (Kind("good", frozenset({"succeeded"}), weight=3), Kind("dropped", frozenset({"succeeded"}), way="drop"))
 
 
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with running_lab(min_job_age_s=10, kill_wait_s=5, slurmd_timeout_s=30) as opened:
+        yield opened
+
+
 @pytest.mark.slurm
 @pytest.mark.long
 @pytest.mark.timeout(400)
-def test_a_controller_that_crashes_loses_no_task_and_no_foreign_job_is_touched() -> None:
-    with running_lab(min_job_age_s=10, kill_wait_s=5, slurmd_timeout_s=30) as lab:
-        result = controller.run(Setup("controller", 1, lab, kinds=KINDS, clients=3, end_within_s=200.0), 3)
+def test_a_controller_that_crashes_loses_no_task_and_no_foreign_job_is_touched(lab: Lab) -> None:
+    result = controller.run(Setup("controller", 1, lab, kinds=KINDS, clients=3, end_within_s=200.0), 3)
 
     assert result.judgement.is_clean, render_findings([result])
     assert result.faults == 3
@@ -31,9 +39,8 @@ def test_a_controller_that_crashes_loses_no_task_and_no_foreign_job_is_touched()
 @pytest.mark.slurm
 @pytest.mark.long
 @pytest.mark.timeout(400)
-def test_a_daemon_may_die_while_the_agent_or_a_job_stands_at_a_step() -> None:
-    with running_lab(min_job_age_s=10, kill_wait_s=5, slurmd_timeout_s=30) as lab:
-        result = daemons.run(Setup("daemons", 10, lab, kinds=KINDS, clients=6, end_within_s=200.0), 4)
+def test_a_daemon_may_die_while_the_agent_or_a_job_stands_at_a_step(lab: Lab) -> None:
+    result = daemons.run(Setup("daemons", 10, lab, kinds=KINDS, clients=6, end_within_s=200.0), 4)
 
     assert result.judgement.is_clean, render_findings([result])
     assert (result.faults, result.missed) == (4, [])
