@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from agent import bundle, files
+from agent import bundle, files, settle
+from agent.outbox import ReportDraft
 from agent.reports_again import reports_again
 from mltm.contract.reports import Report
 from mltm.contract.states import State
-from tests.agent.core.slurm_world import CountedSlurm, World, open_world
-from tests.agent.spool.build import CONFIG, SCRIPT, Hands, make_link, make_second_name
+from tests.agent.core.slurm_world import CountedSlurm, World, make_world, open_world
+from tests.agent.spool.build import CONFIG, SCRIPT, Hands, make_link, make_second_name, send
 from tests.agent.spool.test_kills import run_killed
 
 
@@ -165,6 +166,32 @@ def test_a_folder_in_the_receipts_place_keeps_no_task_from_its_end(world: World[
     run_for_s(world, 60)
     assert [report.state for report in world.outbox.pending(100)] == [State.REJECTED]
     assert not list(world.hands.spool.active.iterdir())
+
+
+def look_again_and_again(world: World[CountedSlurm]) -> None:
+    for _ in range(4):
+        world.ring()
+        world.run(after_s=1)
+
+
+def test_a_receipt_that_failed_is_written_at_the_next_look_and_not_again_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[State] = []
+
+    def fail_at_the_second(_spool: object, _task_id: object, draft: ReportDraft, _clock: object) -> bool:
+        tries.append(draft.state)
+        if len(tries) == 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return True
+
+    world = make_world(tmp_path)
+    send(world.hands)
+    look_again_and_again(world)
+    monkeypatch.setattr(settle, "update_receipt", fail_at_the_second)
+    look_again_and_again(world.start_again())
+
+    assert tries == [State.PENDING] * 3  # before its first poll, and twice with what that said
 
 
 def test_the_last_receipt_is_tried_until_it_is_there_and_the_end_is_told_once_and_at_once(
