@@ -73,7 +73,6 @@ def perform(
     """Run `work` and leave with its exit code, whatever happens; `interrupted` gives a last word after Ctrl-C."""
     try:
         code = asyncio.run(work())
-        sys.stdout.flush()
     except MltmError as error:
         print_error(_add_hints(error.problem), as_json=options.as_json)
         code = exit_codes.of_problem(error.problem)
