@@ -136,10 +136,12 @@ def start_slurmd(lab: Lab, node: str) -> None:
 
 def find_unrecorded(lab: Lab) -> list[processes.Process]:
     """Return what the lab started and its record does not name: an `up` may be killed between the two."""
-    mark = os.fsencode(f"LAB_DAEMON_OF={lab.dir}")
-    return processes.with_descendants(
-        processes.find_processes(lambda pid: mark in processes.read_proc_file(pid, "environ").split(b"\0"))
-    )
+    return processes.with_descendants(processes.find_by_variables({"LAB_DAEMON_OF": str(lab.dir)}))
+
+
+def find_processes_of(lab: Lab, job_id: str) -> list[processes.Process]:
+    """Return what runs in one job. Another lab on this machine has a job of the same number."""
+    return processes.find_by_variables({"SLURM_CONF": str(lab.slurm_conf), "SLURM_JOB_ID": job_id})
 
 
 def find_job_processes(lab: Lab, node: str = "") -> list[processes.Process]:

@@ -100,6 +100,12 @@ def find_processes(is_wanted: Callable[[int], bool]) -> list[Process]:
     return [process for process in found if process is not None]
 
 
+def find_by_variables(marks: Mapping[str, str]) -> list[Process]:
+    """Return the living processes that have all of these variables in their environment."""
+    items = {os.fsencode(f"{name}={value}") for name, value in marks.items()}
+    return find_processes(lambda pid: items <= set(read_proc_file(pid, "environ").split(b"\0")))
+
+
 def _list_pids() -> list[int]:
     return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 

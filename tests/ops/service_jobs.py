@@ -7,8 +7,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lab import processes
-from lab.daemons import run_client
+from lab.daemons import find_processes_of, run_client
 from lab.layout import Lab
 from tests.e2e.house import wait_until
 
@@ -28,10 +27,9 @@ def list_jobs(lab: Lab, name: str, *states: str, shown: str = "%A") -> list[str]
     return run_client(lab, ["squeue", "-h", "--sort=i", f"--name={name}", "-o", shown, *chosen]).stdout.split()
 
 
-def kill_job(job_id: str) -> None:
+def kill_job(lab: Lab, job_id: str) -> None:
     """KILL everything that runs in a job, at once, as nothing in Slurm does."""
-    mark = f"SLURM_JOB_ID={job_id}".encode()
-    found = processes.find_processes(lambda pid: mark in processes.read_proc_file(pid, "environ").split(b"\0"))
+    found = find_processes_of(lab, job_id)
     assert found, f"nothing runs in job {job_id}"
     for process in found:
         with contextlib.suppress(ProcessLookupError):

@@ -81,7 +81,7 @@ def test_every_task_of_a_stream_ends_right_over_three_changes(slurm_lab: Lab, tm
         with stream_of_tasks(house, ledger) as tasks:
             second = wait_change(first)
             assert "the time limit is near" in (tmp_path / f"{name}-{first}.out").read_text()
-            kill_job(second)
+            kill_job(slurm_lab, second)
             third = wait_change(second)
             run_client(slurm_lab, ["scancel", third])
             wait_change(third)

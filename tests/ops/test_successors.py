@@ -72,7 +72,7 @@ def test_a_job_killed_before_it_submits_has_a_successor(place: Place) -> None:
 
     run_client(place.lab, ["scancel", first])
     wait_until(lambda: second in place.read("held"), "the second asks for its successors")
-    kill_job(second)
+    kill_job(place.lab, second)
     wait_until(lambda: third in place.read("held"), "the third runs")
     (place.folder / "hold").unlink()
 

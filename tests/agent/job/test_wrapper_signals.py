@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from lab.daemons import find_processes_of
 from lab.layout import Lab
-from lab.processes import find_processes, read_proc_file, wait_until
+from lab.processes import wait_until
 from tests.agent.job.running import COUNT, COUNTED_ONCE, Prepared, prepare, read_exit, read_log, wait_log
 from tests.agent.job.slurm_jobs import Job, submit_task
 from tests.lab.calls import call, read_state
@@ -76,11 +77,8 @@ def test_a_signal_to_the_steps_alone_stops_nothing(stopped: Stopped, way: str) -
 
 def test_code_whose_wrapper_slurm_killed_does_not_go_on_unseen(stopped: Stopped) -> None:
     job = stopped.jobs["kill-batch"]
-    mark = f"SLURM_JOB_ID={job.job_id}".encode()
+    wait_until(lambda: not find_processes_of(stopped.lab, job.job_id), timeout_s=40)
 
-    def is_gone() -> bool:
-        return not find_processes(lambda pid: mark in read_proc_file(pid, "environ").split(b"\0"))
-
-    assert wait_until(is_gone, timeout_s=40)
+    assert find_processes_of(stopped.lab, job.job_id) == []
     assert sorted(read_log(job.task).splitlines()) == COUNTED_ONCE[2:]
     assert not job.task.records.exit.exists()
