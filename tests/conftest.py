@@ -1,11 +1,16 @@
 import inspect
+import math
+import os
 import signal
 from typing import Any
 from unittest.mock import Mock
 
 import aioresponses.core
+import pytest
 from aiohttp import ClientResponse
 from hypothesis import settings
+
+from tests.order import deal
 
 # `pytest --hypothesis-profile long`: hours instead of seconds, outside CI.
 settings.register_profile("long", max_examples=20_000, deadline=None)
@@ -16,6 +21,18 @@ for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 pytest_plugins = ["tests.lab.fixtures", "tests.apptainer.fixtures"]
+
+
+@pytest.hookimpl(trylast=True)  # after the shuffle, and after what is not to run was taken out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = deal(items, _may_take_s, long_s=240, workers=workers)
+
+
+def _may_take_s(item: pytest.Item) -> float:
+    """What its time limit says; 0 is none."""
+    mark = item.get_closest_marker("timeout")
+    return (mark.args[0] or math.inf) if mark else 0
 
 
 class _StubResponse(ClientResponse):
