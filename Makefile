@@ -2,6 +2,9 @@
 .DELETE_ON_ERROR:
 .PHONY: demo demo-up demo-down check format test test-fast test-pythons test-slurm-versions bench chaos lock clean
 
+# Hundreds of processes are started by a test run: with this set, each would compile all of its modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Empty: the first that will do of python3, python3.14, python3.13, python3.12, python3.11.
 PYTHON ?=
 VENV := .venv

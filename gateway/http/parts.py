@@ -1,6 +1,7 @@
 """Streams the parts of a multipart body to disk, each counted, hashed and synced. File work never runs in the loop."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import re
@@ -101,8 +102,9 @@ def _check_encoding(part: BodyPartReader) -> None:
 
 async def _write(part: BodyPartReader, path: Path, limit: int, name: str) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
-    file = await on_disk(path.open, "xb", 0)
+    files = contextlib.ExitStack()
     try:
+        file = await on_disk(lambda: files.enter_context(path.open("xb", 0)))
         async for block in _blocks(part):
             size += len(block)
             if size > limit:
@@ -111,7 +113,7 @@ async def _write(part: BodyPartReader, path: Path, limit: int, name: str) -> tup
             await asyncio.to_thread(digest.update, block)
         await on_disk(_sync, file)
     finally:
-        await asyncio.to_thread(file.close)
+        await on_disk(files.close)
     return size, digest.hexdigest()
 
 

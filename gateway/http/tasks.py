@@ -1,9 +1,8 @@
 """Submitting, reading and cancelling tasks."""
 
-import asyncio
-
 from pydantic import Field
 
+from gateway.disk import finish
 from gateway.http.route import Call, Reply, route
 from gateway.values import Accepted, Upload, User
 from mltm.contract import routes
@@ -24,16 +23,8 @@ class ListQuery(Strict):
 
 
 async def accept(call: Call, user: User, upload: Upload, key: str | None) -> Accepted:
-    """Hand the upload to the store; if this request is cancelled meanwhile, wait before its folder may be deleted.
-
-    The store works in a thread, which a cancelled await does not stop (measured; decisions on aiohttp and Peewee).
-    """
-    work = asyncio.ensure_future(call.services.intake.accept(user, upload, key))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        raise
+    """Hand the upload to the store; if this request is cancelled meanwhile, wait before its folder may be deleted."""
+    return await finish(call.services.intake.accept(user, upload, key))
 
 
 @route("POST", routes.TASKS, area="tasks", status=201, also=(200,), errors=(400, 409, 413, 415, 503, 507))

@@ -1,6 +1,5 @@
 """A submission: tells config, script and extra files apart, and cleans up after itself in every case."""
 
-import asyncio
 import os
 import secrets
 import shutil
@@ -31,13 +30,13 @@ async def receive_upload(call: Call) -> AsyncIterator[Upload]:
     check_media_type(call.request, "multipart/form-data")
     check_total_size(call)
     folder = call.services.staging / secrets.token_hex(16)
-    await on_disk(folder.mkdir, 0o700, parents=True)
     try:
+        await on_disk(folder.mkdir, 0o700, parents=True)
         parts = await receive_parts(call.request, folder, _limits(call.settings))
         upload = await on_disk(_sort_out, parts, folder, call.settings)
         yield upload
     finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await on_disk(shutil.rmtree, folder, ignore_errors=True)
 
 
 def check_total_size(call: Call) -> None:

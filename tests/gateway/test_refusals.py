@@ -1,6 +1,9 @@
 """Refusals about who asks, when, and how much of a body came: named, with a way out, and nothing is left."""
 
 import asyncio
+import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +11,8 @@ from mltm.contract import routes
 from tests.gateway.fixtures import House, eventually
 
 
-async def test_a_client_that_goes_away_leaves_nothing(house: House) -> None:
+async def begin_upload(house: House) -> asyncio.StreamWriter:
+    """Send the first part of a submission, and no more."""
     _, writer = await asyncio.open_connection("127.0.0.1", house.client.port)
     writer.write(
         f"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {house.tokens['alice']}\r\n"
@@ -16,12 +20,45 @@ async def test_a_client_that_goes_away_leaves_nothing(house: House) -> None:
         '--b\r\nContent-Disposition: form-data; name="files"; filename="config.json"\r\n\r\n{"runner'.encode()
     )
     await writer.drain()
+    return writer
+
+
+async def test_a_client_that_goes_away_leaves_nothing(house: House) -> None:
+    writer = await begin_upload(house)
     await eventually(lambda: len(house.left_behind()) == 1)
 
     writer.transport.abort()
 
     await eventually(lambda: not house.left_behind())
     assert (await house.call("GET", routes.TASKS, "root"))[1]["tasks"] == []
+
+
+@pytest.mark.parametrize("step", ["mkdir", "open"])
+async def test_a_client_that_goes_away_during_a_step_of_the_disk_leaves_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    is_reached, may_go_on = threading.Event(), threading.Event()
+    made, call = [], getattr(Path, step)
+
+    def wait_there(path: Path, *args: Any, **kwargs: Any) -> object:
+        if path.is_relative_to(house.settings.staging):
+            is_reached.set()
+            assert may_go_on.wait(10)
+            made.append(call(path, *args, **kwargs))
+            return made[0]
+        return call(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, step, wait_there)
+    writer = await begin_upload(house)
+    await eventually(is_reached.is_set)
+
+    writer.transport.abort()
+    await eventually(lambda: any(task.cancelling() for task in asyncio.all_tasks()))
+    may_go_on.set()
+
+    await eventually(lambda: bool(made) and not any(task.cancelling() for task in asyncio.all_tasks()))
+    assert house.left_behind() == []
+    assert all(file.closed for file in made if file is not None)
 
 
 @pytest.mark.parametrize(
