@@ -144,6 +144,7 @@ UNNAMED: dict[str, str] = {
     "agent.tick:Tick._drop_bell": "It removes what is no bell.",
     "agent.watcher:hears_inotify": "A trial at the start, with a file of its own.",
     "gateway.agents:Agents._store": "Its rows are written by gateway.report and gateway.merge.",
+    "gateway.http.parts:_create": "An empty file in staging; gateway.upload-part strikes right after it.",
     "gateway.intake:_sync": "Part of gateway.keep-files.",
     "gateway.intake:sweep": "At the gateway's start; it only removes what no row knows.",
     "gateway.publisher:_run": "It calls gateway.publish and gateway.clear-taken.",

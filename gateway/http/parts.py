@@ -104,7 +104,7 @@ async def _write(part: BodyPartReader, path: Path, limit: int, name: str) -> tup
     digest, size = hashlib.sha256(), 0
     files = contextlib.ExitStack()
     try:
-        file = await on_disk(lambda: files.enter_context(path.open("xb", 0)))
+        file = await on_disk(_create, path, files)
         async for block in _blocks(part):
             size += len(block)
             if size > limit:
@@ -130,6 +130,11 @@ async def _blocks(part: BodyPartReader) -> AsyncIterator[bytes]:
             block.clear()
     if block:
         yield bytes(block)
+
+
+def _create(path: Path, files: contextlib.ExitStack) -> BinaryIO:
+    """Open a new file; `files` knows it before the thread is done, so that it is closed whoever waits for it."""
+    return files.enter_context(path.open("xb", 0))
 
 
 def _append(file: BinaryIO, block: bytes) -> None:
