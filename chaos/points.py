@@ -149,6 +149,7 @@ UNNAMED: dict[str, str] = {
     "gateway.intake:sweep": "At the gateway's start; it only removes what no row knows.",
     "gateway.publisher:_run": "It calls gateway.publish and gateway.clear-taken.",
     "gateway.relay:_add_once": "Bytes of logs and outputs, fetched again when they are gone.",
+    "gateway.relay:_remove": "Bytes of logs and outputs, fetched again when they are gone.",
     "gateway.relay:_store": "Bytes of logs and outputs, fetched again when they are gone.",
     "gateway.serve:_lock": "The gateway's start.",
     "gateway.serve:make_folders": "The gateway's start.",

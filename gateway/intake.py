@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import shutil
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -26,7 +27,7 @@ __all__ = ["Intake", "files_folder", "fingerprint_upload", "sweep"]
 
 def files_folder(settings: GatewaySettings, task_id: str) -> Path:
     """Where a task's files lie until the agent has taken them."""
-    return settings.data_dir / "files" / task_id
+    return settings.files / task_id
 
 
 def fingerprint_upload(upload: Upload) -> str:
@@ -106,11 +107,13 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def sweep(settings: GatewaySettings, known: set[str]) -> int:
-    """At start: delete staged uploads, and files of which no row knows (a crash before its transaction)."""
-    left = list(settings.staging.iterdir()) if settings.staging.is_dir() else []
-    kept = settings.data_dir / "files"
-    left += [folder for folder in (kept.iterdir() if kept.is_dir() else ()) if folder.name not in known]
-    for folder in left:
-        shutil.rmtree(folder, ignore_errors=True)
-    return len(left)
+def sweep(kept: Mapping[Path, Collection[str]]) -> None:
+    """At start: empty the folders of what no row knows (a crash before its transaction), but for the names given."""
+    for folder, names in kept.items():
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name in names:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

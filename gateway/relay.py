@@ -10,7 +10,7 @@ from gateway.clock import Clock
 from gateway.errors import AgentSilentError, NotFoundError
 from gateway.settings import GatewaySettings
 from gateway.store import cache
-from gateway.store.commands import add_command, close_command, drop_expired, read_closed
+from gateway.store.commands import QUESTION_LIFE, add_command, close_command, drop_expired, read_closed
 from gateway.store.database import Database
 from gateway.store.models import Command, Task
 from gateway.store.tasks import find_task
@@ -121,9 +121,9 @@ class Relay:
         )  # fmt: skip
         await asyncio.to_thread(_store, self._settings, piece, data)
         await self._database.call(_note_piece, agent, piece, headers, self._clock)
-        dropped = await self._database.call(cache.drop_oldest, self._settings.max_cache_bytes)
-        for old in dropped:
-            await asyncio.to_thread(_place(self._settings, old.piece_id).unlink, missing_ok=True)
+        limits = (self._settings.max_cache_bytes, self._clock.now() - QUESTION_LIFE)
+        dropped = await self._database.call(cache.drop_old, *limits)
+        await asyncio.to_thread(_remove, self._settings, dropped)
         self._wake.ring(f"command:{command_id}")
         return Answer(generation=self._generation)
 
@@ -151,20 +151,19 @@ def _add_once(wanted: _Wanted, command_id: str, now: datetime) -> None:
 
 
 def _find_final(task_id: str, file: str, attempt: int, offset: int) -> cache.Piece | None:
-    return cache.find_piece(task_id, file, attempt, offset, final_only=True)
+    return cache.find_final(task_id, file, attempt, offset)
 
 
 def _note_piece(agent: AgentIdentity, piece: cache.Piece, headers: BytesHeaders, clock: Clock) -> None:
     now = clock.now()
-    if piece.length:
-        cache.add_piece(piece, now)
+    cache.add_piece(piece, now)
     # The words of the acknowledgement say where the bytes are: `id offset size final`.
     words = f"{piece.piece_id} {headers.offset} {headers.size} {int(headers.final)}"
     close_command(agent, piece.piece_id, Ack(outcome="done", words=words), now)
 
 
 def _place(settings: GatewaySettings, piece_id: str) -> Path:
-    return settings.data_dir / "cache" / piece_id
+    return settings.cache / piece_id
 
 
 def _store(settings: GatewaySettings, piece: cache.Piece, data: bytes) -> None:
@@ -173,6 +172,11 @@ def _store(settings: GatewaySettings, piece: cache.Piece, data: bytes) -> None:
     building = place.with_suffix(".part")
     building.write_bytes(data)
     building.replace(place)
+
+
+def _remove(settings: GatewaySettings, pieces: list[cache.Piece]) -> None:
+    for piece in pieces:
+        _place(settings, piece.piece_id).unlink(missing_ok=True)
 
 
 def _read_piece(settings: GatewaySettings, piece: cache.Piece) -> bytes | None:

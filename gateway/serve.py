@@ -29,6 +29,7 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.store import agents as agent_rows
 from gateway.store import migrate, outbox
+from gateway.store.cache import list_piece_ids
 from gateway.store.database import Database
 from gateway.store.tasks import list_ids_with_files
 from gateway.tasks import Tasks
@@ -80,8 +81,12 @@ async def open_services(settings: GatewaySettings, clock: Clock | None = None) -
         stack.push_async_callback(asyncio.to_thread, database.close)
         generation = await database.read(migrate.read_generation)
         gateway_id = await database.call(migrate.read_gateway_id)
-        known = set(await database.read(list_ids_with_files))
-        await asyncio.to_thread(sweep, settings, known)
+        kept = {
+            settings.staging: frozenset[str](),
+            settings.files: frozenset(await database.read(list_ids_with_files)),
+            settings.cache: frozenset(await database.read(list_piece_ids)),
+        }
+        await asyncio.to_thread(sweep, kept)
         publisher = Publisher(database, settings, clock, wake)
         running = asyncio.create_task(publisher.run())
         stack.push_async_callback(_end, running)

@@ -58,6 +58,16 @@ class GatewaySettings(Strict):
         return self.data_dir / "staging"
 
     @property
+    def files(self) -> Path:
+        """Tasks' files until an agent has taken them, a folder each."""
+        return self.data_dir / "files"
+
+    @property
+    def cache(self) -> Path:
+        """Pieces of logs and outputs that agents brought."""
+        return self.data_dir / "cache"
+
+    @property
     def url(self) -> str:
         """The public address, or what follows from host and port."""
         scheme = "https" if self.tls_cert else "http"

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+import peewee
+
 from gateway.store.models import CachedBytes
 from gateway.store.moments import render_moment
 
-__all__ = ["Piece", "add_piece", "drop_oldest", "find_piece", "find_size"]
+__all__ = ["Piece", "add_piece", "drop_old", "find_final", "list_piece_ids"]
 
 
 @dataclass(frozen=True)
@@ -29,43 +31,42 @@ def add_piece(piece: Piece, now: datetime) -> None:
     CachedBytes.insert(**vars(piece), kept_at=render_moment(now)).on_conflict_replace().execute()
 
 
-def find_piece(task_id: str, file: str, attempt: int, offset: int, *, final_only: bool) -> Piece | None:
-    """The piece that reaches furthest from `offset` on; a final one before others."""
+def find_final(task_id: str, file: str, attempt: int, offset: int) -> Piece | None:
+    """Of a file that grows no more: the piece that reaches furthest from `offset` on."""
     query = CachedBytes.select().where(
         CachedBytes.task_id == task_id,
         CachedBytes.file == file,
         CachedBytes.attempt == attempt,
         CachedBytes.asked <= offset,
         CachedBytes.start + CachedBytes.length > offset,
+        CachedBytes.final == True,  # noqa: E712  # a Peewee expression
     )
-    if final_only:
-        query = query.where(CachedBytes.final == True)  # noqa: E712  # a Peewee expression
-    order = (CachedBytes.final.desc(), (CachedBytes.start + CachedBytes.length).desc())
-    row: CachedBytes | None = query.order_by(*order).first()
+    row: CachedBytes | None = query.order_by((CachedBytes.start + CachedBytes.length).desc()).first()
     return _piece(row) if row else None
 
 
-def find_size(task_id: str, file: str, attempt: int) -> int | None:
-    """The file's length, where a piece says that it will not grow any more."""
-    row: CachedBytes | None = CachedBytes.get_or_none(
-        CachedBytes.task_id == task_id,
-        CachedBytes.file == file,
-        CachedBytes.attempt == attempt,
-        CachedBytes.final == True,  # noqa: E712  # a Peewee expression
-    )
-    return row.size if row else None
+def list_piece_ids() -> list[str]:
+    """Whose files belong in the cache folder."""
+    return [row.piece_id for row in CachedBytes.select(CachedBytes.piece_id)]
 
 
 def _piece(row: CachedBytes) -> Piece:
     return Piece(**{name: getattr(row, name) for name in Piece.__dataclass_fields__})
 
 
-def drop_oldest(max_bytes: int) -> list[Piece]:
-    """Forget the oldest pieces until the rest fits; returns them, for their files to be deleted."""
-    total, dropped = 0, []
-    for row in list(CachedBytes.select().order_by(CachedBytes.kept_at.desc())):
-        total += row.length
-        if total > max_bytes:
-            dropped.append(_piece(row))
-            row.delete_instance()
-    return dropped
+def drop_old(max_bytes: int, asked_before: datetime) -> list[Piece]:
+    """Forget pieces, and return them for their files to be deleted.
+
+    Those of growing files, and empty ones, serve only who asked for them: they go when that was `asked_before`. Then
+    go the oldest, until the rest fits.
+    """
+    is_for_once = (CachedBytes.final == False) | (CachedBytes.length == 0)  # noqa: E712  # a Peewee expression
+    dropped = list(CachedBytes.select().where(is_for_once, CachedBytes.kept_at <= render_moment(asked_before)))
+    for row in dropped:
+        row.delete_instance()
+    excess = (CachedBytes.select(peewee.fn.SUM(CachedBytes.length)).scalar() or 0) - max_bytes
+    while excess > 0:
+        dropped.append(CachedBytes.select().order_by(CachedBytes.kept_at).get())
+        dropped[-1].delete_instance()
+        excess -= dropped[-1].length
+    return [_piece(row) for row in dropped]

@@ -1,13 +1,18 @@
 """Logs and outputs: asked of the agent over the long poll, brought by it, kept at the gateway."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from yarl import URL
 
+from gateway.clock import Clock
 from gateway.http import outputs
-from tests.gateway.fixtures import House
+from gateway.store.commands import QUESTION_LIFE
+from gateway.store.models import CachedBytes
+from gateway.store.moments import render_moment
+from tests.gateway.fixtures import House, open_house, serve
 
 LOG = "".join(f"line {n} äöü\n" for n in range(400)).encode()
 LARGE = bytes(range(256)) * 20_000  # 5 MB: more than one piece
@@ -62,6 +67,46 @@ async def test_a_growing_log_is_asked_for_again(house: House) -> None:
             read(house, f"/v1/tasks/{task_id}/log"), answer_commands(house, content, final=False)
         )
         assert (body, headers["X-Mltm-Final"]) == (content, "false")
+
+
+async def test_pieces_that_only_their_reader_wanted_do_not_stay(house: House) -> None:
+    task_id, cache = await house.make_task(), house.settings.cache
+    for content, final in ((b"", False), (b"one\n", False), (LOG, True), (b"", True)):
+        params = {"offset": str(len(LOG))} if final and not content else {}
+        await asyncio.gather(
+            read(house, f"/v1/tasks/{task_id}/log", params=params), answer_commands(house, content, final=final)
+        )
+    assert len(list(cache.iterdir())) == 4
+
+    def age() -> None:
+        CachedBytes.update(kept_at=render_moment(Clock().now() - QUESTION_LIFE)).execute()
+
+    await house.in_database(age)
+    other = await house.make_task()
+    await asyncio.gather(read(house, f"/v1/tasks/{other}/log"), answer_commands(house, b"other\n", final=False))
+
+    assert sorted(path.read_bytes() for path in cache.iterdir()) == sorted([LOG, b"other\n"])
+
+
+async def test_the_oldest_pieces_go_when_there_are_too_many(tmp_path: Path) -> None:
+    async with open_house(tmp_path, max_cache_bytes=len(LOG) + 10) as house:
+        for content in (b"first\n", b"second\n", LOG):
+            task_id = await house.make_task()
+            await asyncio.gather(read(house, f"/v1/tasks/{task_id}/log"), answer_commands(house, content))
+
+        assert sorted(path.read_bytes() for path in house.settings.cache.iterdir()) == sorted([b"second\n", LOG])
+
+
+async def test_a_start_clears_away_what_a_crash_left_in_the_cache(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        task_id = await house.make_task()
+        await asyncio.gather(read(house, f"/v1/tasks/{task_id}/log"), answer_commands(house, LOG))
+        settings = house.settings
+    for name in ("1" * 32, "2" * 32 + ".part"):
+        (settings.cache / name).touch()
+
+    async with serve(settings):
+        assert [path.read_bytes() for path in settings.cache.iterdir()] == [LOG]
 
 
 async def test_readers_of_the_same_piece_share_one_command(house: House) -> None:
