@@ -50,6 +50,7 @@ def stopped(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     for task in tasks.values():
         wait_log(task, "up parent")
         wait_log(task, "up child")
+    assert find_processes_of(slurm_lab, jobs["kill-batch"].job_id)  # else their absence later would say nothing
     for way, argv in ways.items():
         assert call(slurm_lab, *argv, jobs[way].job_id).returncode == 0
     yield Stopped(slurm_lab, tasks, jobs)
