@@ -52,7 +52,7 @@ _GATEWAY = (
     _gateway("cancel", "store.commands:request_cancel", "database"),
     _gateway("hold", "store.commands:request_hold", "database"),
     _gateway("command", "store.commands:add_command", "database"),
-    _gateway("acknowledged", "store.commands:close_command", "database"),
+    _gateway("acknowledged", "store.commands:_close", "database"),
 )
 
 _AGENT = (

@@ -87,7 +87,7 @@ class Agents:
                     return Commands(generation=self._generation, commands=commands)
 
     async def acknowledge(self, agent: AgentIdentity, command_id: str, ack: Ack) -> Answer:
-        """Close a command; again is harmless. Raises NotFoundError."""
+        """Close a command; again is harmless. Raises NotFoundError, InvalidError (bytes_needed)."""
         await self._database.call(close_command, agent, command_id, ack, self._clock.now())
         self._wake.ring(f"command:{command_id}")
         return Answer(generation=self._generation)

@@ -7,10 +7,17 @@ from datetime import datetime
 from pathlib import Path
 
 from gateway.clock import Clock
-from gateway.errors import AgentSilentError, NotFoundError
+from gateway.errors import AgentSilentError, InvalidError, NotFoundError
 from gateway.settings import GatewaySettings
 from gateway.store import cache
-from gateway.store.commands import QUESTION_LIFE, add_command, close_command, drop_expired, read_closed
+from gateway.store.commands import (
+    QUESTION_LIFE,
+    add_command,
+    close_answered,
+    drop_expired,
+    find_command,
+    read_closed,
+)
 from gateway.store.database import Database
 from gateway.store.models import Command, Task
 from gateway.store.tasks import find_task
@@ -66,25 +73,26 @@ class Relay:
     async def list_outputs(self, user: User, task_id: str, wait_s: float) -> Outputs:
         """List the files in the outputs folder. Raises AgentSilentError."""
         agent_id = await self._database.read(_find_agent, user, task_id)
-        ack = await self._ask(_Wanted(task_id, agent_id, "list_outputs"), wait_s)
+        _, ack = await self._ask(_Wanted(task_id, agent_id, "list_outputs"), wait_s)
         return Outputs(task_id=task_id, files=ack.outputs or [])
 
     async def _read(self, wanted: _Wanted, wait_s: float) -> Chunk:
         kept = await self._find_kept(wanted)
         if kept is not None:
             return kept
-        ack = await self._ask(wanted, wait_s)
-        kept = await asyncio.to_thread(_load, self._settings, ack.words)
-        if kept is None:
+        command_id, _ = await self._ask(wanted, wait_s)
+        piece = await self._database.read(cache.find_piece, command_id)
+        data = await asyncio.to_thread(_read_piece, self._settings, piece) if piece else None
+        if piece is None or data is None:
             raise AgentSilentError("What the agent sent was cleared away again before it was read.")
-        return kept
+        return Chunk(data, piece.start, piece.size, final=piece.final)
 
     async def _find_kept(self, wanted: _Wanted) -> Chunk | None:
         """A piece of a file that will not grow any more; served even while the agent is away."""
         if wanted.offset < 0:
             return None
         args = (wanted.task_id, wanted.file, wanted.attempt, wanted.offset)
-        piece = await self._database.read(_find_final, *args)
+        piece = await self._database.read(cache.find_final, *args)
         if piece is None:
             return None
         data = await asyncio.to_thread(_read_piece, self._settings, piece)
@@ -94,8 +102,8 @@ class Relay:
         cut = data[start - piece.start : start - piece.start + wanted.length]
         return Chunk(cut, start, piece.size, final=True)
 
-    async def _ask(self, wanted: _Wanted, wait_s: float) -> Ack:
-        """Make the command, or join the one that asks for the same; wait for its acknowledgement."""
+    async def _ask(self, wanted: _Wanted, wait_s: float) -> tuple[str, Ack]:
+        """Make the command, or join the one that asks for the same; wait until it is closed. Its id and its answer."""
         until_s = self._clock.monotonic() + wait_s
         command_id = self._open.setdefault(wanted, self._clock.new_id())
         try:
@@ -110,17 +118,17 @@ class Relay:
         if ack.outcome == "refused":
             key = "output_not_found" if wanted.file.startswith("outputs/") else "log_not_found"
             raise NotFoundError(ack.words or "The file is not there.", key=key, title="No such file")
-        return ack
+        return command_id, ack
 
     async def deliver_bytes(self, agent: AgentIdentity, command_id: str, headers: BytesHeaders, data: bytes) -> Answer:
-        """Take what a send_bytes command asked for; again is harmless. Raises NotFoundError (command_not_found)."""
-        message = await self._database.read(_find_command, agent, command_id)
-        piece = cache.Piece(
-            command_id, message.task_id, message.file, message.attempt or 0, min(message.offset, headers.offset),
-            headers.offset, len(data), headers.size, headers.final,
-        )  # fmt: skip
+        """Take what a send_bytes command asked for; again is harmless.
+
+        Raises NotFoundError (command_not_found), InvalidError (no_bytes_wanted, bad_bytes).
+        """
+        message = await self._database.read(_find_question, agent, command_id)
+        piece = _build_piece(message, headers, len(data))
         await asyncio.to_thread(_store, self._settings, piece, data)
-        await self._database.call(_note_piece, agent, piece, headers, self._clock)
+        await self._database.call(_note_piece, agent, piece, self._clock.now())
         limits = (self._settings.max_cache_bytes, self._clock.now() - QUESTION_LIFE)
         dropped = await self._database.call(cache.drop_old, *limits)
         await asyncio.to_thread(_remove, self._settings, dropped)
@@ -133,11 +141,31 @@ def _find_agent(user: User, task_id: str) -> str:
     return str(row.agent_id)
 
 
-def _find_command(agent: AgentIdentity, command_id: str) -> CommandMessage:
-    row: Command | None = Command.get_or_none(Command.command_id == command_id, Command.agent_id == agent.agent_id)
-    if row is None:
-        raise NotFoundError(f"There is no command {command_id[:80]!r} for this agent.", key="command_not_found")
+def _find_question(agent: AgentIdentity, command_id: str) -> CommandMessage:
+    row = find_command(agent, command_id)
+    if row.kind != "send_bytes":
+        raise InvalidError(
+            f"Command {command_id} ({row.kind}) does not ask for bytes.",
+            key="no_bytes_wanted",
+            next_step="Acknowledge it: POST …/ack.",
+        )
     return CommandMessage.model_validate_json(row.body)
+
+
+def _build_piece(message: CommandMessage, headers: BytesHeaders, length: int) -> cache.Piece:
+    """What is known of the bytes that came. Raises InvalidError (bad_bytes)."""
+    if length > message.length or (length and headers.offset + length > headers.size):
+        raise InvalidError(
+            f"{length:,} bytes from {headers.offset:,} on, of {headers.size:,}, do not answer command "
+            f"{message.command_id}: it asks for {message.length:,} at most, and none is behind the file's end.",
+            key="bad_bytes",
+            next_step="Send the bytes that were asked for, with X-Mltm-Offset and X-Mltm-Size of the same file.",
+        )
+    asked = min(message.offset, headers.offset)
+    return cache.Piece(
+        message.command_id, message.task_id, message.file, message.attempt or 0, asked, headers.offset, length,
+        headers.size, headers.final,
+    )  # fmt: skip
 
 
 def _add_once(wanted: _Wanted, command_id: str, now: datetime) -> None:
@@ -150,16 +178,9 @@ def _add_once(wanted: _Wanted, command_id: str, now: datetime) -> None:
         add_command(wanted.agent_id, message, now)
 
 
-def _find_final(task_id: str, file: str, attempt: int, offset: int) -> cache.Piece | None:
-    return cache.find_final(task_id, file, attempt, offset)
-
-
-def _note_piece(agent: AgentIdentity, piece: cache.Piece, headers: BytesHeaders, clock: Clock) -> None:
-    now = clock.now()
+def _note_piece(agent: AgentIdentity, piece: cache.Piece, now: datetime) -> None:
     cache.add_piece(piece, now)
-    # The words of the acknowledgement say where the bytes are: `id offset size final`.
-    words = f"{piece.piece_id} {headers.offset} {headers.size} {int(headers.final)}"
-    close_command(agent, piece.piece_id, Ack(outcome="done", words=words), now)
+    close_answered(agent, piece.piece_id, now)
 
 
 def _place(settings: GatewaySettings, piece_id: str) -> Path:
@@ -182,12 +203,4 @@ def _remove(settings: GatewaySettings, pieces: list[cache.Piece]) -> None:
 def _read_piece(settings: GatewaySettings, piece: cache.Piece) -> bytes | None:
     with contextlib.suppress(OSError):
         return _place(settings, piece.piece_id).read_bytes()
-    return None
-
-
-def _load(settings: GatewaySettings, words: str) -> Chunk | None:
-    piece_id, offset, size, final = words.split(" ")
-    with contextlib.suppress(OSError):
-        data = _place(settings, piece_id).read_bytes()
-        return Chunk(data, int(offset), int(size), final=final == "1")
     return None

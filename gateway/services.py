@@ -113,7 +113,10 @@ class AgentsPort(Protocol):
         """List the agent's open commands; with none, wait for one, `wait_s` at most."""
 
     async def acknowledge(self, agent: AgentIdentity, command_id: str, ack: Ack) -> Answer:
-        """Close a command; again is harmless. Raises NotFoundError (command_not_found)."""
+        """Close a command; again is harmless.
+
+        Raises NotFoundError (command_not_found), InvalidError (bytes_needed).
+        """
 
 
 class RelayPort(Protocol):
@@ -131,7 +134,10 @@ class RelayPort(Protocol):
         """Read a piece of an output file. Raises AgentSilentError, NotFoundError (output_not_found)."""
 
     async def deliver_bytes(self, agent: AgentIdentity, command_id: str, headers: BytesHeaders, data: bytes) -> Answer:
-        """Take what a send_bytes command asked for; again is harmless. Raises NotFoundError (command_not_found)."""
+        """Take what a send_bytes command asked for; again is harmless.
+
+        Raises NotFoundError (command_not_found), InvalidError (no_bytes_wanted, bad_bytes).
+        """
 
 
 @dataclass(frozen=True)

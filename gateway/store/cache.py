@@ -8,7 +8,7 @@ import peewee
 from gateway.store.models import CachedBytes
 from gateway.store.moments import render_moment
 
-__all__ = ["Piece", "add_piece", "drop_old", "find_final", "list_piece_ids"]
+__all__ = ["Piece", "add_piece", "drop_old", "find_final", "find_piece", "list_piece_ids"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,12 @@ def find_final(task_id: str, file: str, attempt: int, offset: int) -> Piece | No
         CachedBytes.final == True,  # noqa: E712  # a Peewee expression
     )
     row: CachedBytes | None = query.order_by((CachedBytes.start + CachedBytes.length).desc()).first()
+    return _piece(row) if row else None
+
+
+def find_piece(piece_id: str) -> Piece | None:
+    """The piece that answered the command of this id; None where it is not there (any more)."""
+    row: CachedBytes | None = CachedBytes.get_or_none(CachedBytes.piece_id == piece_id)
     return _piece(row) if row else None
 
 

@@ -8,19 +8,20 @@ from typing import Literal, get_args
 
 import peewee
 
-from gateway.errors import ConflictError, NotFoundError
+from gateway.errors import ConflictError, InvalidError, NotFoundError
 from gateway.store.models import Command, Task
 from gateway.store.moments import render_moment
 from gateway.store.tasks import add_event, find_task
 from gateway.values import AgentIdentity, User
 from mltm.contract.agent_api import Ack, CommandMessage
 from mltm.contract.problems import FieldProblem
+from mltm.contract.routes import AGENT_BYTES
 from mltm.contract.states import State, is_final
 from mltm.contract.user_api import CancelAnswer, HoldAnswer
 
 __all__ = [
-    "QUESTION_LIFE", "HoldKind", "add_command", "close_command", "drop_expired", "list_open", "read_closed",
-    "request_cancel", "request_hold",
+    "QUESTION_LIFE", "HoldKind", "add_command", "close_answered", "close_command", "drop_expired", "find_command",
+    "list_open", "read_closed", "request_cancel", "request_hold",
 ]  # fmt: skip
 
 HoldKind = Literal["hold", "release"]
@@ -59,17 +60,42 @@ def _is_wish() -> peewee.Expression:
     return Command.kind.in_(sorted(_WISHES))
 
 
-def close_command(agent: AgentIdentity, command_id: str, ack: Ack, now: datetime) -> None:
-    """Close a command; again is harmless. Raises NotFoundError (command_not_found)."""
+def find_command(agent: AgentIdentity, command_id: str) -> Command:
+    """The row of a command to this agent. Raises NotFoundError (command_not_found)."""
     row: Command | None = Command.get_or_none(Command.command_id == command_id, Command.agent_id == agent.agent_id)
     if row is None:
         raise NotFoundError(f"There is no command {command_id[:80]!r} for this agent.", key="command_not_found")
-    if row.closed_at is None:
-        row.closed_at, row.outcome, row.words = render_moment(now), ack.outcome, ack.words
-        row.answer = ack.model_dump_json()
-        row.save()
-        if ack.outcome == "refused" and row.kind in _WISHES:
-            _take_back(row, now)
+    return row
+
+
+def close_command(agent: AgentIdentity, command_id: str, ack: Ack, now: datetime) -> None:
+    """Close a command as its agent says; again is harmless.
+
+    Raises NotFoundError (command_not_found), InvalidError (bytes_needed): only bytes carry out a send_bytes.
+    """
+    row = find_command(agent, command_id)
+    if row.kind == "send_bytes" and ack.outcome != "refused":
+        raise InvalidError(
+            f"Command {command_id} asks for bytes of a file; an acknowledgement that it is done brings none.",
+            key="bytes_needed",
+            next_step=f"Send them: PUT {AGENT_BYTES.format(command_id=command_id)}, or answer `refused` in words.",
+        )
+    _close(row, ack, now)
+
+
+def close_answered(agent: AgentIdentity, command_id: str, now: datetime) -> None:
+    """Close a send_bytes whose bytes are in place; again is harmless. Raises NotFoundError (command_not_found)."""
+    _close(find_command(agent, command_id), Ack(outcome="done"), now)
+
+
+def _close(row: Command, ack: Ack, now: datetime) -> None:
+    if row.closed_at is not None:
+        return
+    row.closed_at, row.outcome, row.words = render_moment(now), ack.outcome, ack.words
+    row.answer = ack.model_dump_json()
+    row.save()
+    if ack.outcome == "refused" and row.kind in _WISHES:
+        _take_back(row, now)
 
 
 def _take_back(row: Command, now: datetime) -> None:

@@ -120,7 +120,10 @@ class OutputFile(Message):
 
 
 class Ack(Message):
-    """done: carried out (a cancel: recorded in the task's control folder). refused: cannot be, `words` says why."""
+    """done: carried out (a cancel: recorded in the task's control folder). refused: cannot be, `words` says why.
+
+    A send_bytes can only be refused so: the bytes themselves, PUT …/bytes, carry it out.
+    """
 
     outcome: Literal["done", "refused"]
     words: str = ""
