@@ -161,7 +161,8 @@ def _build_piece(message: CommandMessage, headers: BytesHeaders, length: int) ->
             key="bad_bytes",
             next_step="Send the bytes that were asked for, with X-Mltm-Offset and X-Mltm-Size of the same file.",
         )
-    asked = min(message.offset, headers.offset)
+    # Asked for from the end: nothing is said of what is before.
+    asked = headers.offset if message.offset < 0 else min(message.offset, headers.offset)
     return cache.Piece(
         message.command_id, message.task_id, message.file, message.attempt or 0, asked, headers.offset, length,
         headers.size, headers.final,

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.http import outputs
 from tests.gateway.fixtures import House
-from tests.gateway.test_outputs import LOG, read
+from tests.gateway.test_outputs import LOG, answer_commands, read
 
 SECRET = b"-----BEGIN PRIVATE KEY-----"
 WORDS = [
@@ -95,3 +95,12 @@ async def test_bytes_that_do_not_fit_their_own_numbers_are_refused(
     assert answer.status == 422, await answer.text()
     assert await house.agent.bring(command, LOG) == 200
     assert (await reading)[1] == LOG[:64]
+
+
+async def test_the_end_of_a_log_in_the_cache_does_not_hide_its_beginning(house: House) -> None:
+    path = f"/v1/tasks/{await house.make_task()}/log"
+    await asyncio.gather(read(house, path, params={"offset": "-100"}), answer_commands(house, LOG))
+
+    (_, body, headers), _ = await asyncio.gather(read(house, path), answer_commands(house, LOG))
+
+    assert (body, headers["X-Mltm-Offset"]) == (LOG, "0")
