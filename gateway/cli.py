@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -189,7 +189,8 @@ def make_code(
         database.call_now(
             agents.add_code, agents.NewCode(hash_secret(secret), cluster, owner, spool.resolve(), now, until)
         )
-    write_url(Spool(spool.resolve()), settings.url)
+    with suppress(OSError):  # a spool that is not there yet is told at the gateway's next start
+        write_url(Spool(spool.resolve()), settings.url)
     print(json.dumps({"code": secret, "expires_at": until.isoformat()}) if as_json else secret)
 
 

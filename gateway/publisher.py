@@ -1,26 +1,27 @@
 """Brings bundles into the spools, and clears away what an agent has taken. Every instant may be its last one.
 
-A bundle is built in in/tmp, synced, and renamed to in/new: the agent sees it whole or not at all. Doing it again
-gives the same names and bytes. A spool that is away or full is tried again, and shown in /healthz.
+A bundle is built in in/tmp under a name of its own, synced, and renamed to in/new: the agent sees it whole or not at
+all. Doing it again gives the same bundle. A spool that is away or full is tried again, and shown in /healthz.
 """
 
 import asyncio
 import contextlib
-import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
 
+from gateway import spool_files
 from gateway.clock import Clock
 from gateway.errors import UnavailableError
 from gateway.intake import files_folder
 from gateway.settings import GatewaySettings
+from gateway.spool_files import Folder
 from gateway.store import outbox
 from gateway.store.database import Database
 from gateway.store.outbox import Errand
 from gateway.wake import Wake, wait_for
-from mltm.contract.ids import TaskId
 from mltm.contract.names import CONFIG_FILE, GONE_SUFFIX, MANIFEST, Spool
 from mltm.contract.shape import render_canonical
 
@@ -100,53 +101,89 @@ def _run(errand: Errand, settings: GatewaySettings) -> None:
 
 
 def _publish_missing(errand: Errand, settings: GatewaySettings) -> bool:
-    if errand.spool is None or Spool(Path(errand.spool)).bundle(TaskId(errand.task_id)).exists():
+    if errand.spool is None:
         return False
-    publish_bundle(errand, files_folder(settings, errand.task_id), Spool(Path(errand.spool)))
+    spool = Spool(Path(errand.spool))
+    with _open_incoming(spool) as (_, incoming):
+        if spool_files.exists_at(incoming, errand.task_id):
+            return False
+    publish_bundle(errand, files_folder(settings, errand.task_id), spool)
     return True
 
 
 def publish_bundle(errand: Errand, source: Path, spool: Spool) -> None:
     """Build a task's bundle and rename it into in/new; there already: nothing to do. Raises OSError."""
-    task_id = TaskId(errand.task_id)
-    target, building = spool.bundle(task_id), spool.incoming_tmp / task_id
-    if target.exists():
-        _sync(spool.incoming)  # whoever renamed it may have died before this
-        return
-    for folder in (spool.incoming_tmp, spool.incoming):
-        folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-    shutil.rmtree(building, ignore_errors=True)
-    (building / "files").mkdir(parents=True, mode=_FOLDER_MODE)
-    building.chmod(_FOLDER_MODE)
-    for file in errand.manifest.files:
-        _write(building / "files" / file.name, (source / file.name).read_bytes())
-    _write(building / CONFIG_FILE, render_canonical(errand.manifest.config))
-    _write(building / MANIFEST, render_canonical(errand.manifest.model_dump(mode="json")))
-    _sync(building / "files")
-    _sync(building)
-    building.rename(target)
-    _sync(spool.incoming)
+    with _open_incoming(spool) as (building, incoming):
+        if spool_files.exists_at(incoming, errand.task_id):
+            spool_files.sync(incoming)  # whoever renamed it may have died before this
+            return
+        _sweep(building, errand.task_id)
+        name = spool_files.make_private_name(errand.task_id)
+        try:
+            _build(building, name, errand, source)
+            spool_files.rename_at(building, name, incoming, errand.task_id)
+        except OSError:
+            _sweep(building, errand.task_id)
+            raise
+        spool_files.sync(incoming)
 
 
 def remove_taken(task_id: str, spool: Spool) -> None:
     """Take an entry out of in/new by one rename, then delete it. Raises OSError."""
-    gone = spool.incoming_tmp / f"{task_id}{GONE_SUFFIX}"
-    with contextlib.suppress(FileNotFoundError):
-        spool.bundle(TaskId(task_id)).rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError), _open_incoming(spool) as (building, incoming):
+        with contextlib.suppress(FileNotFoundError):
+            spool_files.rename_at(incoming, task_id, building, spool_files.make_private_name(task_id, GONE_SUFFIX))
+        _sweep(building, task_id)
 
 
-def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
+@contextlib.contextmanager
+def _open_incoming(spool: Spool) -> Iterator[tuple[Folder, Folder]]:
+    """in/tmp and in/new, made where they are missing. Raises OSError; FileNotFoundError for a spool that is away."""
+    with contextlib.ExitStack() as stack:
+        root = stack.enter_context(spool_files.open_folder(spool.root))
+        yield _enter(stack, root, spool.incoming_tmp), _enter(stack, root, spool.incoming)
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _enter(stack: contextlib.ExitStack, folder: Folder, place: Path) -> Folder:
+    for name in place.relative_to(folder.path).parts:
+        if not spool_files.exists_at(folder, name):
+            with contextlib.suppress(FileExistsError):
+                spool_files.make_folder_at(folder, name, _FOLDER_MODE)
+        folder = stack.enter_context(spool_files.open_folder_at(folder, name))
+    return folder
+
+
+def _build(parent: Folder, name: str, errand: Errand, source: Path) -> None:
+    spool_files.make_folder_at(parent, name, _FOLDER_MODE)
+    with spool_files.open_folder_at(parent, name) as bundle:
+        spool_files.make_folder_at(bundle, "files", _FOLDER_MODE)
+        with spool_files.open_folder_at(bundle, "files") as files:
+            for file in errand.manifest.files:
+                spool_files.write_new_at(files, file.name, (source / file.name).read_bytes(), _FILE_MODE)
+            spool_files.sync(files)
+        manifest = errand.manifest
+        for file_name, content in ((CONFIG_FILE, manifest.config), (MANIFEST, manifest.model_dump(mode="json"))):
+            spool_files.write_new_at(bundle, file_name, render_canonical(content), _FILE_MODE)
+        spool_files.sync(bundle)
+
+
+def _sweep(building: Folder, task_id: str) -> None:
+    """Remove what has the task's name in in/tmp: what a killed gateway left there. It is in nobody's way.
+
+    One gateway has a task, and one errand at a time: a bundle under way of another task, or of another gateway, has
+    another name. What is not gone yet is renamed first, so that a gateway that still ends its last step beside this
+    one cannot publish it half removed.
+    """
+    with contextlib.suppress(OSError):
+        for name in spool_files.list_names(building):
+            if name.partition(".")[0] == task_id:
+                _discard(building, name)
+
+
+def _discard(building: Folder, name: str) -> None:
+    with contextlib.suppress(OSError):
+        gone = name
+        if not name.endswith(GONE_SUFFIX):
+            gone = spool_files.make_private_name(name, GONE_SUFFIX)
+            spool_files.rename_at(building, name, building, gone)
+        spool_files.remove_tree_at(building, gone)

@@ -17,6 +17,7 @@ import sdnotify
 import structlog
 from aiohttp import web
 
+from gateway import spool_files
 from gateway.agents import Agents
 from gateway.app import build_app
 from gateway.clock import Clock
@@ -42,6 +43,7 @@ __all__ = ["make_folders", "open_database", "open_services", "serve"]
 
 _log = structlog.get_logger(__name__)
 _WATCHDOG_S = 15.0
+_URL_MODE = 0o644  # no secret; the agent may be another account
 _VERSION = version("ml-task-manager")  # read here: it reads files
 
 
@@ -191,15 +193,24 @@ def _tell_spools(settings: GatewaySettings, url: str) -> None:
     finally:
         database.close()
     for folder in spools:
-        write_url(Spool(Path(folder)), url)
+        try:
+            write_url(Spool(Path(folder)), url)
+        except OSError as error:
+            _log.warning("spool_not_told", spool=folder, url=url, error=str(error))
 
 
 def write_url(spool: Spool, url: str) -> None:
-    """Write where the gateway is, whole or not at all."""
-    building = spool.gateway_url.with_name(".gateway.url.new")
-    with contextlib.suppress(OSError):
-        building.write_text(f"{url}\n")
-        building.replace(spool.gateway_url)
+    """Write where the gateway is, whole or not at all, in the place of what has that name. Raises OSError."""
+    name = spool.gateway_url.name
+    building = spool_files.make_private_name(f".{name}")
+    with spool_files.open_folder(spool.root) as root:
+        try:
+            spool_files.write_new_at(root, building, f"{url}\n".encode(), _URL_MODE)
+            spool_files.rename_at(root, building, root, name)
+        except OSError:
+            with contextlib.suppress(OSError):
+                spool_files.remove_tree_at(root, building)
+            raise
 
 
 def _explain_listening(error: OSError, settings: GatewaySettings) -> UnavailableError:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway import intake, publisher
+from gateway import intake, spool_files
 from gateway.clock import Clock
 from gateway.passwords import hash_secret
 from gateway.publisher import Publisher
@@ -102,9 +102,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def set_trap(monkeypatch: pytest.MonkeyPatch, trap: Trap) -> None:
-    monkeypatch.setattr(publisher, "_write", trap.wrap("write", publisher._write))
-    monkeypatch.setattr(publisher, "_sync", trap.wrap("sync", publisher._sync))
-    monkeypatch.setattr(Path, "rename", trap.wrap("rename", Path.rename))
+    for name in ("make_folder_at", "write_new_at", "rename_at", "remove_tree_at", "sync"):
+        monkeypatch.setattr(spool_files, name, trap.wrap(name, getattr(spool_files, name)))
     monkeypatch.setattr(shutil, "rmtree", trap.wrap("rmtree", shutil.rmtree))
     monkeypatch.setattr(outbox, "mark", trap.wrap("mark", outbox.mark))
 
@@ -134,6 +133,7 @@ async def test_a_publisher_that_dies_anywhere_leaves_one_whole_bundle(place: Pla
     assert instants >= 18
 
     for at in range(1, instants + 1):
+        shutil.rmtree(place.spool.incoming.parent)  # so that its folders are made each time
         task_id = await place.accept()
         trap = await die_at(place, at)
         bundle = place.spool.bundle(TaskId(task_id))
@@ -145,7 +145,7 @@ async def test_a_publisher_that_dies_anywhere_leaves_one_whole_bundle(place: Pla
         check_bundle(bundle)
         assert (await place.steps())[task_id] == "published", trap.names[-1]
         assert [path.name for path in place.spool.incoming_tmp.iterdir()] == [], trap.names[-1]
-    assert len(list(place.spool.incoming.iterdir())) == instants + 1
+        assert [path.name for path in place.spool.incoming.iterdir()] == [task_id], trap.names[-1]
 
 
 async def test_a_bundle_that_a_killed_publisher_renamed_is_synced_by_the_next(
@@ -153,12 +153,12 @@ async def test_a_bundle_that_a_killed_publisher_renamed_is_synced_by_the_next(
 ) -> None:
     trap, task_id = Trap(), await place.accept()
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", Trap(at=2).wrap("rename", Path.rename))
+        patch.setattr(spool_files, "rename_at", Trap(at=2).wrap("rename", spool_files.rename_at))
         with pytest.raises(KilledError):
             await place.publisher().run_once()
     assert place.spool.bundle(TaskId(task_id)).exists()
 
-    monkeypatch.setattr(publisher, "_sync", trap.wrap("sync", lambda folder: trap.names.append(str(folder))))
+    monkeypatch.setattr(spool_files, "sync", lambda folder: trap.names.append(str(folder.path)))
     assert await place.publisher().run_once()
 
     assert str(place.spool.incoming) in trap.names
