@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from agent import files
 from agent.clock import Clock
 from agent.errors import SpoolError
-from mltm.contract.reports import Report, ReportContent
+from mltm.contract.reports import Report, ReportContent, parse_details
 from mltm.contract.shape import Moment
 
 __all__ = ["Outbox", "ReportDraft"]
@@ -118,7 +118,7 @@ class Outbox:
             data = files.read_bytes(self._folder / name)
             if data is None:  # another agent on this spool has just sent it
                 return None
-            report = Report.model_validate_json(data)
+            report = parse_details(Report, data)
         except OSError as error:  # may pass (EIO, ESTALE): a good report is not thrown out for it
             _log.warning("report_unreadable", file=name, words=str(error))
             return None

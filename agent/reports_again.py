@@ -10,6 +10,7 @@ from agent.outbox import ReportDraft
 from agent.tombstones import list_tasks, read_manifest, read_tombstone
 from mltm.contract.ids import TaskId
 from mltm.contract.names import Spool
+from mltm.contract.reports import parse_details
 from mltm.contract.states import Evidence, State
 
 __all__ = ["report_again", "reports_again"]
@@ -41,5 +42,5 @@ def _read_last(spool: Spool, task_id: TaskId) -> ReportDraft | None:
     # Of several boots (or hosts) the one that saw the task last knows best.
     told = [seen.last_report for seen in list_observations(spool, task_id) if seen.last_report]
     with contextlib.suppress(ValidationError):
-        return ReportDraft.model_validate_json(told[0]) if told else None
+        return parse_details(ReportDraft, told[0]) if told else None
     return None

@@ -8,8 +8,9 @@ from agent.slurm.states import classify_state, needs_attention
 from agent.slurm.values import JobLine
 from agent.tasklog import AttemptLog, TaskLog
 from agent.verdict import judge_exit
+from mltm.contract.limits import fit
 from mltm.contract.log_records import Exit, Verdict
-from mltm.contract.reports import Note, NoteKind
+from mltm.contract.reports import OPTIONAL_DETAILS, Note, NoteKind
 from mltm.contract.states import Evidence, State
 
 __all__ = ["describe_amended", "describe_late_exit", "describe_task"]
@@ -37,13 +38,12 @@ def describe_amended(log: TaskLog, verdict: Verdict) -> ReportDraft:
 def _draft(log: TaskLog, attempt: int, state: State, evidence: Evidence, **fields: object) -> ReportDraft:
     manifest = log.manifest
     is_drop = manifest is not None and manifest.source == "drop"
-    return ReportDraft.model_validate(
-        {
-            "task_id": log.task_id, "attempt": attempt, "state": state, "evidence": evidence,
-            "taken": log.manifest is not None or log.closed is not None,
-            "manifest": manifest if is_drop else None, **fields,
-        }
-    )  # fmt: skip
+    said = {
+        "task_id": log.task_id, "attempt": attempt, "state": state, "evidence": evidence,
+        "taken": log.manifest is not None or log.closed is not None,
+        "manifest": manifest if is_drop else None, **fields,
+    }  # fmt: skip
+    return fit(ReportDraft, said, OPTIONAL_DETAILS)  # the gateway refuses what does not fit, and so the whole report
 
 
 def describe_late_exit(log: TaskLog, attempt: AttemptLog, record: Exit) -> ReportDraft:

@@ -15,6 +15,7 @@ from agent.outbox import ReportDraft
 from mltm.contract.ids import TaskId, parse_task_id
 from mltm.contract.manifest import Manifest
 from mltm.contract.names import Spool
+from mltm.contract.reports import parse_details
 
 __all__ = ["has_tombstone", "list_tasks", "read_manifest", "read_tombstone", "retire", "write_tombstone"]
 
@@ -52,7 +53,7 @@ def read_tombstone(spool: Spool, task_id: TaskId) -> ReportDraft | None:
     """Read a task's last report, without the identity it was sent under. Raises OSError."""
     raw = files.read_bytes(spool.tombstone(task_id))
     try:
-        return None if raw is None else ReportDraft.model_validate_json(raw)
+        return None if raw is None else parse_details(ReportDraft, raw)
     except ValidationError as error:
         _log.error("tombstone_unreadable", task_id=task_id, error=str(error))
         return None

@@ -27,6 +27,7 @@ __all__ = [
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 _MAX_REPORTS_BYTES: Final = 32 * 1024 * 1024  # 200 reports; those of drops carry their configs
+_MAX_BEAT_BYTES: Final = 1024 * 1024  # an agent names up to 50 problems, each of up to 1,024 characters
 _MAX_ACK_BYTES: Final = 8 * 1024 * 1024  # a list of outputs
 
 
@@ -48,7 +49,7 @@ async def store_reports(call: Call, agent: AgentIdentity, body: ReportBatch) -> 
     return await call.services.agents.store_reports(agent, body)
 
 
-@route("POST", routes.AGENT_HEARTBEAT, area="agents", errors=(413, 415))
+@route("POST", routes.AGENT_HEARTBEAT, area="agents", errors=(413, 415), max_body_bytes=_MAX_BEAT_BYTES)
 async def heartbeat(call: Call, agent: AgentIdentity, body: Heartbeat) -> Answer:
     """Say that the agent lives, and how."""
     return await call.services.agents.heartbeat(agent, body)

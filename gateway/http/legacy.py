@@ -34,8 +34,7 @@ async def create_task(call: Call, user: User, idempotency_key: str | None, uploa
     accepted = await accept(call, user, upload, idempotency_key)
     task_id = accepted.task.task_id
     task = await call.services.tasks.wait_for_job_id(user, task_id, call.settings.legacy_wait_s)
-    row = _as_row(task)
-    return row.model_copy(update={"job_id": task_id}) if row.job_id is None else row
+    return task.model_copy(update={"job_id": task_id}) if task.job_id is None else task
 
 
 @route("GET", routes.LEGACY_TASKS, area="first generation")
@@ -45,7 +44,7 @@ async def list_tasks(call: Call, user: User) -> list[TaskAnswer]:
     before: str | None = None
     while len(rows) < MAX_ROWS:
         page = await call.services.tasks.list(user, before=before, limit=_PAGE)
-        rows += [_as_row(task) for task in page.tasks]
+        rows += page.tasks
         before = page.next
         if before is None:
             break
@@ -55,7 +54,7 @@ async def list_tasks(call: Call, user: User) -> list[TaskAnswer]:
 @route("GET", routes.LEGACY_TASK, area="first generation", errors=(404,))
 async def read_task(call: Call, user: User, task_id: str) -> TaskAnswer:
     """One task, by its id or its job id."""
-    return _as_row(await _find(call, user, task_id))
+    return await _find(call, user, task_id)
 
 
 @route("GET", routes.LEGACY_JOB_STATUS, area="first generation", errors=(404,))
@@ -87,10 +86,3 @@ async def _find(call: Call, user: User, text: str) -> TaskAnswer:
             raise NotFoundError(f"{text[:80]!r} is neither a task id nor a job id.") from None
         return await call.services.tasks.find_by_job_id(user, text)
     return await call.services.tasks.read(user, task_id)
-
-
-def _as_row(task: TaskAnswer) -> TaskAnswer:
-    """The old clients compare job ids as numbers; ids of array elements (7_1) stay text."""
-    text = str(task.job_id)
-    is_number = task.job_id is not None and text.isascii() and text.isdigit()
-    return task.model_copy(update={"job_id": int(text)}) if is_number else task

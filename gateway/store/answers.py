@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from gateway.store.damaged import read_attempt, read_report, read_state, render_damaged
 from gateway.store.models import Agent, Attempt, Event, StoredReport, Task
 from gateway.store.moments import parse_moment
 from mltm.contract import user_api
-from mltm.contract.reports import Note, Report
+from mltm.contract.reports import Note
 from mltm.contract.shape import JsonObject
 from mltm.contract.states import State, is_final
 from mltm.contract.task_config import check_text
@@ -16,6 +17,7 @@ __all__ = ["CARD_KEYS", "build_answers", "build_card", "build_history"]
 
 CARD_KEYS = ("script_path", "dataset_name", "experiment_name", "project_path")
 _INFRA_KEYS = ("instance_type", "image_name", "account")
+_NUMBER_DIGITS = 18
 
 
 def build_card(config: JsonObject, cluster: str) -> dict[str, str]:
@@ -41,12 +43,21 @@ def _is_text(value: str) -> bool:
 
 def build_answers(rows: Sequence[Task], now: datetime) -> list[user_api.TaskAnswer]:
     """Build the answers for rows, without history and config."""
-    ids = [row.task_id for row in rows]
+    states = {row.task_id: read_state(row.state) for row in rows}
     attempts: dict[str, list[user_api.AttemptAnswer]] = {}
-    for found in Attempt.select().where(Attempt.task_id.in_(ids)).order_by(Attempt.task_id, Attempt.attempt):
-        attempts.setdefault(found.task_id, []).append(user_api.AttemptAnswer.model_validate_json(found.body))
+    for found in Attempt.select().where(Attempt.task_id.in_(list(states))).order_by(Attempt.task_id, Attempt.attempt):
+        attempts.setdefault(found.task_id, []).append(read_attempt(found, states[found.task_id]))
     agents = {agent.agent_id: agent for agent in Agent.select()}
-    return [_build(row, attempts.get(row.task_id, []), agents.get(row.agent_id), now) for row in rows]
+    return [_build_any(row, attempts.get(row.task_id, []), agents.get(row.agent_id), now) for row in rows]
+
+
+def _build_any(
+    row: Task, attempts: list[user_api.AttemptAnswer], agent: Agent | None, now: datetime
+) -> user_api.TaskAnswer:
+    try:
+        return _build(row, attempts, agent, now)
+    except (TypeError, ValueError) as error:  # a time, a state, JSON or a shape that is none
+        return render_damaged(row, attempts, error)
 
 
 def _build(
@@ -69,9 +80,15 @@ def _build(
         attempts=attempts,
         cancel_requested=row.cancel_requested,
         agent_silent_s=max(0.0, (now - parse_moment(seen_at)).total_seconds()) if seen_at else None,
-        job_id=int(last) if last is not None and last.isdecimal() else last,
+        job_id=render_job_id(last),
         **json.loads(row.card),
     )
+
+
+def render_job_id(text: str | None) -> int | str | None:
+    """The predecessor's clients compare job ids as numbers; what is no plain number of 64 bits stays text."""
+    is_number = text is not None and text.isascii() and text.isdigit() and len(text) <= _NUMBER_DIGITS
+    return int(text) if text is not None and is_number else text
 
 
 def _note_of_agent(agent: Agent | None, state: State) -> Note | None:
@@ -91,7 +108,9 @@ def build_history(events: Iterable[Event], reports: Iterable[StoredReport]) -> l
         for e in events
     ]
     for stored in reports:
-        report = Report.model_validate_json(stored.body)
+        report = read_report(stored)
+        if report is None:
+            continue
         event = user_api.Event(at=report.at, state=report.state, attempt=report.attempt, words=report.words)
         lines.append((event, (report.epoch, report.seq)))
     history: list[user_api.Event] = []

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from gateway.store.damaged import read_report
 from gateway.store.models import Attempt, Outbox, StoredReport, Task
 from gateway.store.moments import render_moment
 from gateway.store.tasks import insert_row
@@ -29,7 +30,7 @@ def store_report(agent: AgentIdentity, report: Report, now: datetime) -> ReportO
     if known is not None:
         return (
             _say(report, "known")
-            if known.sha256 == digest
+            if digest in (known.sha256, _digest_kept(known))
             else _say(report, "conflict", "This number was used before for another report.")
         )
     words = _refuse(agent, report, now)
@@ -43,6 +44,12 @@ def store_report(agent: AgentIdentity, report: Report, now: datetime) -> ReportO
     )  # fmt: skip
     _merge(report.task_id, now)
     return _say(report, "taken")
+
+
+def _digest_kept(row: StoredReport) -> str:
+    """The digest of what was kept before its texts had limits, as it would be made now."""
+    kept = read_report(row)
+    return digest_report(kept) if kept is not None else ""
 
 
 def _say(report: Report, outcome: str, words: str = "") -> ReportOutcome:
@@ -70,7 +77,7 @@ def _refuse(agent: AgentIdentity, report: Report, now: datetime) -> str:
 
 def _merge(task_id: str, now: datetime) -> None:
     rows = StoredReport.select().where(StoredReport.task_id == task_id)
-    view = view_task(Report.model_validate_json(row.body) for row in rows)
+    view = view_task(report for row in rows if (report := read_report(row)) is not None)
     row: Task = Task.get_by_id(task_id)
     if is_allowed(State(row.state), view.state):
         _write_row(row, view, now)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from gateway.errors import ConflictError, NotFoundError
 from gateway.store.answers import build_answers, build_card, build_history
+from gateway.store.damaged import read_config
 from gateway.store.models import Attempt, Event, IdempotencyKey, Outbox, StoredReport, Task, TaskFile
 from gateway.store.moments import render_moment
 from gateway.values import AgentIdentity, User
@@ -107,7 +108,7 @@ def read_task(user: User, task_id: str, now: datetime) -> TaskAnswer:
         Event.select().where(Event.task_id == task_id).order_by(Event.at),
         StoredReport.select().where(StoredReport.task_id == task_id),
     )
-    return answer.model_copy(update={"history": history, "config": json.loads(row.config)})
+    return answer.model_copy(update={"history": history, "config": read_config(row)})
 
 
 def list_tasks(user: User, state: State | None, before: str | None, limit: int, now: datetime) -> TaskList:

@@ -4,10 +4,11 @@ Authorization: `Bearer <credential>` on all but the enrolment. A generation that
 the agent report everything it has again.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH, Count, Line, Words, has_control
 from mltm.contract.reports import Report
 from mltm.contract.shape import MOST, Message, Moment
 
@@ -30,11 +31,11 @@ class Answer(Message):
 class Enrolment(Message):
     """An agent's first call, with the one-time code that an admin (or the user) made."""
 
-    code: str
-    host: str
-    unix_user: str
+    code: str = Field(max_length=1024)
+    host: Line
+    unix_user: Line
     spool_id: str = Field(pattern=r"^[0-9a-f]{32}$")
-    version: str = ""
+    version: Line = ""
 
 
 class Enrolled(Answer):
@@ -77,15 +78,19 @@ class ReportsAnswer(Answer):
 class Heartbeat(Message):
     """The agent's health, every 30 s. Silence changes no task; it is shown."""
 
-    version: str
-    host: str
-    pid: int
-    epoch: int
+    version: Line
+    host: Line
+    pid: Count
+    epoch: Count
     at: Moment
-    active_tasks: int
-    outbox: int
-    slurm_calls: dict[str, int] = Field(default_factory=dict, description="calls since start, by command")
-    problems: list[str] = Field(default_factory=list, description="sentences that a person can act on")
+    active_tasks: Count
+    outbox: Count
+    slurm_calls: dict[Line, Count] = Field(
+        default_factory=dict, max_length=1000, description="calls since start, by command"
+    )
+    problems: list[Line] = Field(
+        default_factory=list, max_length=1000, description="sentences that a person can act on"
+    )
 
 
 class CommandMessage(Message):
@@ -119,6 +124,18 @@ class OutputFile(Message):
     modified_at: Moment
 
 
+def _check_listed(file: OutputFile) -> OutputFile:
+    """What an agent may list; a client reads whatever its gateway has."""
+    if not 0 < len(file.path) <= MAX_PATH or has_control(file.path):
+        raise ValueError(f"a path of 1 to {MAX_PATH:,} characters without control characters is allowed")
+    if not 0 <= file.size <= MOST:
+        raise ValueError("a size from 0 on, of at most 64 bits, is allowed")
+    return file
+
+
+_Listed = Annotated[OutputFile, AfterValidator(_check_listed)]
+
+
 class Ack(Message):
     """done: carried out (a cancel: recorded in the task's control folder). refused: cannot be, `words` says why.
 
@@ -126,8 +143,8 @@ class Ack(Message):
     """
 
     outcome: Literal["done", "refused"]
-    words: str = ""
-    outputs: list[OutputFile] | None = None
+    words: Words = ""
+    outputs: list[_Listed] | None = Field(default=None, max_length=MAX_OUTPUTS)
 
 
 class BytesHeaders(Message):

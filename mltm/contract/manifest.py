@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from mltm.contract.limits import Count, Line, Words
 from mltm.contract.shape import JsonObject, Message, Moment
 
 __all__ = ["FILE_NAME", "BundleFile", "FileName", "Manifest", "check_file_name"]
@@ -30,7 +31,7 @@ class BundleFile(Message):
     """One file of a bundle, lying in its `files/` folder under `name`; the entrypoint is always `entrypoint.py`."""
 
     name: FileName
-    size: int = Field(ge=0)
+    size: Count
     sha256: Sha256
 
 
@@ -43,12 +44,12 @@ class Manifest(Message):
 
     kind: Literal["manifest"] = "manifest"
     task_id: str = Field(pattern=r"^[0-9a-f]{32}$")
-    owner: str
-    cluster: str
-    gateway: str = ""
+    owner: Line
+    cluster: Line
+    gateway: Line = ""
     submitted_at: Moment
-    script_name: str = Field(description="what the user called the entrypoint; for display")
+    script_name: Line = Field(description="what the user called the entrypoint; for display")
     config: JsonObject
     files: list[BundleFile]
     source: Literal["gateway", "drop"] = "gateway"
-    fault: str = Field(default="", description="why it can be no task; it is closed as rejected with these words")
+    fault: Words = Field(default="", description="why it can be no task; it is closed as rejected with these words")

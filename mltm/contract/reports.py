@@ -7,15 +7,17 @@ same row (protocol: "Reports and commands"). Nothing else may compute a task's s
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from pydantic import Field
 
+from mltm.contract.limits import Code, JobIdText, Line, Seconds, Words, fit_json
 from mltm.contract.manifest import Manifest
 from mltm.contract.shape import MOST, Message, Moment, render_canonical
 from mltm.contract.states import ORDER, Evidence, State, is_final
 
 __all__ = [
+    "OPTIONAL_DETAILS",
     "AttemptDetails",
     "AttemptView",
     "Note",
@@ -24,6 +26,7 @@ __all__ = [
     "ReportContent",
     "TaskView",
     "digest_report",
+    "parse_details",
     "view_task",
 ]
 
@@ -36,7 +39,7 @@ class Note(Message):
     """What stands beside the state, without being one. An empty kind takes the former note back."""
 
     kind: NoteKind = ""
-    words: str = ""
+    words: Words = ""
 
 
 class AttemptDetails(Message):
@@ -44,15 +47,24 @@ class AttemptDetails(Message):
 
     attempt: int = Field(ge=1, le=MOST)
     state: State
-    words: str = ""  #: reason, in words for people
-    job_id: str | None = None
-    node: str | None = None
-    slurm_state: str | None = None
-    exit_code: int | None = None
-    signal: int | None = None
+    words: Words = ""  #: reason, in words for people
+    job_id: JobIdText | None = None
+    node: Line | None = None
+    slurm_state: Line | None = None
+    exit_code: Code | None = None
+    signal: Code | None = None
     started_at: Moment | None = None
     ended_at: Moment | None = None
-    elapsed_s: float | None = None
+    elapsed_s: Seconds | None = None
+
+
+OPTIONAL_DETAILS: Final = frozenset(AttemptDetails.model_fields) - {"attempt", "state", "words"}
+_D = TypeVar("_D", bound=AttemptDetails)
+
+
+def parse_details(shape: type[_D], raw: str | bytes) -> _D:
+    """Read kept JSON, of any version: a detail that does not fit is left out and named. Raises ValidationError."""
+    return fit_json(shape, raw, OPTIONAL_DETAILS)
 
 
 class ReportContent(AttemptDetails):

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from agent import files
 from agent.clock import Clock
 from agent.errors import SpoolError
 from agent.outbox import Outbox, ReportDraft
+from mltm.contract.limits import MAX_WORDS
 from mltm.contract.reports import Report, digest_report
 from mltm.contract.states import Evidence, State
 
@@ -125,3 +127,16 @@ def test_each_put_tells_the_reporter(make: Callable[[int], Outbox]) -> None:
     outbox.on_put = lambda: told.append(outbox.count())
     outbox.put(draft())
     assert told == [1]
+
+
+def test_a_file_of_before_there_were_limits_is_sent_as_far_as_it_fits(make: Callable[[int], Outbox]) -> None:
+    outbox = make(1)
+    report = outbox.put(draft(job_id="7", node="n1"))
+    (path,) = outbox._folder.iterdir()
+    old = {**report.model_dump(mode="json", exclude_defaults=True), "job_id": "9" * 5000, "words": "x" * 100_000}
+    path.write_text(json.dumps(old))
+
+    (kept,) = make(2).pending(10)
+
+    assert (kept.seq, kept.job_id, kept.node, len(kept.words)) == (report.seq, None, "n1", MAX_WORDS)
+    assert outbox.list_set_aside() == []

@@ -1,5 +1,6 @@
 """For a gateway that lost its memory, every task is told of once more, with its config."""
 
+import json
 import os
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ from agent.outbox import ReportDraft
 from agent.reports_again import report_again, reports_again
 from agent.tombstones import write_tombstone
 from mltm.contract.ids import TaskId
+from mltm.contract.limits import MAX_WORDS
 from mltm.contract.states import Evidence, State
 from tests.agent.spool.build import TASK, Hands, send
 
@@ -60,3 +62,12 @@ def test_a_folder_that_only_holds_a_command_is_no_task_yet(hands: Hands) -> None
     hands.spool.task(TASK).control.mkdir(parents=True)
     assert report_again(hands.spool, TASK) is None
     assert list(reports_again(hands.spool)) == []
+
+
+def test_a_tombstone_of_before_there_were_limits_is_told_as_far_as_it_fits(hands: Hands) -> None:
+    old = {**json.loads(draft(TASK, State.FAILED)), "job_id": "9" * 5000, "words": "x" * 100_000, "node": "n1"}
+    write_tombstone(hands.spool, TASK, json.dumps(old), hands.clock)
+
+    (again,) = reports_again(hands.spool)
+
+    assert (again.state, again.job_id, again.node, len(again.words)) == (State.FAILED, None, "n1", MAX_WORDS)

@@ -1,0 +1,91 @@
+"""The limits of what agents say. Texts for people are cut and cleaned, never refused; ids and numbers have to fit.
+
+Limits are far above what an honest agent sends, because a report that is refused is set aside and waits for a person.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+
+from mltm.contract.shape import MOST
+
+__all__ = [
+    "MAX_LINE", "MAX_OUTPUTS", "MAX_PATH", "MAX_WORDS", "Code", "Count", "JobIdText", "Line", "Seconds", "Words", "fit",
+    "fit_json", "has_control",
+]  # fmt: skip
+
+MAX_WORDS: Final = 8_192
+"""Characters of a sentence or more; of Slurm's own words an agent keeps 4,000."""
+MAX_LINE: Final = 1_024
+"""Characters of a name: a host, a list of nodes, a version."""
+MAX_OUTPUTS: Final = 100_000
+"""Files in one list of outputs; an agent lists 10,000."""
+
+MAX_PATH: Final = 16_384
+"""Characters of an output's path; an agent looks 32 folders deep."""
+
+_M = TypeVar("_M", bound=BaseModel)
+_CUT = " … (cut)"
+_NO_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NO_WORDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _cleaner(bad: re.Pattern[str], most: int) -> Callable[[object], object]:
+    def clean(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        cut = value if len(value) <= most else value[: most - len(_CUT)] + _CUT
+        return bad.sub("\ufffd", cut)
+
+    return clean
+
+
+def has_control(text: str) -> bool:
+    """True for a control character (a newline too) or half a surrogate pair."""
+    return _NO_LINE.search(text) is not None
+
+
+Words = Annotated[str, BeforeValidator(_cleaner(_NO_WORDS, MAX_WORDS))]
+"""Text for people, of several lines perhaps; control characters become U+FFFD, and what is too long is cut."""
+Line = Annotated[str, BeforeValidator(_cleaner(_NO_LINE, MAX_LINE))]
+"""The same for a name, on one line."""
+JobIdText = Annotated[str, Field(pattern=r"^[0-9A-Za-z_.+,%\[\]-]{1,64}$")]
+"""Slurm's id of a job: digits; with an index (7_1) or an offset (7+0), in whatever way Slurm writes one."""
+Code = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+"""An exit code or a signal."""
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def fit(shape: type[_M], fields: Mapping[str, object], optional: frozenset[str]) -> _M:
+    """Build a message that has `words`. What is optional and does not fit is left out, and the words say so.
+
+    Raises ValidationError if anything else is wrong.
+    """
+    try:
+        return shape.model_validate(fields)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        wrong = {str(detail["loc"][0]) for detail in details if detail["loc"]}
+        if not wrong or not wrong <= optional:
+            raise
+    note = f"(Left out, because it cannot be right: {', '.join(sorted(wrong))}.)"
+    kept = {name: value for name, value in fields.items() if name not in wrong}
+    return shape.model_validate({**kept, "words": f"{note} {kept.get('words', '')}".strip()})
+
+
+def fit_json(shape: type[_M], raw: str | bytes, optional: frozenset[str]) -> _M:
+    """The same for JSON that was written before there were limits. Raises ValidationError."""
+    try:
+        return shape.model_validate_json(raw)
+    except ValidationError as error:
+        try:
+            fields = json.loads(raw)
+        except ValueError:
+            raise error from None
+        if not isinstance(fields, dict):
+            raise
+        return fit(shape, fields, optional)
