@@ -20,6 +20,7 @@ __all__ = [
     "list_folders",
     "list_names",
     "make_folder",
+    "make_own_folder",
     "move",
     "read_bytes",
     "remove",
@@ -158,6 +159,19 @@ def make_folder(folder: Path, mode: int = 0o755) -> None:
     make_folder(folder.parent, mode)
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=mode)
+    sync_folder(folder.parent)
+
+
+def make_own_folder(folder: Path) -> None:
+    """Make a folder for this uid only, durably. One that is there is taken, a link never.
+
+    Raises OSError, NotADirectoryError where something else has the name.
+    """
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "This is not a folder; move it away", str(folder)) from None
     sync_folder(folder.parent)
 
 

@@ -9,7 +9,7 @@ from agent.job.refusal import Refusal
 from agent.settings import AgentSettings
 from mltm.contract.names import TaskFolder
 
-__all__ = ["build_container_argv", "carry_environment", "check_bind_paths", "started_folder", "temporary_folder"]
+__all__ = ["build_container_argv", "carry_environment", "check_bind_paths", "started_folder"]
 
 # The image's first acts. The marker: without this file the image did not start, whatever the exit code. Then the task's
 # variables get their own names, after the image's defaults. Constant: only names, which are checked, are evaluated;
@@ -25,11 +25,6 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def started_folder(folder: TaskFolder, attempt: int) -> Path:
     """`control/started.<NN>/`: bound writable by itself; the wrapper looks for `image` in it."""
     return folder.control / f"started.{attempt:02d}"
-
-
-def temporary_folder(folder: TaskFolder) -> Path:
-    """What /tmp is inside: `.tmp` in the work folder."""
-    return folder.work / ".tmp"
 
 
 def build_container_argv(
@@ -54,9 +49,10 @@ def build_container_argv(
     options = ["--nv"] if with_gpus and settings.gpu_flag else []
     # --contain: neither the real home nor the host's /tmp; --pid: /proc shows no process from which a record can be
     # reached or that can be killed; --home: HOME is the work folder, bound by this; --workdir: /tmp and /var/tmp are
-    # folders in it, because Apptainer's own of 64 MB are soon full.
+    # `tmp` and `var_tmp` in it, because Apptainer's own of 64 MB are soon full. Apptainer follows links on the host's
+    # side of a bind, so no source may lie below a folder that any attempt can write: the work folder, for one.
     options += ["--contain", "--pid", "--home", f"{folder.work}:{folder.work}", "--pwd", str(folder.work)]
-    options += ["--workdir", str(temporary_folder(folder))]
+    options += ["--workdir", str(folder.attempt_tmp(attempt))]
     for bind in [*binds, *settings.binds]:
         options += ["--bind", bind]
     started_by = ["/bin/sh", "-c", _START, "mltm", str(started / "image"), *map(_check_name, names), "--", *command]

@@ -8,13 +8,7 @@ from pathlib import Path
 
 from agent import files
 from agent.job.catalogue import Catalogue, read_catalogue
-from agent.job.container import (
-    build_container_argv,
-    carry_environment,
-    check_bind_paths,
-    started_folder,
-    temporary_folder,
-)
+from agent.job.container import build_container_argv, carry_environment, check_bind_paths, started_folder
 from agent.job.environment import build_environment, build_script_argv, params_path, render_params
 from agent.job.policy import Wanted, check_policy, plan_wanted
 from agent.job.refusal import Refusal
@@ -30,11 +24,12 @@ __all__ = ["Launch", "Refusal", "plan_launch", "write_launch"]
 
 @dataclass(frozen=True)
 class Launch:
-    """argv, env, checks and params go to files beside the records; `request` goes to Slurm."""
+    """argv, env, checks and params go to files beside the records; `request` goes to Slurm. folders: made for it."""
 
     argv: tuple[str, ...]
     env: tuple[str, ...]
     checks: tuple[Path, ...]
+    folders: tuple[Path, ...]
     params: bytes
     request: SubmitRequest
 
@@ -58,7 +53,7 @@ def _plan(
     command = build_script_argv(config, folder, dataset)
     needed = [image, *([dataset] if dataset else [])]
     checks = [folder.input / ENTRYPOINT, params_path(folder, attempt), *needed]
-    argv = [str(image), *command]
+    argv, folders = [str(image), *command], list[Path]()
     if settings.runtime != "none":
         if (refusal := check_bind_paths([folder.path, *needed])) is not None:
             return refusal
@@ -67,11 +62,12 @@ def _plan(
             names=variables, with_gpus=bool(wanted.gpus),
         )  # fmt: skip
         variables = carry_environment(variables)
-        checks.append(started_folder(folder, attempt))
+        folders += [started_folder(folder, attempt), folder.attempt_tmp(attempt)]
     return Launch(
         argv=tuple(argv),
         env=tuple(f"{name}={value}" for name, value in variables.items()),
-        checks=tuple(checks),
+        checks=(*checks, *folders),
+        folders=tuple(folders),
         params=render_params(config.model_params),
         request=_build_request(config, folder, attempt, settings, wanted),
     )
@@ -114,8 +110,8 @@ def _build_request(
 def write_launch(launch: Launch, folder: TaskFolder, attempt: int, nonce: str) -> None:
     """Write what the wrapper reads, durably and for this uid only. The same again is harmless. Raises OSError."""
     names = folder.attempt(attempt)
-    files.make_folder(started_folder(folder, attempt), mode=0o700)
-    files.make_folder(temporary_folder(folder), mode=0o700)
+    for own in launch.folders:
+        files.make_own_folder(own)
     files.replace(params_path(folder, attempt), launch.params, nonce, mode=0o600)
     files.replace(names.argv, _join(launch.argv), nonce, mode=0o600)
     files.replace(names.env, _join(launch.env), nonce, mode=0o600)

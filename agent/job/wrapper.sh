@@ -470,6 +470,17 @@ put_exit() {
   [[ $found == *"\"nonce\":\"$nonce\""* ]]
 }
 
+# The code's /tmp and what former attempts left of theirs: it may be large, and nobody reads it again. Only what lies
+# at these names goes: rm follows no link, and user code cannot reach the names. After the record: a kill costs nothing.
+remove_temporary() {
+  local number name names=()
+  for ((number = 1; number <= 10#$attempt; number++)); do
+    printf -v name '%s/tmp.%02d' "$folder" "$number"
+    names+=("$name")
+  done
+  rm -rf -- "${names[@]}"
+} 2>/dev/null
+
 finish() {
   local line last
   end_log
@@ -482,6 +493,7 @@ finish() {
     sleep 1
   done
   ring_bell
+  [[ $image == 0 ]] || remove_temporary
   leave "$code"
 }
 

@@ -163,6 +163,10 @@ class TaskFolder:
         """`logs/a01`: the numbered pieces of one attempt's log."""
         return self.logs / f"a{number:02d}"
 
+    def attempt_tmp(self, number: int) -> Path:
+        """`tmp.01`: the container runtime keeps one attempt's /tmp and /var/tmp in it. User code cannot replace it."""
+        return self.path / f"tmp.{number:02d}"
+
 
 @dataclass(frozen=True)
 class Spool:

@@ -25,6 +25,7 @@ def test_the_seed_config_without_an_image_runtime(tmp_path: Path) -> None:
     script = str(folder.input / "entrypoint.py")
     assert launch.argv == (str(python), script, f"--input_path={dataset}", f"--output_path={folder.outputs}")
     assert launch.checks == (Path(script), params_path(folder, 1), python, dataset)
+    assert launch.folders == ()
     assert json.loads(launch.params) == {"n_estimators": 2, "random_state": 42}
     assert set(launch.env) == {
         f"MLTM_TASK_ID={TASK}",
@@ -152,4 +153,34 @@ def test_written_files_are_private_and_repeatable(tmp_path: Path) -> None:
     modes = {path.name: path.stat().st_mode & 0o777 for path in folder.control.iterdir() if path.is_file()}
     assert modes == dict.fromkeys(["argv.01", "env.01", "checks.01", "params.01.json"], 0o600)
     assert (folder.control / "started.01").is_dir()
-    assert (folder.work / ".tmp").is_dir()
+    assert folder.attempt_tmp(1).is_dir()
+    assert {folder.control / "started.01", folder.attempt_tmp(1)} <= set(launch.checks)
+
+
+@pytest.mark.parametrize("name", ["tmp.01", "control/started.01"])
+def test_a_link_in_the_place_of_an_attempts_own_folder_is_not_used(tmp_path: Path, name: str) -> None:
+    settings = make_settings(tmp_path)
+    folder, elsewhere = folder_of(settings), tmp_path / "elsewhere"
+    for path in (folder.control, elsewhere):
+        path.mkdir(parents=True)
+    (folder.path / name).symlink_to(elsewhere)
+    launch = plan(make_config(SEED), settings)
+
+    with pytest.raises(NotADirectoryError, match="not a folder; move it away"):
+        write_launch(launch, folder, 1, "1")
+
+    assert not folder.attempt(1).argv.exists()
+
+
+def test_an_attempt_that_an_older_version_planned_is_planned_again(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path)
+    folder = folder_of(settings)
+    for path in (folder.control / "started.01", folder.work / ".tmp" / "tmp"):
+        path.mkdir(parents=True)
+    launch = plan(make_config(SEED), settings)
+
+    write_launch(launch, folder, 1, "1")
+
+    assert list(launch.folders) == [folder.control / "started.01", folder.attempt_tmp(1)]
+    assert all(path.is_dir() for path in launch.folders)
+    assert (folder.work / ".tmp" / "tmp").is_dir()  # a copy may be running in it

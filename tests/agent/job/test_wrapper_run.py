@@ -3,6 +3,7 @@
 import os
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,45 @@ def test_the_images_marker_tells_whether_the_image_started(tmp_path: Path, has_s
     run(task)
 
     assert Exit.model_validate_json(task.records.exit.read_bytes()).image_started is has_started
+
+
+def as_attempt_2(task: Prepared) -> Prepared:
+    for kind in ("intent", "argv", "env", "checks"):
+        (task.folder.control / f"{kind}.01").rename(task.folder.control / f"{kind}.02")
+    return replace(task, args=(*task.args[:2], "02", *task.args[3:]))
+
+
+def test_temporary_folders_of_this_attempt_and_of_former_ones_go_and_no_link_in_them_is_followed(
+    tmp_path: Path,
+) -> None:
+    task = as_attempt_2(prepare(tmp_path / "spool", "import sys; sys.exit(9)", has_image=True))
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    for number in (1, 2, 3):
+        inside = task.folder.attempt_tmp(number) / "tmp" / "deep"
+        inside.mkdir(parents=True)
+        (inside / "big").write_bytes(bytes(1000))
+        (inside / "link").symlink_to(kept)
+    (task.folder.work / "tmp.01").mkdir()
+
+    assert run(task) == 9
+
+    assert sorted(path.name for path in task.folder.path.glob("tmp.*")) == ["tmp.03"]
+    assert (kept / "file").exists()
+    assert (task.folder.work / "tmp.01").is_dir()
+    assert Exit.model_validate_json(task.folder.attempt(2).exit.read_bytes()).code == 9
+
+
+def test_a_link_in_the_place_of_a_temporary_folder_goes_and_what_it_names_stays(tmp_path: Path) -> None:
+    task = prepare(tmp_path / "spool", "", has_image=True)
+    (tmp_path / "kept").mkdir()
+    task.folder.attempt_tmp(1).symlink_to(tmp_path / "kept")
+
+    assert run(task) == 0
+
+    assert not task.folder.attempt_tmp(1).is_symlink()
+    assert (tmp_path / "kept").is_dir()
 
 
 MEMORY = [
