@@ -157,7 +157,6 @@ UNNAMED: dict[str, str] = {
     "gateway.relay:_store": "Bytes of logs and outputs, fetched again when they are gone.",
     "gateway.serve:_lock": "The gateway's start.",
     "gateway.serve:make_folders": "The gateway's start.",
-    "gateway.store.agents:_adopt": "Enrolment: a revoked agent's tasks go to the next, in one transaction.",
     "gateway.store.agents:_use_code": "Enrolment.",
     "gateway.store.agents:add_code": "Enrolment.",
     "gateway.store.agents:enrol": "Enrolment.",

@@ -202,9 +202,12 @@ def list_agents(as_json: AsJson = False, config: Config = None) -> None:
 
 @agent_app.command("revoke")
 def revoke_agent(agent_id: str, config: Config = None) -> None:
-    """End an agent's credential; its tasks wait for an agent of the same spool."""
+    """End an agent's credential; its tasks wait until it is enrolled again, for the same owner and spool."""
     waiting = _do(config, agents.revoke_agent, agent_id, Clock().now())
-    print(f"{agent_id} is revoked; {waiting} tasks that have not ended wait for an agent of the same spool")
+    print(
+        f"{agent_id} is revoked; {waiting} tasks that have not ended wait until it is enrolled again, "
+        "for the same owner and spool"
+    )
 
 
 def _do(config: Path | None, fn: Callable[..., T], *args: object) -> T:

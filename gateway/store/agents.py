@@ -1,11 +1,11 @@
-"""Agents and their enrolment codes: queries. An agent is one for (cluster, owner, spool), for ever."""
+"""Agents and their enrolment codes: queries. An agent is one for (cluster, owner, spool with its path), for ever."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from gateway.errors import ConflictError, NotFoundError, UnauthorizedError
-from gateway.store.models import Agent, Command, EnrolCode, Outbox, Task
+from gateway.store.models import Agent, EnrolCode, Task
 from gateway.store.moments import parse_moment, render_moment
 from gateway.values import AgentIdentity
 from mltm.contract.agent_api import Enrolment, Heartbeat
@@ -53,31 +53,16 @@ def enrol(
 ) -> AgentIdentity:
     """Use up a code and make the agent, or give the same agent a new credential.
 
-    Raises UnauthorizedError (bad_code, code_expired) and ConflictError (agent_exists).
+    Raises UnauthorizedError (bad_code, code_expired) and ConflictError (agent_exists, spool_taken).
     """
     code = _use_code(code_sha256, now)
-    found = _same_place(code, asked.spool_id)
+    found = _find_same(code, asked.spool_id)
     row = found or Agent(agent_id=agent_id, cluster=code.cluster, owner=code.owner, spool_id=asked.spool_id)
     row.spool, row.credential_sha256, row.revoked_at = code.spool, credential_sha256, None
     row.host, row.unix_user, row.version = asked.host[:255], asked.unix_user[:255], asked.version[:255]
     row.enrolled_at = row.seen_at = render_moment(now)
     row.save(force_insert=found is None)
-    _adopt(row)
     return identity(row)
-
-
-def _adopt(row: Agent) -> None:
-    """The spool is the truth: what a revoked agent of the same spool has left goes on with this one.
-
-    From one user to another it does not: whoever learns a spool's id must not come by its tasks.
-    """
-    left = Agent.select(Agent.agent_id, Agent.owner).where(
-        Agent.cluster == row.cluster, Agent.spool_id == row.spool_id, ~Agent.revoked_at.is_null()
-    )
-    ids = [agent.agent_id for agent in left if None in (agent.owner, row.owner)]
-    for model in (Task, Outbox):
-        model.update(agent_id=row.agent_id).where(model.agent_id.in_(ids)).execute()
-    Command.update(agent_id=row.agent_id).where(Command.agent_id.in_(ids), Command.closed_at.is_null()).execute()
 
 
 def _use_code(code_sha256: str, now: datetime) -> EnrolCode:
@@ -99,10 +84,58 @@ def _use_code(code_sha256: str, now: datetime) -> EnrolCode:
     return code
 
 
-def _same_place(code: EnrolCode, spool_id: str) -> Agent | None:
+def _find_same(code: EnrolCode, spool_id: str) -> Agent | None:
+    """Find the agent that is enrolled again: it goes on with its tasks. Raises ConflictError.
+
+    A spool's id proves nothing: whoever saw it can send it. That it is the same agent is the operator's word: this code
+    and the agent's own were made for the same cluster, owner and path.
+    """
     row: Agent | None = Agent.get_or_none(
-        Agent.cluster == code.cluster, _owned_by(code.owner), Agent.spool_id == spool_id
+        Agent.cluster == code.cluster,
+        _owned_by(code.owner),
+        Agent.spool_id == spool_id,
+        _lies_at(code.spool),
     )
+    if row is None:
+        _check_spool(code, spool_id)
+    _check_alone(code, spool_id)
+    return row
+
+
+def _lies_at(spool: str | None) -> object:
+    return Agent.spool.is_null() if spool is None else Agent.spool == spool
+
+
+def _check_spool(code: EnrolCode, spool_id: str) -> None:
+    """Refuse a spool that was another owner's, or is known at another path.
+
+    A path counts too: bundles for a former agent go on being published there. The words name neither the other owner
+    nor the other path, as whoever asks may know no more than the id.
+    """
+    for other in Agent.select().where((Agent.spool_id == spool_id) | (Agent.spool == (code.spool or ""))):
+        if other.owner != code.owner:
+            raise ConflictError(
+                "This spool belongs to an agent with another owner, revoked or not (an agent for all users counts as "
+                "another owner). Its tasks and files are not handed on.",
+                key="spool_taken",
+                title="Not enrolled",
+                next_step="Set `spool` in the agent's config to a folder that no agent has used: give it a new, empty "
+                "folder. Get a code for it with `mltm-gateway agent code`, and enrol again. "
+                "`mltm-gateway agent list` shows whose spool it is.",
+            )
+        if other.spool_id == spool_id and other.spool != code.spool:
+            raise ConflictError(
+                "This spool was enrolled before, and the code was made for another path (--spool) than it had then.",
+                key="spool_taken",
+                title="Not enrolled",
+                next_step="Get a code for the path that `mltm-gateway agent list` shows. If the folder was moved, move "
+                "it back or bind-mount it there. Or set `spool` in the agent's config to a new, empty folder; the old "
+                "tasks are not run again there.",
+            )
+
+
+def _check_alone(code: EnrolCode, spool_id: str) -> None:
+    """Refuse a second live agent for the same users on one cluster."""
     other: Agent | None = Agent.get_or_none(
         Agent.cluster == code.cluster, _owned_by(code.owner), Agent.revoked_at.is_null(), Agent.spool_id != spool_id
     )
@@ -113,7 +146,6 @@ def _same_place(code: EnrolCode, spool_id: str) -> Agent | None:
             key="agent_exists",
             next_step=f"End that one first: `mltm-gateway agent revoke {other.agent_id}`.",
         )
-    return row
 
 
 def _owned_by(owner: str | None) -> object:
@@ -170,7 +202,7 @@ def count_active(agent_id: str) -> int:
 
 
 def revoke_agent(agent_id: str, now: datetime) -> int:
-    """End an agent's credential; returns how many tasks wait for an agent of the same spool. Raises NotFoundError."""
+    """End an agent's credential; returns how many tasks wait until it is enrolled again. Raises NotFoundError."""
     query = Agent.update(revoked_at=render_moment(now)).where(Agent.agent_id == agent_id, Agent.revoked_at.is_null())
     if not query.execute():
         raise NotFoundError(

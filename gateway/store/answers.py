@@ -95,8 +95,9 @@ def _note_of_agent(agent: Agent | None, state: State) -> Note | None:
     if agent is None or agent.revoked_at is None or is_final(state):
         return None
     words = (
-        f"The agent of this task was revoked at {agent.revoked_at}. Nothing more is heard of the task until an agent "
-        f"is enrolled on the same spool ({agent.spool or agent.spool_id}); with another spool it is not run again."
+        f"The agent of this task was revoked at {agent.revoked_at}. Nothing more is heard of the task until the "
+        f"agent is enrolled again, for the same owner and on the same spool ({agent.spool or agent.spool_id}); with "
+        "another spool it is not run again."
     )
     return Note(kind="attention", words=words)
 

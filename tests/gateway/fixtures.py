@@ -75,12 +75,17 @@ class House:
         self, owner: str | None = None, spool: Path | None = None, spool_id: str | None = None
     ) -> FakeAgent:
         """Enrol one more agent on the cluster."""
-        clock, place = Clock(), spool or self.settings.data_dir.parent / f"spool-{secrets.token_hex(4)}"
+        place = spool or self.settings.data_dir.parent / f"spool-{secrets.token_hex(4)}"
         place.mkdir(exist_ok=True)
+        return await enrol(self.client, await self.make_code(owner, place), place, spool_id=spool_id)
+
+    async def make_code(self, owner: str | None, spool: Path, cluster: str = CLUSTER) -> str:
+        """Make a one-time code, as `mltm-gateway agent code` does."""
+        clock = Clock()
         code, now = clock.new_secret("enrol_"), clock.now()
-        new = agents.NewCode(hash_secret(code), CLUSTER, owner, place, now, now + timedelta(minutes=10))
+        new = agents.NewCode(hash_secret(code), cluster, owner, spool, now, now + timedelta(minutes=10))
         await self.in_database(agents.add_code, new)
-        return await enrol(self.client, code, place, spool_id=spool_id)
+        return code
 
     async def in_database(self, fn: Callable[..., T], *args: object) -> T:
         """Run a function behind a door of its own, as `mltm-gateway` does beside the running gateway."""
@@ -141,10 +146,16 @@ async def enrol(
 ) -> FakeAgent:
     """Trade the code for a credential at the real route."""
     spool_id = spool_id or secrets.token_hex(16)
+    status, body = await ask_to_enrol(client, code, spool_id, unix_user=unix_user)
+    assert status == 200, body
+    return FakeAgent(client, body["credential"], spool, spool_id)
+
+
+async def ask_to_enrol(client: Client, code: str, spool_id: str, *, unix_user: str = "svc") -> tuple[int, Any]:
+    """Hand in a code; status and answer, whatever they are."""
     asked = {"code": code, "host": "login1", "unix_user": unix_user, "spool_id": spool_id}
-    answer = await client.post(routes.AGENT_ENROL, json=asked)
-    assert answer.status == 200, await answer.text()
-    return FakeAgent(client, (await answer.json())["credential"], spool, spool_id)
+    async with client.post(routes.AGENT_ENROL, json=asked) as answer:
+        return answer.status, await answer.json()
 
 
 def build_settings(folder: Path, **changes: Any) -> GatewaySettings:

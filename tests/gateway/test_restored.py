@@ -4,17 +4,12 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from gateway.clock import Clock
-from gateway.passwords import hash_secret
-from gateway.store import agents
 from gateway.store.migrate import read_gateway_id
-from mltm.contract import routes
 from mltm.contract.names import Spool
-from tests.gateway.fixtures import House, eventually
+from tests.gateway.fixtures import House, ask_to_enrol, eventually
 
 
 def forget(house: House, task_id: str) -> None:
@@ -65,11 +60,7 @@ async def test_a_report_of_another_spool_is_refused_and_not_called_unknown(house
 
 
 async def test_an_enrolment_tells_which_gateway_it_is(house: House) -> None:
-    clock, code = Clock(), "enrol_x"
-    ends_at = clock.now() + timedelta(minutes=1)
-    new = agents.NewCode(hash_secret(code), "elsewhere", None, house.agent.spool, clock.now(), ends_at)
-    await house.in_database(agents.add_code, new)
+    code = await house.make_code(None, house.agent.spool, cluster="elsewhere")
     known = await house.in_database(read_gateway_id)
-    asked = {"code": code, "host": "login1", "unix_user": "svc", "spool_id": "c" * 32}
-    answer = await house.client.post(routes.AGENT_ENROL, json=asked)
-    assert (await answer.json())["gateway_id"] == known
+    _, enrolled = await ask_to_enrol(house.client, code, "c" * 32)
+    assert enrolled["gateway_id"] == known
