@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 from agent.check_ground import Trial, check_ground, check_node, conclude
 from agent.clock import Clock
@@ -18,7 +19,7 @@ from agent.slurm_round import KILL_WAIT_WORDS
 from agent.spool_gateway import check_gateway
 from agent.spool_setup import explain_trouble, prepare_spool
 
-__all__ = ["run_checks"]
+__all__ = ["judge_binds", "run_checks"]
 
 
 async def run_checks(settings: AgentSettings, environment: Mapping[str, str], trial: Trial) -> list[Finding]:
@@ -28,6 +29,7 @@ async def run_checks(settings: AgentSettings, environment: Mapping[str, str], tr
     findings += _check_programs(settings, environment)
     findings.append(_try("slurm", lambda: _check_slurm(settings, environment)))
     findings += _check_catalogue(settings)
+    findings += judge_binds(settings)
     findings.append(await _try_async("gateway", lambda: _check_gateway(settings)))
     return findings
 
@@ -110,6 +112,38 @@ def _check_catalogue(settings: AgentSettings) -> list[Finding]:
         if not place.exists():
             findings.append(Finding("FAIL", f"image {key}", f"{place} is not there; correct [images] in the config."))
     return findings
+
+
+def judge_binds(settings: AgentSettings) -> list[Finding]:
+    """Warn of the site's own binds that open what no task must reach; links in their paths are followed."""
+    if settings.runtime == "none":
+        return []
+    binds = [bind for item in settings.binds for bind in item.split(",")]
+    found = [words for bind in binds if (words := _explain_bind(bind, settings))]
+    if not found:
+        return [Finding("ok", "binds", ", ".join(binds))] if binds else []
+    return [Finding("warn", "binds", words) for words in found]
+
+
+def _explain_bind(bind: str, settings: AgentSettings) -> str:
+    """`bind`: source, source:target or source:target:options. Below the source everything is bound."""
+    source, *rest = bind.split(":")
+    for what, kept in (("spool", settings.spool), ("agent's credential", settings.credential_file)):
+        if _overlap(Path(source), kept):
+            return f"{bind!r} gives every task the {what} {kept}. Bind a folder without it."
+    catalogue = [place for place in (settings.images_dir, settings.datasets_dir, *settings.images.values()) if place]
+    for place in catalogue:
+        if "ro" not in rest[1:] and _overlap(Path(source), place):
+            return (
+                f"{bind!r} lets every task write in {place}. A link put there leads a later task out of its container. "
+                f"Bind it for reading only: {source}:{rest[0] if rest else source}:ro."
+            )
+    return ""
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    one, other = one.resolve(), other.resolve()
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 async def _check_gateway(settings: AgentSettings) -> Finding:

@@ -4,9 +4,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.check import judge_binds
 from agent.job.container import build_container_argv
 from agent.settings import AgentSettings
 from mltm.contract.names import Spool
@@ -72,3 +74,33 @@ def test_no_record_and_nothing_of_the_agent_is_below_what_an_attempt_can_write(a
 
     for kept in (folder_of(settings).attempt(attempt).claim, Spool(settings.spool).notes, Spool(settings.spool).tasks):
         assert bound.writable.isdisjoint({kept, *kept.parents})
+
+
+@pytest.mark.parametrize(
+    ("bind", "words"),
+    [
+        ("{root}:/all", "gives every task the spool {root}/spool"),
+        ("{root}/spool/agent", "gives every task the spool {root}/spool"),
+        ("/opt,{root}:/all:ro", "gives every task the spool {root}/spool"),
+        ("{root}/secret:/s:ro", "gives every task the agent's credential {root}/secret/credential"),
+        ("{root}/link:/s:ro", "gives every task the agent's credential {root}/secret/credential"),
+        ("{root}/datasets:/d", "lets every task write in {root}/datasets"),
+        ("{root}/images", "lets every task write in {root}/images"),
+        ("{root}/datasets:/d:ro", ""),
+        ("{root}/spool-2:/d", ""),
+        ("/localscratch:/tmp", ""),
+    ],
+)
+def test_a_bind_of_the_site_that_opens_what_tasks_must_not_reach_is_named(
+    tmp_path: Path, bind: str, words: str
+) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    credential = tmp_path / "secret" / "credential"
+    settings = make_settings(tmp_path, binds=[bind.format(root=tmp_path)], credential_file=credential)
+
+    findings = judge_binds(settings)
+
+    assert [finding.grade for finding in findings] == ["warn" if words else "ok"]
+    assert words.format(root=tmp_path) in findings[0].words
+    assert judge_binds(settings.model_copy(update={"runtime": "none"})) == []
