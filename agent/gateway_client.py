@@ -30,6 +30,7 @@ from mltm.contract.agent_api import (
 )
 from mltm.contract.problems import Problem
 from mltm.contract.shape import JsonObject
+from mltm.contract.strict_tls import explain_strictness
 
 __all__ = ["GatewayClient", "GatewayRefusedError", "RawCommands", "enrol", "open_session"]
 
@@ -145,15 +146,17 @@ async def _request(
     except TimeoutError as error:
         raise GatewayAwayError(f"The gateway at {place} did not answer within {timeout_s:g} s.") from error
     except aiohttp.ClientConnectorCertificateError as error:
-        cause = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
-        raise GatewayAwayError(
-            f"The certificate shown at {place} is not trusted: {cause}. "
-            "Set ca_file in the agent's config to the PEM file of the authority that signed it."
-        ) from error
+        raise GatewayAwayError(_explain_certificate(error.certificate_error, place)) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         if isinstance(error, ValidationError):
             raise GatewayAwayError(f"What answers at {place} is no gateway of this version.") from error
         raise GatewayAwayError(f"The gateway at {place} cannot be reached: {error}.") from error
+
+
+def _explain_certificate(error: Exception, place: str) -> str:
+    cause = getattr(error, "verify_message", "") or error
+    authority = "Set ca_file in the agent's config to the PEM file of the authority that signed it."
+    return f"The certificate shown at {place} is not trusted: {cause}. {explain_strictness(error, place) or authority}"
 
 
 def _raise_for_status(response: aiohttp.ClientResponse, text: str, place: str) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from mltm.contract.problems import Problem
+from mltm.contract.strict_tls import explain_strictness
 from mltm.wire.errors import MltmError, UnreachableError, build_error
 
 __all__ = ["explain_failure", "is_temporary", "read_fingerprint"]
@@ -27,7 +28,7 @@ def explain_failure(error: Exception, url: str, fingerprint: str = "") -> MltmEr
     away = "Is the gateway running, and is the address right? It is set by `mltm login`, --url or MLTM_URL."
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return _explain_certificate(error, where, fingerprint)
+            return _explain_certificate(error.certificate_error, url, fingerprint)
         case aiohttp.ClientSSLError():
             return build_error(
                 "tls_failed", f"{where} does not speak TLS as expected ({error.os_error}).",
@@ -50,12 +51,13 @@ def explain_failure(error: Exception, url: str, fingerprint: str = "") -> MltmEr
             return build_error("connection_lost", f"The connection to the gateway at {where} broke ({error}).", away)
 
 
-def _explain_certificate(error: aiohttp.ClientConnectorCertificateError, where: str, fingerprint: str) -> MltmError:
-    cause = error.certificate_error
-    words = getattr(cause, "verify_message", "") or str(cause)
+def _explain_certificate(error: Exception, url: str, fingerprint: str) -> MltmError:
+    where = urlsplit(url).netloc or url
+    words = getattr(error, "verify_message", "") or str(error)
     which = f" Its SHA-256 fingerprint is {fingerprint}." if fingerprint else ""
     problem = Problem(
-        title="certificate not trusted", status=0, key="tls_untrusted", next_step=_CA_HINT,
+        title="certificate not trusted", status=0, key="tls_untrusted",
+        next_step=explain_strictness(error, url) or _CA_HINT,
         detail=f"The certificate shown by {where} is not trusted: {words}.{which}",
     )  # fmt: skip
     return UnreachableError(problem)

@@ -16,6 +16,7 @@ from mltm.wire.patience import Patience
 from tests.certificates import make_certificate
 from tests.client.build import CONFIG, INSTANT, open_client, write_submission
 from tests.client.fake_gateway import TASK_ID, TOKEN, FakeGateway, Fault, build_task, run_gateway
+from tests.gateway.certificates import Authority, build_strict_context
 
 ONE_TRY = Patience(request_s=0.0, sleep=INSTANT.sleep)
 
@@ -72,6 +73,32 @@ async def test_a_certificate_of_an_unknown_authority_is_shown_with_the_way_out(t
     assert "--ca FILE, MLTM_CA, or ca_file= in Python" in str(caught.value)
     async with Client(url, TOKEN, certificate) as client:
         assert (await client.whoami()).username == "ada"
+
+
+@pytest.fixture
+def lax_gateway(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A server whose authority lacks what Python 3.13 and newer ask for: its address, and the authority."""
+    authority = Authority(tmp_path / "ca", strict=False)
+    pair = authority.issue("gateway")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.cert, pair.key)
+    with run_gateway(context) as gateway:
+        yield gateway.url, authority.cert
+
+
+async def test_a_certificate_that_only_new_pythons_refuse_is_explained(
+    lax_gateway: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, authority = lax_gateway
+    strict = build_strict_context(authority)
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: strict)
+    async with Client(url, TOKEN, authority, patience=INSTANT) as client:
+        with pytest.raises(UnreachableError, match="not include key usage extension") as caught:
+            await client.whoami()
+
+    assert caught.value.key == "tls_untrusted"
+    assert "Python 3.13 and newer check certificates strictly" in caught.value.problem.next_step
+    assert "openssl s_client -x509_strict" in caught.value.problem.next_step
 
 
 async def test_a_missing_or_wrong_ca_file_is_named(tmp_path: Path) -> None:

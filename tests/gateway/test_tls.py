@@ -21,7 +21,7 @@ from gateway.tls import Certificate
 from mltm.client import Client
 from mltm.wire.errors import MltmError
 from tests.gateway.build import CLUSTER
-from tests.gateway.certificates import Authority, Pair
+from tests.gateway.certificates import Authority, Pair, build_strict_context
 from tests.gateway.fixtures import prepare
 from tests.gateway.process import BIN, Server, serving
 
@@ -65,6 +65,12 @@ async def test_users_verify_it_with_their_authority(served: Tls, authority: Auth
     async with Client(served.url, served.token) as stranger:
         with pytest.raises(MltmError, match="is not trusted: unable to get local issuer certificate"):
             await stranger.whoami()
+
+
+async def test_its_authority_is_good_enough_for_new_pythons(served: Tls, authority: Authority) -> None:
+    strict = build_strict_context(authority.cert)
+    async with aiohttp.ClientSession() as session, session.get(f"{served.url}/healthz", ssl=strict) as answer:
+        assert answer.status == 200
 
 
 async def test_health_is_told_over_tls(served: Tls, authority: Authority) -> None:

@@ -20,6 +20,7 @@ from mltm.contract import routes
 from mltm.contract.agent_api import Ack, Answer, BytesHeaders, ReportBatch
 from tests.agent.edge.build import GENERATION, SECRET, URL, Edge, problem
 from tests.certificates import make_certificate
+from tests.gateway.certificates import Authority, build_strict_context
 
 REPORTS = URL + routes.AGENT_REPORTS
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -185,6 +186,22 @@ async def test_a_certificate_is_checked_and_the_sites_authority_counts(edge: Edg
             await GatewayClient(session, settings, tls=True).send_reports(EMPTY)
         trusting = GatewayClient(session, settings, tls=build_tls(certificate))
         assert (await trusting.send_reports(EMPTY)).generation == GENERATION
+
+
+async def test_a_certificate_that_only_new_pythons_refuse_is_explained(edge: Edge, tmp_path: Path) -> None:
+    authority = await asyncio.to_thread(Authority, tmp_path / "ca", strict=False)
+    pair = await asyncio.to_thread(authority.issue, "gateway")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.cert, pair.key)
+
+    async with serve(say_nothing_new, context) as url, open_session() as session:
+        settings = edge.settings.model_copy(update={"gateway_url": url})
+        with pytest.raises(
+            GatewayAwayError, match=r"not include key usage extension\. Python 3.13 and newer"
+        ) as caught:
+            await GatewayClient(session, settings, tls=build_strict_context(authority.cert)).send_reports(EMPTY)
+    assert "openssl s_client -x509_strict" in str(caught.value)
+    assert "ca_file" not in str(caught.value)
 
 
 async def test_address_and_credential_are_read_at_each_call(
