@@ -214,12 +214,14 @@ def write_url(spool: Spool, url: str) -> None:
 
 
 def _explain_listening(error: OSError, settings: GatewaySettings) -> UnavailableError:
+    # Python 3.13's create_server raises an error without a number if no address is one of this machine's.
+    number = error.errno or errno.EADDRNOTAVAIL
     step = {
         errno.EADDRINUSE: "Choose another --port, or end what uses this one.",
         errno.EACCES: "Ports below 1024 are for root: choose another --port.",
-    }.get(error.errno or 0, "Set host to an address of this machine; 0.0.0.0 means all of them.")
+    }.get(number, "Set host to an address of this machine; 0.0.0.0 means all of them.")
     # asyncio puts a sentence of its own in place of the system's words; those of a name are no errno of the system's.
-    words = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+    words = error.strerror if isinstance(error, socket.gaierror) else os.strerror(number)
     return UnavailableError(
         f"{settings.host}:{settings.port} cannot be listened on: {words}.", key="address_in_use", next_step=step
     )

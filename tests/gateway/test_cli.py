@@ -1,5 +1,6 @@
 """The command mltm-gateway: what it does, and its errors in words with a next step, never a traceback."""
 
+import errno
 import io
 import json
 import signal
@@ -13,6 +14,8 @@ import pytest
 
 from gateway.check import find_file_system
 from gateway.cli import main
+from gateway.serve import _explain_listening
+from gateway.settings import GatewaySettings
 from tests.gateway.process import serving
 
 Run = Callable[..., tuple[int, str, str]]
@@ -206,6 +209,22 @@ def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     code, _, err = run("serve", "--data-dir", str(tmp_path / "file"))
     assert (code, "cannot be used" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError("could not bind on any address out of [('192.0.2.1', 8008)]"), "Cannot assign requested address"),
+        (OSError(errno.EADDRNOTAVAIL, "error while attempting to bind on address"), "Cannot assign requested address"),
+        (OSError(errno.EADDRINUSE, "error while attempting to bind on address"), "Address already in use"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "Name or service not known"),
+    ],
+    ids=["Python 3.13", "Python 3.11", "in use", "no name"],
+)
+def test_asyncios_errors_are_told_in_the_systems_words(error: OSError, words: str) -> None:
+    told = _explain_listening(error, GatewaySettings(host="192.0.2.1", port=8008))
+
+    assert str(told).startswith(f"192.0.2.1:8008 cannot be listened on: {words}.")
 
 
 def test_the_process_serves_until_sigterm(tmp_path: Path) -> None:
