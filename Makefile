@@ -1,6 +1,6 @@
 # Everything that a person or CI does with this project. `make demo` and `make test` set up a fresh machine by themselves.
 .DELETE_ON_ERROR:
-.PHONY: demo demo-up demo-down check format test test-fast test-pythons test-slurm-versions bench chaos lock clean
+.PHONY: demo demo-up demo-down check format test test-fast test-pythons test-slurm-versions test-fresh bench chaos lock clean
 
 # Hundreds of processes are started by a test run: with this set, each would compile all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -28,12 +28,15 @@ format: $(READY)
 
 # Real parts (Slurm with accounting on and off) are installed where they are missing; nothing is skipped.
 # Apptainer and a newer Slurm live in a root of Debian sid: those tests run in it, as an ordinary user.
+# A part that fails stops none that comes after it: the end says which failed.
 # Many tests wait for Slurm, so a few run side by side, each worker with labs of its own; WORKERS=0: one after another.
 WORKERS ?= 3
 test: $(READY)
-	$(BIN)/python -m lab install
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not apptainer"
-	$(BIN)/python -m lab root pytest sid -- -n $(WORKERS) --dist worksteal -m apptainer
+	@failed=; trap 'exit 130' INT; run() { part=$$1; shift; echo "$$*"; "$$@" || failed="$$failed$${failed:+, }$$part"; }; \
+	run "installing what the tests need" $(BIN)/python -m lab install; \
+	run "the tests on this machine" $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not apptainer"; \
+	run "the tests with Apptainer" $(BIN)/python -m lab root pytest sid -- -n $(WORKERS) --dist worksteal -m apptainer; \
+	[ -z "$$failed" ] || { echo "make test: failed: $$failed."; exit 1; }
 
 test-fast: $(READY)
 	$(BIN)/pytest -m "not slurm and not long and not apptainer and not root"
@@ -54,6 +57,13 @@ test-slurm-versions: $(READY)
 	@failed=; for suite in trixie sid-slurm; do \
 	  $(BIN)/python -m lab root pytest $$suite -- -n $(WORKERS) --dist worksteal $(SLURM_TESTS) || failed="$$failed $$suite"; \
 	done; [ -z "$$failed" ] || { echo "Failed in Debian$$failed."; exit 1; }
+
+# A newcomer's way on a bare Debian 12 and a bare Debian 13, in roots made for it. As root; an hour.
+# A part of it: make test-fresh FRESH=trixie FRESH_MAKE=test-fast
+FRESH := bookworm trixie
+FRESH_MAKE := demo demo-down test
+test-fresh: $(READY)
+	$(BIN)/python -m lab fresh $(FRESH) -- $(FRESH_MAKE)
 
 bench: $(READY)
 	$(BIN)/python -m lab install

@@ -25,6 +25,14 @@ ACCOUNTING_PROGRAMS = {
     "mariadb-install-db": "mariadb-server",
 }
 GROUND_PROGRAMS = {"fusermount3": "fuse3", "faketime": "faketime"}  # file systems and clocks that fault injection makes
+# What the tests call besides Slurm: a bare Debian has some of these only because another package wants them.
+TEST_PROGRAMS = {
+    **GROUND_PROGRAMS,
+    "curl": "curl",
+    "openssl": "openssl",
+    "systemd-analyze": "systemd",
+    "git": "git",
+}
 BASE_PACKAGE = "slurm-wlm-basic-plugins"
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # an ordinary user's PATH often leaves these out
 POLICY = Path("/usr/sbin/policy-rc.d")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab import packages
+from lab.__main__ import main
 from lab.errors import LabError
 from tests.lab.programs import write_apt_get, write_program
 
@@ -54,6 +55,15 @@ def test_nothing_is_asked_of_apt_get_where_nothing_is_missing(machine: Path) -> 
     packages.ensure_programs(accounting=False)
 
     assert read_calls(machine) == []
+
+
+def test_what_the_tests_call_is_installed_with_slurm(machine: Path) -> None:
+    for name in packages.PROGRAMS | packages.ACCOUNTING_PROGRAMS:
+        write_program(machine / "bin", name)
+    write_apt_get(machine / "bin", calls=machine / "calls", brings=" ".join(packages.TEST_PROGRAMS))
+
+    assert main(["install"]) == 0
+    assert read_calls(machine)[1].endswith(" --no-install-recommends curl faketime fuse3 git openssl systemd")
 
 
 def test_an_ordinary_user_is_told_what_to_ask_for(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
