@@ -1,4 +1,4 @@
-"""The command `python -m lab`: up, status, down, env, standin-up for the stand-in, root for other releases."""
+"""The command `python -m lab`: up, status, down, env; standin-up: the stand-in; root, fresh: other Debian releases."""
 
 import argparse
 import shlex
@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lab import cluster, daemons, standin_control
 from lab.errors import LabError
+from lab.fresh import add_fresh_command, run_fresh
 from lab.layout import Lab, LabOptions, read_lab
-from lab.packages import GROUND_PROGRAMS, ensure_programs, ensure_tools
+from lab.packages import TEST_PROGRAMS, ensure_programs, ensure_tools
 from lab.root_cli import add_root_commands, run_root_command, split_command
 
 DEFAULT_DIR = Path(".lab")
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
             _add_up_options(command)
     commands.add_parser("install", help="install the Debian packages of a lab with accounting, where they are missing")
     add_root_commands(commands)
+    add_fresh_command(commands)
     return parser
 
 
@@ -107,9 +109,11 @@ def run(arguments: argparse.Namespace, command: list[str]) -> int:
     match arguments.command:
         case "install":
             ensure_programs(accounting=True)
-            ensure_tools(GROUND_PROGRAMS, what="Programs for file systems and clocks of our own")
+            ensure_tools(TEST_PROGRAMS, what="Programs that the tests call")
         case "root":
             return run_root_command(arguments, command)
+        case "fresh":
+            return run_fresh(arguments.suites, command)
         case "up":
             run_up(arguments)
         case "status":

@@ -12,7 +12,7 @@ from lab.cache import make_key, make_once
 from lab.errors import LabError
 from lab.packages import ensure_tools
 
-__all__ = ["IMAGE_BASE", "SUITES", "RootSpec", "ensure_root", "missing_for_roots", "root_path"]
+__all__ = ["BARE", "IMAGE_BASE", "SUITES", "RootSpec", "ensure_root", "missing_for_roots", "root_path"]
 
 _SLURM = ("slurm-wlm", "slurm-client", "munge", "python3", "ca-certificates", "curl")
 _ACCOUNTING = ("slurmdbd", "mariadb-server")
@@ -33,6 +33,11 @@ SUITES = {
     "sid": RootSpec("sid", (*_SLURM, "apptainer", "squashfuse", "fuse2fs")),
     "sid-slurm": RootSpec("sid", (*_SLURM, *_ACCOUNTING)),
     "trixie": RootSpec("trixie", (*_SLURM, *_ACCOUNTING)),
+}
+# What `make test-fresh` starts from: no more than a newcomer's machine has.
+BARE = {
+    suite: RootSpec(suite, ("ca-certificates", "git", "make", "python3", "python3-venv"))
+    for suite in ("bookworm", "trixie")
 }
 # Stands in for the base images of singularity/*.def: Python 3.13.
 IMAGE_BASE = RootSpec("trixie", ("ca-certificates", "python3", "python3-venv"))
