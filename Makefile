@@ -38,7 +38,9 @@ test: $(READY)
 	run "the tests with Apptainer" $(BIN)/python -m lab root pytest sid -- -n $(WORKERS) --dist worksteal -m apptainer; \
 	[ -z "$$failed" ] || { echo "make test: failed: $$failed."; exit 1; }
 
+# Without root it is only said which programs are missing: few tests need them.
 test-fast: $(READY)
+	-@$(BIN)/python -m lab install --no-slurm
 	$(BIN)/pytest -m "not slurm and not long and not apptainer and not root"
 
 # The fast tests on each Python that is allowed and found here; each has an environment of its own.

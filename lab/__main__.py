@@ -33,7 +33,10 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--dir", type=Path, default=DEFAULT_DIR, help="the lab's folder (default: .lab)")
         if name == "up":
             _add_up_options(command)
-    commands.add_parser("install", help="install the Debian packages of a lab with accounting, where they are missing")
+    install = commands.add_parser(
+        "install", help="install the Debian packages that the tests need, where they are missing"
+    )
+    install.add_argument("--no-slurm", action="store_true", help="without those of a lab with accounting")
     add_root_commands(commands)
     add_fresh_command(commands)
     return parser
@@ -104,12 +107,18 @@ def run_down(folder: Path) -> None:
     print(f"lab: down in {lab.dir}", file=sys.stderr)
 
 
+def run_install(*, with_slurm: bool) -> None:
+    """Install what the tests call. Raises LabError."""
+    if with_slurm:
+        ensure_programs(accounting=True)
+    ensure_tools(TEST_PROGRAMS, what="Programs that the tests call")
+
+
 def run(arguments: argparse.Namespace, command: list[str]) -> int:
     """Do what the command line asks for; return the exit code."""
     match arguments.command:
         case "install":
-            ensure_programs(accounting=True)
-            ensure_tools(TEST_PROGRAMS, what="Programs that the tests call")
+            run_install(with_slurm=not arguments.no_slurm)
         case "root":
             return run_root_command(arguments, command)
         case "fresh":

@@ -57,13 +57,15 @@ def test_nothing_is_asked_of_apt_get_where_nothing_is_missing(machine: Path) -> 
     assert read_calls(machine) == []
 
 
-def test_what_the_tests_call_is_installed_with_slurm(machine: Path) -> None:
-    for name in packages.PROGRAMS | packages.ACCOUNTING_PROGRAMS:
-        write_program(machine / "bin", name)
+def test_what_the_tests_call_is_installed_without_slurm_and_with_it(machine: Path) -> None:
     write_apt_get(machine / "bin", calls=machine / "calls", brings=" ".join(packages.TEST_PROGRAMS))
 
-    assert main(["install"]) == 0
+    assert main(["install", "--no-slurm"]) == 0
     assert read_calls(machine)[1].endswith(" --no-install-recommends curl faketime fuse3 git openssl systemd")
+
+    write_apt_get(machine / "bin", calls=machine / "calls", brings=f"{SLURM} slurmdbd mariadbd mariadb-install-db")
+    assert main(["install"]) == 0
+    assert read_calls(machine)[3].endswith(f" mariadb-server {NEEDED} slurmdbd")
 
 
 def test_an_ordinary_user_is_told_what_to_ask_for(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
