@@ -35,7 +35,8 @@ def _stop(task: Prepared, send: Callable[[subprocess.Popen[str]], None]) -> int:
         wait_log(task, "up")
         send(process)
         code = finish(process)
-        assert read_session(process) == []
+        # Its helpers see the wrapper's end by a pipe, a moment later; their shortest grace is longer than this.
+        assert wait_until(lambda: read_session(process) == [], timeout_s=1.5), read_session(process)
         return code
 
 
