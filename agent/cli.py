@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from agent.assembly import assemble
-from agent.check import run_checks
-from agent.check_ground import Trial
-from agent.enrol import enrol_agent
+from agent.app import assemble
+from agent.check.checks import run_checks
+from agent.check.folder import Trial
 from agent.errors import AgentError, SettingsError
-from agent.logging_setup import set_up_logging
 from agent.settings import read_settings
+from agent.uplink.enrolment import enrol_agent
+from mltm.runtime.logging_setup import set_up_logging
 
 __all__ = ["main"]
 

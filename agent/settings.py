@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from agent.errors import SettingsError
-from mltm.contract.shape import Strict
+from mltm.contract.base_models import Strict
 
 __all__ = ["AgentSettings", "Bucket", "InstanceType", "Policy", "SlurmSettings", "Waits", "read_settings"]
 

@@ -16,9 +16,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent.mounts import is_seen_whole, read_file_system
-from lab.cluster import running_lab
-from lab.layout import Lab
+from lab.slurm.cluster import running_lab
+from lab.slurm.layout import Lab
+from mltm.runtime.mounts import is_seen_whole, read_file_system
 from tests.e2e.house import House, open_house
 
 TASKS = 500

@@ -5,18 +5,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaos.real_slurm import controller, daemons, handovers
 from chaos.scenarios import (
     agents,
     ambiguous,
     claims,
     clocks,
-    controller,
-    daemons,
     database,
     disk,
     doubles,
     drops,
-    handovers,
     kills,
     late,
     mixed,
@@ -28,7 +26,7 @@ from chaos.scenarios import (
     writes,
 )
 from chaos.trial import Result, Setup, Slurm
-from lab.cluster import running_lab
+from lab.slurm.cluster import running_lab
 from lab.standin_control import running_standin
 
 __all__ = ["REAL_SCENARIOS", "SCENARIOS", "Wanted", "run_seed"]

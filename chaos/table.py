@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from agent.settings import Waits
-from chaos.house import WAITS
+from chaos.product.house import WAITS
 from chaos.trial import Result
 
 __all__ = ["render_again", "render_findings", "render_table", "render_waits"]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import requests
 
-from chaos.ground import Ground, plain_ground
-from chaos.house import ChaosHouse
+from chaos.ground.trial_ground import Ground, plain_ground
 from chaos.ledger import Judgement, Shown, judge, read_ends, read_starts
-from chaos.stream import KINDS, Kind, Stream, read_shown
+from chaos.load.stream import KINDS, Kind, Stream, read_shown
+from chaos.product.house import ChaosHouse
 from lab import processes
-from lab.layout import Lab
+from lab.slurm.layout import Lab
 from lab.standin_control import Standin
 
 __all__ = ["Result", "Setup", "Slurm", "Trial", "open_trial", "require_lab"]
@@ -158,7 +158,7 @@ def _end_jobs(folder: Path) -> None:
 
     def is_of_a_job(pid: int) -> bool:
         command = processes.read_proc_file(pid, "cmdline")
-        return os.fsencode(folder) in command and b"chaos.mount" not in command  # a mount is taken down later
+        return os.fsencode(folder) in command and b"chaos.ground.mount" not in command  # a mount is taken down later
 
     processes.kill_all(lambda: processes.find_processes(is_of_a_job))
 

@@ -17,12 +17,12 @@ from gateway.check import check_all
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidError
 from gateway.logging_setup import set_up_logging
-from gateway.passwords import hash_password, hash_secret
 from gateway.serve import make_folders, open_database, serve, write_url
+from gateway.services.passwords import hash_password, hash_secret
 from gateway.settings import GatewaySettings, read_settings
-from gateway.store import agents, migrate, people
+from gateway.store import agents, migrate, users
 from gateway.store.database import Database
-from mltm.contract.names import Spool
+from mltm.contract.spool_layout import Spool
 from mltm.contract.task_config import check_key
 
 __all__ = ["main"]
@@ -112,7 +112,7 @@ def add_user(
     if role not in ("user", "admin"):
         raise InvalidError(f"--role is {role!r}; it can be user or admin.", key="bad_role")
     password = hash_password(_read_password(from_stdin=password_stdin))
-    _do(config, people.add_user, username, "admin" if role == "admin" else "user", password, Clock().now())
+    _do(config, users.add_user, username, "admin" if role == "admin" else "user", password, Clock().now())
     print(f"{username} can log in now ({role}), at the gateway of {read_settings(config, {}).database_path.absolute()}")
 
 
@@ -120,21 +120,21 @@ def add_user(
 def set_password(username: str, password_stdin: FromStdin = False, config: Config = None) -> None:
     """Set a new password; every login of before ends."""
     password = hash_password(_read_password(from_stdin=password_stdin))
-    _do(config, people.set_password, username, password, Clock().now())
+    _do(config, users.set_password, username, password, Clock().now())
     print(f"{username} has a new password")
 
 
 @user_app.command("remove")
 def remove_user(username: str, config: Config = None) -> None:
     """Remove a user; tokens end, tasks stay."""
-    _do(config, people.remove_user, username, Clock().now())
+    _do(config, users.remove_user, username, Clock().now())
     print(f"{username} is removed")
 
 
 @user_app.command("list")
 def list_users(as_json: AsJson = False, config: Config = None) -> None:
     """List everyone."""
-    _show(_do(config, people.list_users), as_json=as_json)
+    _show(_do(config, users.list_users), as_json=as_json)
 
 
 @token_app.command("create")
@@ -147,22 +147,22 @@ def create_token(
     """Make an API token; it is shown this once."""
     clock = Clock()
     secret = clock.new_secret("mltm_")
-    new = people.NewToken(clock.new_id(), username, name, hash_secret(secret), clock.now(), None)
-    made = _do(config, people.add_token, new)
+    new = users.NewToken(clock.new_id(), username, name, hash_secret(secret), clock.now(), None)
+    made = _do(config, users.add_token, new)
     print(json.dumps({"token_id": made.token_id, "name": name, "token": secret}) if as_json else secret)
 
 
 @token_app.command("list")
 def list_tokens(username: str, as_json: AsJson = False, config: Config = None) -> None:
     """List a user's tokens, without the tokens themselves."""
-    rows = _do(config, people.list_tokens, username, Clock().now())
+    rows = _do(config, users.list_tokens, username, Clock().now())
     _show([row.model_dump(mode="json", exclude={"token"}) for row in rows], as_json=as_json)
 
 
 @token_app.command("revoke")
 def revoke_token(token_id: str, config: Config = None) -> None:
     """End a token."""
-    _do(config, people.revoke_token, None, token_id, Clock().now())
+    _do(config, users.revoke_token, None, token_id, Clock().now())
     print(f"{token_id} has ended")
 
 
@@ -185,7 +185,7 @@ def make_code(
     until = now + timedelta(minutes=minutes)
     with _database(settings) as database:
         if owner is not None:
-            database.call_now(people.read_user, owner)
+            database.call_now(users.read_user, owner)
         database.call_now(
             agents.add_code, agents.NewCode(hash_secret(secret), cluster, owner, spool.resolve(), now, until)
         )

@@ -17,27 +17,27 @@ import sdnotify
 import structlog
 from aiohttp import web
 
-from gateway import spool_files
-from gateway.agents import Agents
-from gateway.app import build_app
 from gateway.clock import Clock
 from gateway.errors import UnavailableError
-from gateway.intake import Intake, sweep
-from gateway.people import People
-from gateway.publisher import Publisher
-from gateway.relay import Relay
-from gateway.services import Services
+from gateway.http.application import build_app
+from gateway.services.agents import Agents
+from gateway.services.all_services import Services
+from gateway.services.cluster_files import Relay
+from gateway.services.publisher import Publisher
+from gateway.services.submissions import Intake, sweep
+from gateway.services.tasks import Tasks
+from gateway.services.users import People
+from gateway.services.wake import Wake
 from gateway.settings import GatewaySettings
 from gateway.store import agents as agent_rows
 from gateway.store import migrate, outbox
 from gateway.store.cache import list_piece_ids
 from gateway.store.database import Database
 from gateway.store.tasks import list_ids_with_files
-from gateway.tasks import Tasks
 from gateway.tls import Certificate
-from gateway.wake import Wake
-from mltm.contract.names import Spool
+from mltm.contract.spool_layout import Spool
 from mltm.contract.user_api import Health
+from mltm.runtime import hostile_files
 
 __all__ = ["make_folders", "open_database", "open_services", "serve"]
 
@@ -202,14 +202,14 @@ def _tell_spools(settings: GatewaySettings, url: str) -> None:
 def write_url(spool: Spool, url: str) -> None:
     """Write where the gateway is, whole or not at all, in the place of what has that name. Raises OSError."""
     name = spool.gateway_url.name
-    building = spool_files.make_private_name(f".{name}")
-    with spool_files.open_folder(spool.root) as root:
+    building = hostile_files.make_private_name(f".{name}")
+    with hostile_files.open_folder(spool.root) as root:
         try:
-            spool_files.write_new_at(root, building, f"{url}\n".encode(), _URL_MODE)
-            spool_files.rename_at(root, building, root, name)
+            hostile_files.write_new_at(root, building, f"{url}\n".encode(), _URL_MODE)
+            hostile_files.rename_at(root, building, root, name)
         except OSError:
             with contextlib.suppress(OSError):
-                spool_files.remove_tree_at(root, building)
+                hostile_files.remove_tree_at(root, building)
             raise
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field, ValidationError, model_validator
 
 from gateway.errors import InvalidError
+from mltm.contract.base_models import Strict
 from mltm.contract.problems import FieldProblem
-from mltm.contract.shape import Strict
 from mltm.contract.task_config import Key
 
 __all__ = ["GatewaySettings", "read_settings"]

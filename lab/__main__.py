@@ -7,12 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-from lab import cluster, daemons, standin_control
+from lab import standin_control
 from lab.errors import LabError
-from lab.fresh import add_fresh_command, run_fresh
-from lab.layout import Lab, LabOptions, read_lab
 from lab.packages import TEST_PROGRAMS, ensure_programs, ensure_tools
-from lab.root_cli import add_root_commands, run_root_command, split_command
+from lab.roots.cli import add_root_commands, run_root_command, split_command
+from lab.roots.fresh import add_fresh_command, run_fresh
+from lab.slurm import cluster, daemons
+from lab.slurm.layout import Lab, LabOptions, read_lab
 
 DEFAULT_DIR = Path(".lab")
 

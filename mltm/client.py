@@ -27,7 +27,7 @@ from mltm.wire.bundle import ConfigSource, open_form, read_bundle
 from mltm.wire.downloads import save
 from mltm.wire.errors import MltmError, UnreachableError, build_error
 from mltm.wire.logs import LogChunk, LogSource, follow_log
-from mltm.wire.patience import Patience
+from mltm.wire.retry_policy import Patience
 from mltm.wire.transport import Call, RetryNotice, Transport, build_path
 
 __all__ = ["Client"]

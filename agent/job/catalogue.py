@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent import files
 from agent.job.refusal import Refusal
 from agent.settings import AgentSettings
 from mltm.contract.task_config import TaskConfig
+from mltm.runtime import files
 
 __all__ = ["Catalogue", "find_dataset", "find_image", "read_catalogue"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from agent.job.environment import params_path
 from agent.job.refusal import Refusal
 from agent.settings import AgentSettings
-from mltm.contract.names import TaskFolder
+from mltm.contract.spool_layout import TaskFolder
 
 __all__ = ["build_container_argv", "carry_environment", "check_bind_paths", "started_folder"]
 

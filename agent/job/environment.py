@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from mltm.contract.names import ENTRYPOINT, TaskFolder
-from mltm.contract.shape import JsonObject
+from mltm.contract.base_models import JsonObject
+from mltm.contract.spool_layout import ENTRYPOINT, TaskFolder
 from mltm.contract.task_config import TaskConfig
 
 __all__ = ["PARAMS", "build_environment", "build_script_argv", "params_path", "render_params"]

@@ -6,7 +6,6 @@ Planning looks at the catalogue folders only; it changes nothing.
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent import files
 from agent.job.catalogue import Catalogue, read_catalogue
 from agent.job.container import build_container_argv, carry_environment, check_bind_paths, started_folder
 from agent.job.environment import build_environment, build_script_argv, params_path, render_params
@@ -16,8 +15,9 @@ from agent.job.wrapper import WRAPPER, build_wrapper_args
 from agent.settings import AgentSettings
 from agent.slurm.request import SubmitRequest
 from mltm.contract.ids import render_job_name
-from mltm.contract.names import ENTRYPOINT, TaskFolder
+from mltm.contract.spool_layout import ENTRYPOINT, TaskFolder
 from mltm.contract.task_config import TaskConfig
+from mltm.runtime import files
 
 __all__ = ["Launch", "Refusal", "plan_launch", "write_launch"]
 

@@ -1,1 +1,4 @@
-"""Slurm: its commands, their output, its manners."""
+"""Slurm: its commands, their output, its error texts and its rate limits; the only owner of `sh`.
+
+It judges no task: it says what Slurm said, as values.
+"""

@@ -11,13 +11,12 @@ from typing import Final
 
 import structlog
 
-from agent.clock import Clock
 from agent.settings import SlurmSettings
-from agent.shell import CommandResult, run_command
 from agent.slurm import commands, parse
 from agent.slurm.errors import ExtraTexts, is_gone, is_rate_limit, read_words
-from agent.slurm.lanes import Lane, TokenBucket
+from agent.slurm.rate_limits import Lane, TokenBucket
 from agent.slurm.request import SubmitRequest
+from agent.slurm.shell import CommandResult, run_command
 from agent.slurm.values import (
     Accounting,
     AccountingLine,
@@ -30,6 +29,7 @@ from agent.slurm.values import (
     Submission,
 )
 from mltm.contract.ids import JobId
+from mltm.runtime.clock import Clock
 
 __all__ = ["Slurm"]
 

@@ -5,9 +5,9 @@ Anything that is not exactly what was asked for is no answer (PollFailed): half 
 
 import re
 
-from agent.shell import CommandResult
 from agent.slurm.commands import ACCOUNTING_COLUMNS, COLUMN_END, LIST_COLUMNS, LIST_END
 from agent.slurm.errors import ExtraTexts, classify_refusal, is_without_accounting, read_words
+from agent.slurm.shell import CommandResult
 from agent.slurm.values import (
     Accounting,
     AccountingLine,

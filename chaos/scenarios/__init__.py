@@ -1,1 +1,4 @@
-"""The scenarios: each breaks one thing on purpose, or many, and leaves the judgement to the trial."""
+"""The scenarios on any Slurm: each breaks one thing on purpose, or many.
+
+They leave the judgement to the trial.
+"""

@@ -22,12 +22,12 @@ from pathlib import Path
 
 from agent.errors import AgentError
 from agent.job.wrapper import WRAPPER
-from agent.records import link_claim
+from agent.spool.records import link_claim
 from chaos.ledger import Judgement
 from chaos.trial import Result, Setup
 from mltm.contract.ids import TaskId
-from mltm.contract.log_records import Author, Fence
-from mltm.contract.names import Attempt
+from mltm.contract.journal_records import Author, Fence
+from mltm.contract.spool_layout import Attempt
 
 __all__ = ["Answer", "judge_race", "run"]
 

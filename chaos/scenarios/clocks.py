@@ -5,9 +5,9 @@ import re
 import time
 from dataclasses import replace
 
-from chaos.ground import own_clocks, set_clock
-from chaos.points import Role
-from chaos.stream import Kind
+from chaos.faults.points import Role
+from chaos.ground.trial_ground import own_clocks, set_clock
+from chaos.load.stream import Kind
 from chaos.trial import Result, Setup, open_trial
 
 __all__ = ["JUMPS_S", "ROLES", "run", "sleep_elsewhere"]

@@ -1,7 +1,7 @@
 """The database: its lock held by somebody else, its file system failing, the gateway killed within a commit.
 
-The gateway's data lies on a view of ours (chaos/mount.py). It counts the operations on the database's files, and makes
-the n-th fail or kills who makes it: before it, after half of it, or after it.
+The gateway's data lies on a view of ours (`chaos.ground.mount`). It counts the operations on the database's files, and
+makes the n-th fail or kills who makes it: before it, after half of it, or after it.
 """
 
 import contextlib
@@ -11,9 +11,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from chaos.ground import database_ground
+from chaos.ground.trial_ground import database_ground
+from chaos.ground.writes import OUTCOMES, WritePlan, read_met, set_write_plans
 from chaos.trial import Result, Setup, Trial, open_trial
-from chaos.writes import OUTCOMES, WritePlan, read_met, set_write_plans
 
 __all__ = ["run"]
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from chaos.ground import small_disks
+from chaos.ground.trial_ground import small_disks
 from chaos.ledger import Shown
-from chaos.stream import HandedIn
+from chaos.load.stream import HandedIn
 from chaos.trial import Result, Setup, Trial, open_trial
 from tests.disk import fill_disk
 

@@ -6,8 +6,8 @@ Slurm also says now and then that it knows no job, while they run.
 import time
 from dataclasses import replace
 
+from chaos.load.stream import Kind
 from chaos.scenarios.ambiguous import count_met, require_standin
-from chaos.stream import Kind
 from chaos.trial import Result, Setup, open_trial
 from lab.standin_control import set_faults
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from chaos.drop_ways import CUT_OFF, WAYS, Drop, ensure_programs
-from chaos.ground import plain_ground
+from chaos.ground.trial_ground import plain_ground
 from chaos.ledger import Judgement, render_script
+from chaos.load.drop_ways import CUT_OFF, WAYS, Drop, ensure_programs
 from chaos.trial import Result, Setup, Trial, open_trial
 from lab.processes import wait_until
 from tests.e2e.house import SEED

@@ -3,8 +3,8 @@
 import time
 from dataclasses import replace
 
+from chaos.load.stream import KINDS
 from chaos.scenarios.ambiguous import count_duplicates, count_met, require_standin
-from chaos.stream import KINDS
 from chaos.trial import Result, Setup, Trial, open_trial
 from lab.processes import wait_until
 from lab.standin_control import Standin, is_at_rest, set_faults

@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from chaos.ground import rough_ground, set_clock
+from chaos.ground.trial_ground import rough_ground, set_clock
 from chaos.scenarios import disk, stale
 from chaos.scenarios.ambiguous import count_met, count_modes, require_standin
 from chaos.scenarios.clocks import JUMPS_S, ROLES, sleep_elsewhere

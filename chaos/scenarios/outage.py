@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 
 import requests
 
-from agent import files
-from chaos.house import ChaosHouse
 from chaos.ledger import UNENDED, render_script
+from chaos.product.house import ChaosHouse
 from chaos.trial import Result, Setup, Trial, open_trial
-from mltm.contract.names import Spool
+from mltm.contract.spool_layout import Spool
+from mltm.runtime import files
 from tests.e2e.house import wait_until
 
 __all__ = ["Outage", "find_faults", "run"]

@@ -10,9 +10,9 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from chaos.ground import open_views
+from chaos.ground.trial_ground import open_views
+from chaos.ground.writes import count_lies
 from chaos.trial import Result, Setup, Trial, open_trial
-from chaos.writes import count_lies
 
 __all__ = ["AGENTS", "STALE_S", "WAITS", "run", "start_second_agent"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from chaos.trial import Result, Setup, Trial, open_trial
 from mltm.contract.ids import TaskId
-from mltm.contract.names import Spool
+from mltm.contract.spool_layout import Spool
 
 __all__ = ["run"]
 

@@ -18,11 +18,20 @@ from pathlib import Path
 
 import requests
 
-from chaos.ground import counted_ground
+from chaos.ground.trial_ground import counted_ground
+from chaos.ground.writes import (
+    OUTCOMES,
+    Met,
+    Outcome,
+    WritePlan,
+    mark_trace,
+    read_met,
+    set_write_plans,
+    take_plans_back,
+)
+from chaos.load.stream import KINDS, Kind, read_shown
 from chaos.scenarios.ambiguous import require_standin
-from chaos.stream import KINDS, Kind, read_shown
 from chaos.trial import Result, Setup, Trial, open_trial
-from chaos.writes import OUTCOMES, Met, Outcome, WritePlan, mark_trace, read_met, set_write_plans, take_plans_back
 from lab.standin.sbatch import TIMED_OUT
 from lab.standin_control import set_faults
 

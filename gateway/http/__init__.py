@@ -1,1 +1,4 @@
-"""The gateway's HTTP half: routes by area, uploads, problems, the OpenAPI document. It never touches the database."""
+"""HTTP: routes and their arguments, uploads, problem documents, the OpenAPI document.
+
+The addresses are in `endpoints`. It never touches the database, and holds no rule about tasks.
+"""

@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack
 from aiohttp import hdrs, web
 from pydantic import BaseModel, TypeAdapter
 
+from gateway.http.arguments import check_before_body, read_argument
 from gateway.http.keys import SERVICES, SETTINGS
 from gateway.http.problems import guard
 from gateway.http.route import Call, Reply, Route
-from gateway.http.sources import check_before_body, read_argument
 
 __all__ = ["add_route"]
 

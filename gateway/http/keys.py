@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.services import Services
+from gateway.services.all_services import Services
 from gateway.settings import GatewaySettings
 
 __all__ = ["OPENAPI_DOCUMENT", "REQUEST_ID", "SERVICES", "SETTINGS", "SWAGGER_FILES", "StaticFile", "find_request_id"]

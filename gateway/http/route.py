@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_typ
 
 from aiohttp import web
 
-from gateway.services import Services
+from gateway.services.all_services import Services
 from gateway.settings import GatewaySettings
 
 __all__ = ["Area", "Call", "Media", "Method", "Parameter", "Reply", "Route", "Source", "route"]

@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from gateway.disk import on_disk
 from gateway.errors import InvalidError, TooLargeError
-from gateway.http.check import check_media_type, refuse
-from gateway.http.parts import Limits, Part, receive_parts, refuse_too_large
+from gateway.http.multipart import Limits, Part, receive_parts, refuse_too_large
 from gateway.http.route import Call
+from gateway.http.validation import check_media_type, refuse
+from gateway.services.disk import on_disk
 from gateway.settings import GatewaySettings
 from gateway.values import Upload, UploadedFile
 from mltm.contract.manifest import check_file_name
-from mltm.contract.names import ENTRYPOINT
 from mltm.contract.parse_config import MAX_CONFIG_BYTES, ConfigError, parse_config
+from mltm.contract.spool_layout import ENTRYPOINT
 from mltm.contract.task_config import TaskConfig
 
 __all__ = ["check_total_size", "receive_upload"]

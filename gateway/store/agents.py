@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway.errors import ConflictError, NotFoundError, UnauthorizedError
 from gateway.store.models import Agent, EnrolCode, Task
-from gateway.store.moments import parse_moment, render_moment
+from gateway.store.timestamps import parse_moment, render_moment
 from gateway.values import AgentIdentity
 from mltm.contract.agent_api import Enrolment, Heartbeat
 from mltm.contract.ids import AgentId

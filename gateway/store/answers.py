@@ -6,10 +6,10 @@ from datetime import datetime
 
 from gateway.store.damaged import read_attempt, read_report, read_state, render_damaged
 from gateway.store.models import Agent, Attempt, Event, StoredReport, Task
-from gateway.store.moments import parse_moment
+from gateway.store.timestamps import parse_moment
 from mltm.contract import user_api
+from mltm.contract.base_models import JsonObject
 from mltm.contract.reports import Note
-from mltm.contract.shape import JsonObject
 from mltm.contract.states import State, is_final
 from mltm.contract.task_config import check_text
 

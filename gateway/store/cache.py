@@ -6,7 +6,7 @@ from datetime import datetime
 import peewee
 
 from gateway.store.models import CachedBytes
-from gateway.store.moments import render_moment
+from gateway.store.timestamps import render_moment
 
 __all__ = ["Piece", "add_piece", "drop_old", "find_final", "find_piece", "list_piece_ids"]
 

@@ -10,8 +10,8 @@ import peewee
 
 from gateway.errors import ConflictError, InvalidError, NotFoundError
 from gateway.store.models import Command, Task
-from gateway.store.moments import render_moment
 from gateway.store.tasks import add_event, find_task
+from gateway.store.timestamps import render_moment
 from gateway.values import AgentIdentity, User
 from mltm.contract.agent_api import Ack, CommandMessage
 from mltm.contract.problems import FieldProblem

@@ -7,9 +7,9 @@ import structlog
 from pydantic import ValidationError
 
 from gateway.store.models import Attempt, StoredReport, Task
-from gateway.store.moments import parse_moment
+from gateway.store.timestamps import parse_moment
+from mltm.contract.base_models import JsonObject
 from mltm.contract.reports import Note, Report, parse_details
-from mltm.contract.shape import JsonObject
 from mltm.contract.states import State, is_final
 from mltm.contract.user_api import AttemptAnswer, TaskAnswer
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.store.models import Agent, Outbox, Task, TaskFile
-from gateway.store.moments import parse_moment
+from gateway.store.timestamps import parse_moment
 from mltm.contract.manifest import BundleFile, Manifest
 
 __all__ = ["Errand", "count_waiting", "list_errands", "list_published", "mark"]

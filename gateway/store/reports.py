@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from gateway.store.damaged import read_report
 from gateway.store.models import Attempt, Outbox, StoredReport, Task
-from gateway.store.moments import render_moment
 from gateway.store.tasks import insert_row
+from gateway.store.timestamps import render_moment
 from gateway.values import AgentIdentity
 from mltm.contract.agent_api import ReportOutcome
 from mltm.contract.reports import AttemptView, Report, TaskView, digest_report, view_task

@@ -8,11 +8,11 @@ from gateway.errors import ConflictError, NotFoundError
 from gateway.store.answers import build_answers, build_card, build_history
 from gateway.store.damaged import read_config
 from gateway.store.models import Attempt, Event, IdempotencyKey, Outbox, StoredReport, Task, TaskFile
-from gateway.store.moments import render_moment
+from gateway.store.timestamps import render_moment
 from gateway.values import AgentIdentity, User
+from mltm.contract.base_models import render_canonical
 from mltm.contract.manifest import Manifest
 from mltm.contract.problems import FieldProblem
-from mltm.contract.shape import render_canonical
 from mltm.contract.states import State
 from mltm.contract.user_api import TaskAnswer, TaskList
 

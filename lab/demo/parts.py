@@ -15,8 +15,8 @@ from pathlib import Path
 
 from lab.demo.place import Place, end_process, find_process
 from lab.errors import LabError
-from lab.layout import ACCOUNT
 from lab.processes import Process, is_running, record_pid, spawn_daemon
+from lab.slurm.layout import ACCOUNT
 
 __all__ = ["build_image", "command", "run_product", "start_agent", "start_gateway", "start_slurm", "write_env"]
 

@@ -54,7 +54,7 @@ class Place:
     @property
     def credential(self) -> Path:
         """The agent's credential."""
-        return self.root / "agent.credential"
+        return self.root / "agent.uplink.credential"
 
     @property
     def secrets(self) -> Path:

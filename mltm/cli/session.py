@@ -15,7 +15,7 @@ from mltm.contract.parse_config import ConfigError
 from mltm.contract.problems import Problem
 from mltm.wire.credentials import read_access
 from mltm.wire.errors import MltmError, build_error
-from mltm.wire.patience import Patience
+from mltm.wire.retry_policy import Patience
 
 if TYPE_CHECKING:
     from mltm.client import Client

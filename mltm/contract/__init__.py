@@ -1,1 +1,4 @@
-"""The contract between user, gateway, agent and job: shapes, names and rules. Pure: pydantic and stdlib, no I/O."""
+"""What user, gateway, agent and job have signed: shapes, names, states and rules.
+
+Pure: pydantic and the standard library, no I/O; nothing else of this project is imported.
+"""

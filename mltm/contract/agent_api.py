@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from mltm.contract.base_models import MOST, Message, Moment
 from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH, Count, Line, Words, has_control
 from mltm.contract.reports import Report
-from mltm.contract.shape import MOST, Message, Moment
 
 __all__ = [
     "MAX_REPORTS", "POLL_WAIT_S", "Ack", "Answer", "BytesHeaders", "CommandKind", "CommandMessage", "Commands",

@@ -10,7 +10,7 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from mltm.contract.shape import MOST
+from mltm.contract.base_models import MOST
 
 __all__ = [
     "MAX_LINE", "MAX_OUTPUTS", "MAX_PATH", "MAX_WORDS", "Code", "Count", "JobIdText", "Line", "Seconds", "Words", "fit",

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from mltm.contract.base_models import JsonObject, Message, Moment
 from mltm.contract.limits import Count, Line, Words
-from mltm.contract.shape import JsonObject, Message, Moment
 
 __all__ = ["FILE_NAME", "BundleFile", "FileName", "Manifest", "check_file_name"]
 

@@ -7,8 +7,8 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
+from mltm.contract.base_models import JsonObject
 from mltm.contract.problems import FieldProblem
-from mltm.contract.shape import JsonObject
 from mltm.contract.task_config import Backend, ExecutionConfig, InfraConfig, Resources, TaskConfig
 
 __all__ = ["MAX_CONFIG_BYTES", "ConfigError", "parse_config", "read_json_object"]

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from mltm.contract.shape import Message
+from mltm.contract.base_models import Message
 
 __all__ = ["CONTENT_TYPE", "FieldProblem", "Problem"]
 

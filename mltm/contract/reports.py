@@ -11,9 +11,9 @@ from typing import Final, Literal, TypeVar
 
 from pydantic import Field
 
+from mltm.contract.base_models import MOST, Message, Moment, render_canonical
 from mltm.contract.limits import Code, JobIdText, Line, Seconds, Words, fit_json
 from mltm.contract.manifest import Manifest
-from mltm.contract.shape import MOST, Message, Moment, render_canonical
 from mltm.contract.states import ORDER, Evidence, State, is_final
 
 __all__ = [

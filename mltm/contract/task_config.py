@@ -7,8 +7,8 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, JsonValue, StrictBool, StrictInt, model_validator
 from pydantic.fields import FieldInfo
 
+from mltm.contract.base_models import JsonObject, Strict
 from mltm.contract.manifest import check_file_name
-from mltm.contract.shape import JsonObject, Strict
 from mltm.contract.states import State
 
 __all__ = [

@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from mltm.contract.agent_api import OutputFile
+from mltm.contract.base_models import JsonObject, Message, Moment
 from mltm.contract.reports import AttemptDetails, Note
-from mltm.contract.shape import JsonObject, Message, Moment
 from mltm.contract.states import State
 
 __all__ = [

@@ -1,1 +1,4 @@
-"""How the client talks to a gateway: requests and their repetition, uploads, logs, downloads, credentials."""
+"""How the client talks to a gateway: requests and their repetition, uploads, logs, downloads, credentials.
+
+It prints nothing and knows no command line.
+"""

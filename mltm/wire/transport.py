@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from mltm.contract.problems import Problem
 from mltm.wire.errors import MltmError, UnreachableError, build_error
 from mltm.wire.failures import explain_failure, is_temporary, read_fingerprint
-from mltm.wire.patience import Patience, Trial, next_trial, parse_retry_after
+from mltm.wire.retry_policy import Patience, Trial, next_trial, parse_retry_after
 
 __all__ = ["Call", "RetryNotice", "Transport", "build_path", "find_proxy"]
 

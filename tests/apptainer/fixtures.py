@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from lab.cache import find_cache
-from lab.images import build_image
-from lab.layout import Lab
-from lab.pip_settings import carry_pip_settings
+from lab.roots.images import build_image
+from lab.roots.pip_settings import carry_pip_settings
+from lab.slurm.layout import Lab
 from tests.e2e.house import House, open_house
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ import pytest
 
 from agent.job.launch import Launch, plan_launch, write_launch
 from agent.settings import AgentSettings
-from mltm.contract.names import Spool
+from mltm.contract.spool_layout import Spool
 from tests.agent.job.planning import BARE, folder_of, make_config, make_settings
 from tests.agent.job.running import INTENT, Prepared, run
 

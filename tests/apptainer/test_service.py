@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from lab.daemons import run_client
-from lab.layout import Lab
+from lab.slurm.daemons import run_client
+from lab.slurm.layout import Lab
 from tests.apptainer.fixtures import describe_site
 from tests.e2e.house import BIN, wait_until
 from tests.ops.service_jobs import cancelled_at_the_end, submit_service

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from lab.daemons import run_client
-from lab.layout import Lab
+from lab.slurm.daemons import run_client
+from lab.slurm.layout import Lab
 from tests.e2e.house import SEED, House, wait_until
 
 pytestmark = [pytest.mark.apptainer, pytest.mark.long, pytest.mark.timeout(420)]

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from chaos.foreign import ForeignJob, leave_out_foreign
-from chaos.points import POINTS
-from chaos.scenarios import controller, daemons, handovers
-from chaos.slurm_log import LogLine
-from chaos.stream import Kind
+from chaos.faults.points import POINTS
+from chaos.load.stream import Kind
+from chaos.real_slurm import controller, daemons, handovers
+from chaos.real_slurm.foreign import ForeignJob, leave_out_foreign
+from chaos.real_slurm.slurm_log import LogLine
 from chaos.table import render_findings
 from chaos.trial import Setup
-from lab.cluster import running_lab
-from lab.layout import Lab
+from lab.slurm.cluster import running_lab
+from lab.slurm.layout import Lab
 from lab.standin_control import Standin
 
 KINDS = (Kind("good", frozenset({"succeeded"}), weight=3), Kind("dropped", frozenset({"succeeded"}), way="drop"))

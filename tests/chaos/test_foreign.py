@@ -2,10 +2,10 @@
 
 import math
 
-from chaos.foreign import ForeignJob, find_adopted, find_cancelled, leave_out_foreign
 from chaos.ledger import Shown, Start
-from chaos.nodes import find_cut_off
-from chaos.slurm_log import LogLine, leave_out_given_up
+from chaos.real_slurm.foreign import ForeignJob, find_adopted, find_cancelled, leave_out_foreign
+from chaos.real_slurm.nodes import find_cut_off
+from chaos.real_slurm.slurm_log import LogLine, leave_out_given_up
 
 THEIRS = ForeignJob("other-1", "7", asked_s=10.0, answered_s=11.0)
 

@@ -2,14 +2,14 @@
 
 import pytest
 
+from chaos.ground.writes import Met
 from chaos.ledger import Judgement
+from chaos.load.stream import KINDS, HandedIn
 from chaos.scenarios.claims import Answer, judge_race
 from chaos.scenarios.disk import find_later, find_met
 from chaos.scenarios.drops import Dropped, judge_drops
 from chaos.scenarios.outage import Outage, find_faults
 from chaos.scenarios.writes import find_jobs_struck
-from chaos.stream import KINDS, HandedIn
-from chaos.writes import Met
 
 WHOLE, CUT = Dropped("a", "cp", "12"), Dropped("b", "cut off", "")
 

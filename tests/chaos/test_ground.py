@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos.ground import SHARED, open_view, own_clocks, set_clock
-from chaos.writes import WritePlan, count_lies, read_met, set_write_plans
+from chaos.ground.trial_ground import SHARED, open_view, own_clocks, set_clock
+from chaos.ground.writes import WritePlan, count_lies, read_met, set_write_plans
 
 TASK_ID = "01a20ee6f2df7bf8b64120d8bcf56f39"
 WRITE = f"cd tasks/{TASK_ID} && printf '%s\\n' whole >record"  # create and write: the second operation is the write

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaos.handover import Life, find_gaps, read_life
+from chaos.real_slurm.handover import Life, find_gaps, read_life
 
 PRINTED = """\
 2026-11-24T18:00:00Z run_api: agent: started

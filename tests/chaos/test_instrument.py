@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from agent import files
 from agent.job.wrapper import WRAPPER
-from chaos.instrument import arm, render_wrapper
-from chaos.plan import Plan, build_plans, fired_path, plan_path, read_victim, set_plan, take_back
-from chaos.points import NEVER_RETURN, POINTS
+from chaos.faults.plan import Plan, build_plans, fired_path, plan_path, read_victim, set_plan, take_back
+from chaos.faults.points import NEVER_RETURN, POINTS
+from chaos.product.instrument import arm, render_wrapper
 from lab.processes import wait_until
+from mltm.runtime import files
 from tests.agent.job import running
 
 REPLACE = next(point for point in POINTS if point.name == "agent.file-replace")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.job.wrapper import WRAPPER
-from chaos.points import POINTS, UNNAMED, Point
+from chaos.faults.points import POINTS, UNNAMED, Point
 
 ROOT = Path(__file__).resolve().parents[2]
 # What changes the world: the file port, a record, a database row, a program that is started, a signal, a request.
@@ -56,7 +56,7 @@ def has_effect(function: ast.AST) -> bool:
 
 def list_effects() -> set[str]:
     found = set()
-    for folder in ("agent", "gateway"):
+    for folder in ("agent", "gateway", "mltm/runtime"):
         for path in (ROOT / folder).rglob("*.py"):
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             functions = list_functions(ast.parse(path.read_text(encoding="utf-8")))

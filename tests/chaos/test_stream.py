@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from chaos.stream import Stream
+from chaos.load.stream import Stream
 
 TASK = "a" * 32
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from chaos import strike
-from chaos.plan import Plan, fired_path, plan_path
-from chaos.points import POINTS
-from chaos.provoke import PROVOCATIONS
-from chaos.strike import Walk
+from chaos.faults import strike
+from chaos.faults.plan import Plan, fired_path, plan_path
+from chaos.faults.points import POINTS
+from chaos.faults.provoke import PROVOCATIONS
+from chaos.faults.strike import Walk
 from chaos.trial import Result
 from mltm.contract.ids import TaskId
-from mltm.contract.log_records import JobClaim, render_record
-from mltm.contract.names import Spool
+from mltm.contract.journal_records import JobClaim, render_record
+from mltm.contract.spool_layout import Spool
 
 BY_NAME = {point.name: point for point in POINTS}
 NOTE, FENCE, CLAIM = (BY_NAME[name] for name in ("agent.note", "agent.fence", "wrapper.take_claim"))

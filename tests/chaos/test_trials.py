@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from chaos.plan import Plan, build_plans
-from chaos.points import POINTS
-from chaos.provoke import PROVOCATIONS
+from chaos.faults.plan import Plan, build_plans
+from chaos.faults.points import POINTS
+from chaos.faults.provoke import PROVOCATIONS
+from chaos.faults.strike import Walk
+from chaos.load.stream import KINDS
 from chaos.scenarios import (
     agents,
     ambiguous,
@@ -26,8 +28,6 @@ from chaos.scenarios import (
     torn,
     writes,
 )
-from chaos.stream import KINDS
-from chaos.strike import Walk
 from chaos.table import render_findings
 from chaos.trial import Result, Setup, open_trial
 from lab.processes import wait_until

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.controls import set_partition, start_slurmctld, stop_slurmctld
-from lab.layout import Lab
+from lab.slurm.controls import set_partition, start_slurmctld, stop_slurmctld
+from lab.slurm.layout import Lab
 from tests.agent.slurm.counting import build_counters, read_counts
 from tests.e2e.house import House, open_house, wait_until
 from tests.lab.calls import call

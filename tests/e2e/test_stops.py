@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.cluster import running_lab
+from lab.slurm.cluster import running_lab
 from lab.standin_control import Standin, set_faults
 from tests.e2e.house import open_house, wait_until
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from lab.controls import freeze, kill_slurmctld, kill_slurmd, resume_node, set_node_down, start_slurmd, thaw
-from lab.daemons import start_slurmctld
+from lab.slurm.controls import freeze, kill_slurmctld, kill_slurmd, resume_node, set_node_down, start_slurmd, thaw
+from lab.slurm.daemons import start_slurmctld
 from tests.ends.stage import BEAT_STILL_S, Condition, Play, Stage, lasting
 
 Steps = Iterator[Condition]

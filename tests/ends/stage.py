@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.layout import Lab
+from lab.slurm.layout import Lab
 from tests.e2e.house import SEED, WAITS, House
 from tests.lab.calls import call
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.verdict import read_slurm_end
-from lab.cluster import running_lab
-from lab.layout import Lab
+from agent.protocol.verdict import read_slurm_end
+from lab.slurm.cluster import running_lab
+from lab.slurm.layout import Lab
 from tests.e2e.house import PLAIN
 from tests.ends.cases import ACCOUNTED_CASES, CASES, PENDING_PARTITIONS
 from tests.ends.stage import EndsHouse, Stage, perform

@@ -22,7 +22,7 @@ def no_blocking() -> Iterator[None]:
     guard.functions |= {name: BlockBusterFunction(None, name, scanned_modules="gateway") for name in _BESIDE}
     for function in guard.functions.values():
         # Once, before the first request:
-        function.can_block_in("gateway/app.py", "build_app").can_block_in("gateway/serve.py", "_lock")
+        function.can_block_in("gateway/http/application.py", "build_app").can_block_in("gateway/serve.py", "_lock")
     set_up_logging()
     guard.activate()
     yield

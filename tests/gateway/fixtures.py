@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from gateway.app import build_app
 from gateway.clock import Clock
-from gateway.passwords import hash_password, hash_secret
+from gateway.http.application import build_app
 from gateway.serve import open_database, open_services
-from gateway.services import Services
+from gateway.services.all_services import Services
+from gateway.services.passwords import hash_password, hash_secret
 from gateway.settings import GatewaySettings
-from gateway.store import agents, people
+from gateway.store import agents, users
 from gateway.store.database import Database
 from mltm.contract import routes
 from tests.gateway.agent import Client, FakeAgent
@@ -118,8 +118,8 @@ def prepare(settings: GatewaySettings, spool: Path) -> tuple[dict[str, str], str
 
     def fill() -> None:
         for name, role in PEOPLE.items():
-            people.add_user(name, "admin" if role == "admin" else "user", _hash(), now)
-            people.add_token(people.NewToken(clock.new_id(), name, "test", hash_secret(tokens[name]), now, None))
+            users.add_user(name, "admin" if role == "admin" else "user", _hash(), now)
+            users.add_token(users.NewToken(clock.new_id(), name, "test", hash_secret(tokens[name]), now, None))
         ends_at = now + timedelta(minutes=10)
         agents.add_code(agents.NewCode(hash_secret(code), CLUSTER, None, spool, now, ends_at))
 

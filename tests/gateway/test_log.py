@@ -20,7 +20,7 @@ async def test_the_log_of_a_failure_tells_no_password(
         raise RuntimeError("planted")
 
     set_up_logging(stream)
-    monkeypatch.setattr("gateway.people.is_password", fail)
+    monkeypatch.setattr("gateway.services.users.is_password", fail)
     status, problem = await house.call("POST", routes.LOGIN, None, data={"username": "alice", "password": "so secret"})
 
     assert (status, problem["key"]) == (500, "internal_error")

@@ -3,8 +3,8 @@
 import os
 import subprocess
 
-from lab.layout import Lab
 from lab.processes import wait_until
+from lab.slurm.layout import Lab
 from lab.standin_control import Standin
 
 Slurm = Lab | Standin

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.layout import short_folder
 from lab.processes import Process, find_processes, read_proc_file, read_working_folder, stop
+from lab.slurm.layout import short_folder
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 USER = "nobody"

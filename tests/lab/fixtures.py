@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.cluster import running_lab
-from lab.layout import Lab
+from lab.slurm.cluster import running_lab
+from lab.slurm.layout import Lab
 from lab.standin_control import Standin, running_standin
 
 

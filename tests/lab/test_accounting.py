@@ -1,7 +1,7 @@
 import pytest
 
-from lab.layout import Lab
 from lab.processes import wait_until
+from lab.slurm.layout import Lab
 from lab.standin_control import Standin, change_settings
 from tests.lab.calls import Slurm, call, submit, wait_state
 

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import cluster, processes
-from lab.layout import Lab
+from lab import processes
+from lab.slurm import cluster
+from lab.slurm.layout import Lab
 
 pytestmark = pytest.mark.slurm
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import cluster
 from lab.errors import LabError
-from lab.layout import Lab
 from lab.processes import wait_until
+from lab.slurm import cluster
+from lab.slurm.layout import Lab
 from tests.lab.commands import AS_IT_IS, Commands, as_ordinary_user, ended_lab, find_left
 
 pytestmark = pytest.mark.slurm

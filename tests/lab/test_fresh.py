@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lab.errors import LabError
-from lab.fresh import build_environment, pack_commit, run_fresh, try_commit
-from lab.pip_settings import PipSettings
-from lab.roots import missing_for_roots
+from lab.roots.fresh import build_environment, pack_commit, run_fresh, try_commit
+from lab.roots.pip_settings import PipSettings
+from lab.roots.roots import missing_for_roots
 
 MAKEFILE = """\
 bad:

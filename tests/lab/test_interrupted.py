@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import cluster, processes
-from lab.layout import LabOptions, list_ports, read_lab, reserved_ports
+from lab import processes
+from lab.slurm import cluster
+from lab.slurm.layout import LabOptions, list_ports, read_lab, reserved_ports
 from tests.lab.calls import submit, wait_state
 from tests.lab.commands import AS_IT_IS, ended_lab, find_left
 

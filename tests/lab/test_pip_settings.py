@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from lab.pip_settings import carry_pip_settings, parse_pip_config
+from lab.roots.pip_settings import carry_pip_settings, parse_pip_config
 
 
 def test_what_pip_lists_becomes_variables_and_the_last_word_counts() -> None:

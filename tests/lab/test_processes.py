@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import daemons, processes
+from lab import processes
 from lab.errors import LabError
-from lab.layout import Lab, LabOptions, Ports
+from lab.slurm import daemons
+from lab.slurm.layout import Lab, LabOptions, Ports
 
 
 @pytest.fixture

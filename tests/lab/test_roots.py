@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from lab.cache import find_cache
-from lab.enter import USER_ID, build_enter_argv, make_writable, run_in_root
 from lab.errors import LabError
 from lab.processes import Process, find_processes, read_proc_file, stop, wait_until
-from lab.roots import SUITES, ensure_root, find_mirror, missing_for_roots
+from lab.roots.enter import USER_ID, build_enter_argv, make_writable, run_in_root
+from lab.roots.roots import SUITES, ensure_root, find_mirror, missing_for_roots
 
 needs_root = [pytest.mark.root, pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -77,7 +77,7 @@ class TestInARoot:
         self, sid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         mark = f"lab-mark-{os.getpid()}-killed"
-        code = f"from pathlib import Path; from lab.enter import run_in_root; run_in_root(Path({str(sid)!r}), "
+        code = f"from pathlib import Path; from lab.roots.enter import run_in_root; run_in_root(Path({str(sid)!r}), "
         code += f"['bash', '-c', 'echo up; exec -a {mark} sleep 600'])"
         env = {**os.environ, "TMPDIR": str(tmp_path)}
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env) as entered:

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import GatewayAwayError
-from agent.gateway_client import RawCommands
-from gateway.agents import Agents
+from agent.uplink.client import RawCommands
 from gateway.clock import Clock
-from gateway.intake import Intake
-from gateway.publisher import Publisher
 from gateway.serve import make_folders, open_database
+from gateway.services.agents import Agents
+from gateway.services.publisher import Publisher
+from gateway.services.submissions import Intake
+from gateway.services.tasks import Tasks
+from gateway.services.wake import Wake
 from gateway.settings import GatewaySettings
 from gateway.store import migrate
 from gateway.store import tasks as rows
 from gateway.store.commands import HoldKind
 from gateway.store.models import Agent
-from gateway.tasks import Tasks
 from gateway.values import AgentIdentity, Upload, UploadedFile, User
-from gateway.wake import Wake
 from mltm.contract.agent_api import Ack, Answer, ReportBatch, ReportsAnswer
 from mltm.contract.ids import TaskId
 from mltm.contract.task_config import TaskConfig

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from agent import files
 from agent.slurm.request import SubmitRequest
 from agent.slurm.values import (
     Accounting,
@@ -26,8 +25,9 @@ from agent.slurm.values import (
     Submission,
 )
 from mltm.contract.ids import JobId, TaskId, parse_job_name
-from mltm.contract.log_records import Dup, Exit, JobClaim, StopSignal, render_record
-from mltm.contract.names import Attempt, Spool
+from mltm.contract.journal_records import Dup, Exit, JobClaim, StopSignal, render_record
+from mltm.contract.spool_layout import Attempt, Spool
+from mltm.runtime import files
 
 __all__ = ["Copy", "Job", "MemorySlurm"]
 

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agent.records import read_task_log
+from agent.spool.records import read_task_log
 from chaos.ledger import Expectation, Shown, judge
 from gateway.store.commands import HoldKind
 from mltm.contract.ids import TaskId

@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 
-from agent import files
-from agent.clock import Clock
+from agent.daemon.tick import Tick
 from agent.errors import AgentError
-from agent.gateway_client import GatewayClient
-from agent.outbox import Outbox
-from agent.poller import Poller
-from agent.problems import ProblemBoard
-from agent.records import read_task_log
-from agent.reporter import Reporter
 from agent.settings import AgentSettings, InstanceType
-from agent.spool_setup import prepare_spool
-from agent.tick import Tick
+from agent.spool.outbox import Outbox
+from agent.spool.records import read_task_log
+from agent.spool.setup import prepare_spool
+from agent.uplink.alerts import ProblemBoard
+from agent.uplink.client import GatewayClient
+from agent.uplink.command_poller import Poller
+from agent.uplink.reporter import Reporter
 from gateway.errors import ConflictError
 from gateway.store.commands import HoldKind
 from gateway.values import AgentIdentity
 from mltm.contract.ids import AgentId, TaskId, parse_job_name
-from tests.agent.core import build
+from mltm.runtime import files
+from mltm.runtime.clock import Clock
+from tests.agent.protocol import build
 from tests.machine.gateway_part import GatewayLine, GatewayPart
 from tests.machine.memory_slurm import Job, MemorySlurm
 

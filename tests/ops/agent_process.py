@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.clock import Clock
-from agent.credential import Credential, write_credential
-from mltm.contract.names import Spool
+from agent.uplink.credential import Credential, write_credential
+from mltm.contract.spool_layout import Spool
+from mltm.runtime.clock import Clock
 from tests.agent.spool.build import Hands, send
 from tests.e2e.house import BIN
 

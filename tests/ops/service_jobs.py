@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lab.daemons import find_processes_of, run_client
-from lab.layout import Lab
+from lab.slurm.daemons import find_processes_of, run_client
+from lab.slurm.layout import Lab
 from tests.e2e.house import wait_until
 
 SCRIPT = Path(__file__).resolve().parents[2] / "run_api.srm"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.layout import Lab
+from lab.slurm.layout import Lab
 from lab.standin_control import Standin
 from tests.agent.slurm.clients import put_out_of_reach
 from tests.e2e.house import BIN, SEED, open_house, run, wait_until

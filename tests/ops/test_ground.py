@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.check_ground import judge_news, judge_node, judge_race, judge_visibility
-from agent.ground import Race
-from agent.node_race import NodeRace
+from agent.check.folder import judge_news, judge_node, judge_race, judge_visibility
+from agent.check.measurements import Race
+from agent.check.node_race import NodeRace
 from agent.settings import Waits
-from lab.layout import Lab
+from lab.slurm.layout import Lab
 from tests.ops.agent_process import AgentSite
 
 pytestmark = pytest.mark.timeout(90)

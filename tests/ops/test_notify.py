@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(90)]
 HUNG = """
 import threading
 from agent.cli import main
-from agent.tick import Tick
+from agent.daemon.tick import Tick
 Tick.run = lambda self: threading.Event().wait()
 main()
 """

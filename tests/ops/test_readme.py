@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.layout import Lab
+from lab.slurm.layout import Lab
 from tests.e2e.house import BIN, House, open_house
 
 pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(180)]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from lab.daemons import run_client
-from lab.layout import Lab
+from lab.slurm.daemons import run_client
+from lab.slurm.layout import Lab
 from tests.e2e.house import BIN, House, wait_until
 from tests.ops.service_jobs import cancelled_at_the_end, kill_job, list_jobs, submit_service
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from agent.job.launch import Launch, plan_launch
 from agent.settings import AgentSettings
+from mltm.contract.base_models import JsonObject
 from mltm.contract.ids import TaskId
-from mltm.contract.names import Spool, TaskFolder
-from mltm.contract.shape import JsonObject
+from mltm.contract.spool_layout import Spool, TaskFolder
 from mltm.contract.task_config import TaskConfig
 
 TASK = TaskId("0" * 31 + "1")

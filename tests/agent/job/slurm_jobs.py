@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from agent.slurm.commands import build_environment, build_submit_argv
 from agent.slurm.request import SubmitRequest
-from lab.layout import Lab
 from lab.processes import wait_until
+from lab.slurm.layout import Lab
 from mltm.contract.ids import render_job_name
 from tests.agent.job.running import Prepared
 from tests.lab.calls import call

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.check import judge_binds
+from agent.check.checks import judge_binds
 from agent.job.container import build_container_argv
 from agent.settings import AgentSettings
-from mltm.contract.names import Spool
+from mltm.contract.spool_layout import Spool
 from tests.agent.job.planning import folder_of, make_settings
 
 _FLAGS = {"exec", "--nv", "--contain", "--pid"}

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from agent.job.environment import build_environment, build_script_argv
-from mltm.contract.names import Spool
-from mltm.contract.shape import JsonObject
+from mltm.contract.base_models import JsonObject
+from mltm.contract.spool_layout import Spool
 from tests.agent.job.planning import BARE, TASK, make_config
 
 DATASET, OUTPUTS = Path("/d/w.csv"), "/s/tasks/" + TASK + "/outputs"

@@ -6,7 +6,7 @@ import pytest
 
 from agent.job.launch import Refusal, plan_launch
 from agent.job.policy import parse_time_limit_min, plan_wanted
-from mltm.contract.shape import JsonObject
+from mltm.contract.base_models import JsonObject
 from tests.agent.job.planning import BARE, INFRA, SEED, folder_of, make_config, make_settings, plan
 
 SECTION = "clusters.atena02.infra_config"

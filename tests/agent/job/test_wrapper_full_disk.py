@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.layout import Lab
 from lab.processes import wait_until
+from lab.slurm.layout import Lab
 from tests.agent.job.running import finish, prepare, read_exit, read_kinds, read_session, run, started, wait_log
 from tests.agent.job.slurm_jobs import End, submit_task, wait_ends
 from tests.disk import fill_disk

@@ -10,7 +10,7 @@ import pytest
 
 from agent.job.wrapper import PIECE_BYTES
 from lab.processes import wait_until
-from mltm.contract.log_records import Exit
+from mltm.contract.journal_records import Exit
 from tests.agent.job.running import (
     Prepared,
     finish,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from lab.daemons import find_processes_of
-from lab.layout import Lab
 from lab.processes import wait_until
+from lab.slurm.daemons import find_processes_of
+from lab.slurm.layout import Lab
 from tests.agent.job.running import COUNT, COUNTED_ONCE, Prepared, prepare, read_exit, read_log, wait_log
 from tests.agent.job.slurm_jobs import Job, submit_task
 from tests.lab.calls import call, read_state

@@ -10,9 +10,9 @@ import pytest
 
 from agent.job.wrapper import WRAPPER
 from agent.slurm.commands import build_cancel_argv
-from lab.layout import Lab
+from lab.slurm.layout import Lab
 from mltm.contract.ids import JobId
-from mltm.contract.log_records import Dup
+from mltm.contract.journal_records import Dup
 from tests.agent.job.running import (
     COUNT,
     COUNTED_ONCE,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.job.wrapper import WRAPPER
-from mltm.contract.log_records import Dup, JobClaim
+from mltm.contract.journal_records import Dup, JobClaim
 from tests.agent.job.running import (
     Prepared,
     finish,

@@ -5,7 +5,7 @@ A newer version's folder holds only what it says otherwise than 22.05.
 
 from pathlib import Path
 
-from agent.shell import CommandResult
+from agent.slurm.shell import CommandResult
 
 __all__ = ["OLDEST", "VERSIONS", "list_captured", "read_captured"]
 

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from agent.clock import Clock
 from agent.settings import Bucket, SlurmSettings
 from agent.slurm.client import Slurm
 from agent.slurm.request import SubmitRequest
 from agent.slurm.values import JobLine, JobList
-from lab.layout import Lab
 from lab.processes import wait_until
+from lab.slurm.layout import Lab
 from lab.standin_control import Standin
+from mltm.runtime.clock import Clock
 
 AnySlurm = Lab | Standin
 SECRET = "token-of-the-agent"

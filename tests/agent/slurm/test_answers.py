@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.shell import CommandResult
+from agent.protocol.verdict import read_slurm_end
 from agent.slurm import parse
+from agent.slurm.shell import CommandResult
 from agent.slurm.values import (
     Accounting,
     AccountingLine,
@@ -19,7 +20,6 @@ from agent.slurm.values import (
     SlurmFacts,
     Submission,
 )
-from agent.verdict import read_slurm_end
 from mltm.contract.ids import JobId
 from mltm.contract.states import State
 from tests.agent.slurm.captured import VERSIONS, list_captured, read_captured

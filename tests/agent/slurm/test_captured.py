@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from agent.shell import CommandResult, run_command
 from agent.slurm.commands import build_account_argv, build_environment, build_list_argv
 from agent.slurm.parse import parse_accounting, parse_facts, parse_list
+from agent.slurm.shell import CommandResult, run_command
 from agent.slurm.values import Accounting, JobList, SlurmFacts
-from lab.controls import set_partition
-from lab.layout import Lab
 from lab.packages import read_slurm_version
 from lab.processes import wait_until
+from lab.slurm.controls import set_partition
+from lab.slurm.layout import Lab
 from tests.agent.slurm.captured import read_captured
 from tests.agent.slurm.clients import put_out_of_reach
 from tests.lab.calls import submit, wait_state

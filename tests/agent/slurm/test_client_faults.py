@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.clock import Clock
 from agent.settings import Bucket
 from agent.slurm.client import Slurm
 from agent.slurm.values import JobList, NotAsked, PollFailed, Submission
 from lab import standin_control
 from lab.processes import wait_until
 from lab.standin_control import Standin, read_calls, set_faults
+from mltm.runtime.clock import Clock
 from tests.agent.slurm.clients import build_request, connect, find_job, is_group_gone
 
 pytestmark = pytest.mark.standin

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.shell import CommandResult, run_command
+from agent.slurm.shell import CommandResult, run_command
 
 ENV = {"PATH": os.environ.get("PATH", os.defpath)}
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent.clock import Clock
 from agent.settings import AgentSettings
-from agent.spool_setup import prepare_spool
+from agent.spool.setup import prepare_spool
 from mltm.contract.ids import TaskId
 from mltm.contract.manifest import BundleFile, Manifest
-from mltm.contract.names import Spool
-from tests.contract.test_task_config import SEED
+from mltm.contract.spool_layout import Spool
+from mltm.runtime.clock import Clock
+from tests.mltm.contract.test_task_config import SEED
 
 TASK = TaskId("0190a0b0c0d07e0f8a0b0c0d0e0f0a0b")
 SCRIPT = b"print('hello')\n"

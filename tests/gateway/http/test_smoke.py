@@ -8,9 +8,9 @@ from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 from openapi_spec_validator import validate
 
-from gateway.app import build_app
 from gateway.errors import UnauthorizedError
-from gateway.services import Services
+from gateway.http.application import build_app
+from gateway.services.all_services import Services
 from gateway.settings import GatewaySettings
 from gateway.values import User
 

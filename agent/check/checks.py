@@ -1,0 +1,153 @@
+"""`mltm-agent check`: what the agent needs from its surroundings, each looked at and said in words."""
+
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from agent.check.finding import Finding
+from agent.check.folder import Trial, check_ground, check_node, conclude
+from agent.errors import AgentError
+from agent.settings import AgentSettings
+from agent.slurm.client import Slurm
+from agent.slurm.values import PollFailed, SlurmFacts
+from agent.spool.gateway_binding import check_gateway
+from agent.spool.setup import explain_trouble, prepare_spool
+from agent.tasks.slurm_round import KILL_WAIT_WORDS
+from agent.uplink.address import build_tls
+from agent.uplink.client import GatewayClient, open_session
+from agent.uplink.credential import read_credential
+from mltm.runtime.clock import Clock
+
+__all__ = ["judge_binds", "run_checks"]
+
+
+async def run_checks(settings: AgentSettings, environment: Mapping[str, str], trial: Trial) -> list[Finding]:
+    """Check everything; nothing that is wrong stops the rest. Forks: call it where no other thread runs."""
+    findings = [_try("spool", lambda: _check_spool(settings))]
+    findings += _check_folder(settings, environment, trial)
+    findings += _check_programs(settings, environment)
+    findings.append(_try("slurm", lambda: _check_slurm(settings, environment)))
+    findings += _check_catalogue(settings)
+    findings += judge_binds(settings)
+    findings.append(await _try_async("gateway", lambda: _check_gateway(settings)))
+    return findings
+
+
+def _try(what: str, step: Callable[[], Finding]) -> Finding:
+    try:
+        return step()
+    except (AgentError, OSError) as error:
+        return Finding("FAIL", what, str(error))
+
+
+async def _try_async(what: str, step: Callable[[], Awaitable[Finding]]) -> Finding:
+    try:
+        return await step()
+    except (AgentError, OSError) as error:
+        return Finding("FAIL", what, str(error))
+
+
+def _check_spool(settings: AgentSettings) -> Finding:
+    identity = prepare_spool(settings, Clock())
+    check_gateway(identity.spool, read_credential(settings.credential_file))
+    free = shutil.disk_usage(settings.spool).free
+    if free < 1024**3:
+        return Finding("warn", "spool", f"only {free // 1024**2} MiB are free in {settings.spool}")
+    return Finding("ok", "spool", str(settings.spool))
+
+
+def _check_folder(settings: AgentSettings, environment: Mapping[str, str], trial: Trial) -> list[Finding]:
+    """The trials of the spool's folder, and the sentence that sums them up."""
+    try:
+        found = check_ground(settings, trial)
+    except OSError as error:
+        return [Finding("FAIL", "folder", str(explain_trouble(error, settings.spool)))]
+    if trial.with_job:
+        slurm = Slurm(settings.slurm, environment, Clock())
+        try:
+            found += check_node(settings, slurm, trial)
+        except (AgentError, OSError) as error:
+            found.append(Finding("FAIL", "node", str(error)))
+        finally:
+            slurm.close()
+    return [*found, conclude(settings.spool, found, with_job=trial.with_job)]
+
+
+def _check_programs(settings: AgentSettings, environment: Mapping[str, str]) -> list[Finding]:
+    path = ":".join(part for part in (settings.slurm.path, environment.get("PATH")) if part)
+    names = ["sbatch", "squeue", "scancel", "scontrol"]
+    names += [] if settings.runtime == "none" else [settings.runtime]
+    missing = [name for name in names if shutil.which(name, path=path) is None]
+    if missing:
+        words = f"{', '.join(missing)} not found in PATH. Load the site's module, or set slurm.path in the config."
+        return [Finding("FAIL", "programs", words)]
+    return [Finding("ok", "programs", ", ".join(names))]
+
+
+def _check_slurm(settings: AgentSettings, environment: Mapping[str, str]) -> Finding:
+    slurm = Slurm(settings.slurm, environment, Clock())
+    try:
+        facts, jobs = slurm.describe(), slurm.list_jobs()
+    finally:
+        slurm.close()
+    for answer in (facts, jobs):
+        if isinstance(answer, PollFailed):
+            return Finding("FAIL", "slurm", f"{answer.words} Ask the site whether slurmctld is up.")
+        if isinstance(answer, SlurmFacts) and answer.kill_wait_s < settings.slurm.kill_wait_s:
+            words = f"KillWait {answer.kill_wait_s} s, kill_wait_s {settings.slurm.kill_wait_s:g} s. {KILL_WAIT_WORDS}"
+            return Finding("ok", "slurm", f"Slurm {answer.version}, {words}")
+    return Finding("ok", "slurm", f"Slurm {facts.version}" if isinstance(facts, SlurmFacts) else "")
+
+
+def _check_catalogue(settings: AgentSettings) -> list[Finding]:
+    findings = []
+    for what, folder in (("images", settings.images_dir), ("datasets", settings.datasets_dir)):
+        if folder is None:
+            continue
+        is_there = folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
+        words = str(folder) if is_there else f"{folder} cannot be read; correct {what}_dir in the config."
+        findings.append(Finding("ok" if is_there else "FAIL", what, words))
+    for key, place in settings.images.items():
+        if not place.exists():
+            findings.append(Finding("FAIL", f"image {key}", f"{place} is not there; correct [images] in the config."))
+    return findings
+
+
+def judge_binds(settings: AgentSettings) -> list[Finding]:
+    """Warn of the site's own binds that open what no task must reach; links in their paths are followed."""
+    if settings.runtime == "none":
+        return []
+    binds = [bind for item in settings.binds for bind in item.split(",")]
+    found = [words for bind in binds if (words := _explain_bind(bind, settings))]
+    if not found:
+        return [Finding("ok", "binds", ", ".join(binds))] if binds else []
+    return [Finding("warn", "binds", words) for words in found]
+
+
+def _explain_bind(bind: str, settings: AgentSettings) -> str:
+    """`bind`: source, source:target or source:target:options. Below the source everything is bound."""
+    source, *rest = bind.split(":")
+    for what, kept in (("spool", settings.spool), ("agent's credential", settings.credential_file)):
+        if _overlap(Path(source), kept):
+            return f"{bind!r} gives every task the {what} {kept}. Bind a folder without it."
+    catalogue = [place for place in (settings.images_dir, settings.datasets_dir, *settings.images.values()) if place]
+    for place in catalogue:
+        if "ro" not in rest[1:] and _overlap(Path(source), place):
+            return (
+                f"{bind!r} lets every task write in {place}. A link put there leads a later task out of its container. "
+                f"Bind it for reading only: {source}:{rest[0] if rest else source}:ro."
+            )
+    return ""
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    one, other = one.resolve(), other.resolve()
+    return one.is_relative_to(other) or other.is_relative_to(one)
+
+
+async def _check_gateway(settings: AgentSettings) -> Finding:
+    async with open_session() as session:
+        client = GatewayClient(session, settings, tls=build_tls(settings.ca_file))
+        await client.poll_commands(0)
+    return Finding("ok", "gateway", "it answers, and knows this agent")

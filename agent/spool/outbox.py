@@ -1,0 +1,143 @@
+"""The outbox: one file per event, so that no report is lost, whoever dies. Only the gateway's 2xx removes one.
+
+An event's identity is (spool id, epoch, sequence); the epoch is this process's own, so a counter is enough.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import structlog
+from pydantic import ValidationError
+
+from agent.errors import SpoolError
+from mltm.contract.base_models import Moment
+from mltm.contract.reports import Report, ReportContent, parse_details
+from mltm.runtime import files
+from mltm.runtime.clock import Clock
+
+__all__ = ["Outbox", "ReportDraft"]
+
+_NAME = re.compile(r"\d{10}-\d{12}\.json")
+_log = structlog.get_logger(__name__)
+
+
+class ReportDraft(ReportContent):
+    """A report before it has its identity. `at` None: now."""
+
+    at: Moment | None = None
+
+
+def _name(epoch: int, seq: int) -> str:
+    return f"{epoch:010d}-{seq:012d}.json"
+
+
+class Outbox:
+    """The events that the gateway has not confirmed. Make one per epoch; it may be used from several threads."""
+
+    def __init__(self, folder: Path, spool_id: str, epoch: int, clock: Clock, *, bad: Path | None = None) -> None:
+        self._folder = folder
+        self._bad = bad if bad is not None else folder.parent / "bad"
+        self._spool_id = spool_id
+        self._epoch = epoch
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seq = 0
+        self.on_put: Callable[[], object] | None = None  #: called after each put, in the caller's thread
+
+    def put(self, draft: ReportDraft | Mapping[str, object]) -> Report:
+        """Give the draft its identity and write it, durably. Raises SpoolError where it may not have been written."""
+        draft = draft if isinstance(draft, ReportDraft) else ReportDraft.model_validate(draft)
+        while True:
+            report = self._number(draft)
+            data = report.model_dump_json(exclude_defaults=True).encode()
+            if self._write(report, data) == data:
+                break
+        if self.on_put is not None:
+            self.on_put()
+        return report
+
+    def pending(self, limit: int, *, without: Iterable[Report] = ()) -> list[Report]:
+        """Read the oldest events, at most `limit`. An unreadable file is set aside and stops no other."""
+        passed_over = {_name(report.epoch, report.seq) for report in without}
+        reports: list[Report] = []
+        for name in self._names():
+            if len(reports) >= limit:
+                break
+            if name in passed_over:
+                continue
+            report = self._read(name)
+            if report is not None:
+                reports.append(report)
+        return reports
+
+    def remove(self, reports: Iterable[Report]) -> None:
+        """Forget events that the gateway has. One that comes back after a crash is sent again, which is harmless."""
+        for report in reports:
+            files.remove(self._path(report))
+
+    def count(self) -> int:
+        """How many events wait."""
+        return len(self._names())
+
+    def list_set_aside(self) -> list[str]:
+        """The names of events in `bad/`, oldest first: each stays there until a person has looked at it."""
+        return [name for name in files.list_names(self._bad) if _NAME.fullmatch(name)]
+
+    def set_aside(self, report: Report, words: str) -> bool:
+        """Move an event that the gateway will never take to `bad/`, with the reason beside it. False: it stays."""
+        return self._set_aside(_name(report.epoch, report.seq), words)
+
+    def _number(self, draft: ReportDraft) -> Report:
+        with self._lock:
+            # Used up even if writing fails: an error may come after the effect, and one identity has one content.
+            self._seq += 1
+            seq = self._seq
+        fields = {name: value for name in draft.model_fields_set if (value := getattr(draft, name)) is not None}
+        fields.setdefault("at", self._clock.now())
+        return Report(spool_id=self._spool_id, epoch=self._epoch, seq=seq, **fields)
+
+    def _write(self, report: Report, data: bytes) -> bytes:
+        try:
+            return files.link_once(self._path(report), data, self._clock.nonce(), mode=0o600)
+        except OSError as error:
+            raise SpoolError(
+                f"A report of task {report.task_id} cannot be written to {self._folder}: {error.strerror or error}.",
+                next_step="Free space there, or make the folder writable for the agent's user.",
+            ) from error
+
+    def _path(self, report: Report) -> Path:
+        return self._folder / _name(report.epoch, report.seq)
+
+    def _names(self) -> list[str]:
+        return [name for name in files.list_names(self._folder) if name.endswith(".json")]
+
+    def _read(self, name: str) -> Report | None:
+        try:
+            data = files.read_bytes(self._folder / name)
+            if data is None:  # another agent on this spool has just sent it
+                return None
+            report = parse_details(Report, data)
+        except OSError as error:  # may pass (EIO, ESTALE): a good report is not thrown out for it
+            _log.warning("report_unreadable", file=name, words=str(error))
+            return None
+        except ValidationError as error:
+            self._set_aside(name, f"It is no report: {error}")
+            return None
+        if name != _name(report.epoch, report.seq):
+            self._set_aside(name, f"Its name does not fit its content (epoch {report.epoch}, sequence {report.seq}).")
+            return None
+        return report
+
+    def _set_aside(self, name: str, words: str) -> bool:
+        """The reason first: an event without its reason would puzzle, a reason alone says what was going on."""
+        _log.error("report_set_aside", file=name, words=words)
+        try:
+            files.make_folder(self._bad)
+            files.replace(self._bad / f"{name}.words", words.encode() + b"\n", self._clock.nonce())
+            files.move(self._folder / name, self._bad / name)
+        except OSError as error:
+            _log.error("report_stays_in_outbox", file=name, words=str(error))
+            return False
+        return True

@@ -1,0 +1,205 @@
+"""The write-once log on disk: reads it, and links records into it. Decides nothing."""
+
+import itertools
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from agent.errors import SpoolError
+from agent.protocol.journal import AttemptLog, TaskLog
+from mltm.contract.ids import TaskId
+from mltm.contract.journal_records import (
+    Amended,
+    Claim,
+    Closed,
+    Command,
+    Dup,
+    Exit,
+    Fence,
+    Intent,
+    JobClaim,
+    Note,
+    Refused,
+    Submit,
+    Submitted,
+    render_record,
+)
+from mltm.contract.manifest import Manifest
+from mltm.contract.spool_layout import Attempt, Spool
+from mltm.runtime import files
+from mltm.runtime.clock import Clock
+
+__all__ = [
+    "link_claim",
+    "link_intent",
+    "link_note",
+    "name_deciding",
+    "read_task_log",
+    "sync_found",
+    "write_submitted",
+]
+
+_Record = TypeVar("_Record", bound=BaseModel)
+
+
+@cache
+def _intents() -> TypeAdapter[Submit | Closed]:
+    return TypeAdapter(Intent)
+
+
+@cache
+def _claims() -> TypeAdapter[JobClaim | Fence]:
+    return TypeAdapter(Claim)
+
+
+def read_task_log(spool: Spool, task_id: TaskId, names: Sequence[str] | None = None) -> TaskLog:
+    """Read a task's log. `names`: a listing of its control folder, where the caller has one already.
+
+    Raises OSError, and SpoolError where a deciding record cannot be understood (advice that cannot is passed over).
+    """
+    folder = spool.task(task_id)
+    listed = files.list_names(folder.control) if names is None else names
+    attempts: list[AttemptLog] = []
+    closed: Closed | None = None
+    for number in itertools.count(1):
+        intent = _read_intent(folder.attempt(number))
+        if intent is None:
+            break
+        if isinstance(intent, Closed):
+            closed = intent
+            break
+        attempts.append(_read_attempt(folder.attempt(number), intent, listed))
+    return TaskLog(
+        task_id=task_id,
+        attempts=tuple(attempts),
+        closed=closed,
+        cancel=_read_advice(folder.cancel, Command),
+        held=_is_held(listed),
+        manifest=_read_advice(folder.manifest, Manifest),
+        amended=_read_advice(folder.amended, Amended) if folder.amended.name in listed else None,
+    )
+
+
+def name_deciding(log: TaskLog) -> tuple[object, ...]:
+    """What decides in a log, to tell whether a record is new here."""
+    last = log.last
+    found = () if last is None else (last.claim and last.claim.nonce, last.noted is not None, last.declined is not None)
+    return (log.manifest is not None, len(log.attempts), log.closed and log.closed.nonce, *found)
+
+
+def sync_found(spool: Spool, log: TaskLog, *, is_first: bool) -> None:
+    """Make durable what was found, before anything rests on it: whoever made it may have died before it could.
+
+    `is_first`: the task itself is new here, so that its place in tasks/ is synced too. Raises OSError.
+    """
+    folder = spool.task(log.task_id)
+    files.sync_folder(folder.control)
+    if log.last is not None and log.last.noted is not None:
+        files.sync_folder(folder.notes)
+    if is_first:
+        files.sync_folder(folder.path)
+        files.sync_folder(spool.tasks)
+
+
+def link_intent(attempt: Attempt, record: Submit | Closed) -> Submit | Closed:
+    """Put an intent in place, or find the one that is there. Won: the one returned has the caller's nonce."""
+    decided = files.link_once(attempt.intent, render_record(record), record.nonce)
+    return _parse_intent(attempt.intent, decided)
+
+
+def link_claim(attempt: Attempt, record: Fence) -> JobClaim | Fence:
+    """Fence an attempt, or find who owns it."""
+    decided = files.link_once(attempt.claim, render_record(record), record.nonce)
+    return _parse_claim(attempt.claim, decided)
+
+
+def link_note(attempt: Attempt, claim: JobClaim, clock: Clock) -> None:
+    """Note the claim where user code cannot reach. Whoever was first noted the same claim."""
+    files.link_once(attempt.note, render_record(Note(claim=claim, at=clock.now())), clock.nonce())
+
+
+def write_submitted(attempt: Attempt, record: Submitted, clock: Clock) -> None:
+    """Write what Slurm answered: advice, the last one stays."""
+    files.replace(attempt.submitted, render_record(record), clock.nonce())
+
+
+def _read_intent(attempt: Attempt) -> Submit | Closed | None:
+    raw = _read_deciding(attempt.intent)
+    return None if raw is None else _parse_intent(attempt.intent, raw)
+
+
+def _read_claim(attempt: Attempt, *, is_owner_known: bool) -> JobClaim | Fence | None:
+    """Read a claim; a damaged one is as good as gone where its note or exit record says whose it was (rule 4)."""
+    try:
+        raw = _read_deciding(attempt.claim)
+        return None if raw is None else _parse_claim(attempt.claim, raw)
+    except SpoolError:
+        if is_owner_known:
+            return None
+        raise
+
+
+def _read_deciding(path: Path) -> bytes | None:
+    try:
+        return files.read_bytes(path)
+    except files.NoFileError as error:
+        raise _unreadable(path) from error
+
+
+def _read_attempt(attempt: Attempt, intent: Submit, listed: Sequence[str]) -> AttemptLog:
+    note, ended = _read_advice(attempt.note, Note), _read_advice(attempt.exit, Exit)
+    control = attempt.control
+    return AttemptLog(
+        number=attempt.number,
+        intent=intent,
+        claim=_read_claim(attempt, is_owner_known=note is not None or ended is not None),
+        noted=note.claim if note else None,
+        exit=ended,
+        submitted=_read_advice(attempt.submitted, Submitted),
+        refused=_read_all(control, listed, attempt.refused("").name, Refused),
+        dups=_read_all(control, listed, attempt.dup("").name, Dup),
+    )
+
+
+def _parse_intent(path: Path, raw: bytes) -> Submit | Closed:
+    try:
+        return _intents().validate_json(raw)
+    except ValidationError as error:
+        raise _unreadable(path) from error
+
+
+def _parse_claim(path: Path, raw: bytes) -> JobClaim | Fence:
+    try:
+        return _claims().validate_json(raw)
+    except ValidationError as error:
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> SpoolError:
+    return SpoolError(
+        f"The record {path} is damaged: a hand or the file system did that, the product never does.",
+        next_step="Put it back whole, from a backup of the spool: its task then goes on by itself. Do not remove it and"
+        " write none: its code could start twice. Without a backup leave it; no other task waits for it.",
+    )
+
+
+def _read_advice(path: Path, shape: type[_Record]) -> _Record | None:
+    try:
+        raw = files.read_bytes(path)
+        return None if raw is None else shape.model_validate_json(raw)
+    except (files.NoFileError, ValidationError):
+        return None
+
+
+def _read_all(control: Path, listed: Sequence[str], prefix: str, shape: type[_Record]) -> tuple[_Record, ...]:
+    found = (_read_advice(control / name, shape) for name in listed if name.startswith(prefix))
+    return tuple(record for record in found if record is not None)
+
+
+def _is_held(listed: Sequence[str]) -> bool:
+    """hold.<id> and release.<id> carry ids that sort by time; the latest one says."""
+    orders = sorted((name.partition(".")[2], name) for name in listed if name.startswith(("hold.", "release.")))
+    return bool(orders) and orders[-1][1].startswith("hold.")

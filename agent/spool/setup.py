@@ -1,0 +1,141 @@
+"""Makes a spool ready at the agent's start: its folders, its id, and this process's epoch.
+
+Everything that can be wrong with the place is said here, in words, before any task is touched.
+"""
+
+import errno
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.errors import SpoolError
+from agent.settings import AgentSettings
+from agent.spool.staging import sweep_staging
+from mltm.contract.ids import SpoolId
+from mltm.contract.spool_layout import Spool
+from mltm.runtime import files
+from mltm.runtime.clock import Clock
+
+__all__ = ["SpoolIdentity", "explain_trouble", "prepare_spool"]
+
+_SPOOL_ID = re.compile(r"[0-9a-f]{32}")
+# `%` and `\` are patterns in sbatch's --output (sbatch(1), FILENAME PATTERN); `:` and `,` separate the parts of a
+# container's --bind. All four would make a path mean another one.
+_UNUSABLE = "%\\:,"
+_MOST_RACES = 1000
+_WORDS = {
+    errno.ENOSPC: ("The disk is full", "Make space there; nothing is lost, and everything is tried again."),
+    errno.EDQUOT: ("The disk quota is used up", "Make space there; nothing is lost, and everything is tried again."),
+    errno.EROFS: ("The file system is read-only", "Remount it for writing, or name another spool in the config."),
+    errno.EACCES: ("Access is denied", "Give the agent's user read and write permission on that folder."),
+    errno.EPERM: ("It is not permitted", "The spool must belong to the agent's user and its file system know link(2)."),
+    errno.ENOTDIR: ("A file is where a folder should be", "Move it away, or name another spool in the config."),
+    errno.EIO: ("The file system reports an input/output error", "Ask the people who run it; it is tried again."),
+    errno.ENAMETOOLONG: ("The name is too long", "Use a shorter name."),
+}
+
+
+@dataclass(frozen=True)
+class SpoolIdentity:
+    """A spool that can be used, its id, and the number that this start of the agent took."""
+
+    spool: Spool
+    spool_id: SpoolId
+    epoch: int
+
+
+def explain_trouble(error: OSError, where: Path) -> SpoolError:
+    """Turn an error of the file system into a sentence with the place and a next step."""
+    fallback = (os.strerror(error.errno) if error.errno else str(error), "It is tried again; see the agent's log.")
+    what, next_step = _WORDS.get(error.errno or 0, fallback)
+    return SpoolError(f"{what}: {os.fsencode(where).decode(errors='replace')}.", next_step=next_step)
+
+
+def prepare_spool(settings: AgentSettings, clock: Clock) -> SpoolIdentity:
+    """Make and check the spool's folders, read or make its id, take the next epoch. Raises SpoolError."""
+    root = settings.spool
+    _check_path(root)
+    spool = Spool(root)
+    for folder in (root, spool.incoming_tmp, spool.incoming, *spool.agent_folders):
+        _prepare_folder(folder, root, is_gateways=folder in {spool.incoming_tmp, spool.incoming})
+    try:
+        sweep_staging(spool, clock)
+        return SpoolIdentity(spool, _read_spool_id(spool, clock), _take_epoch(spool, clock))
+    except OSError as error:
+        raise explain_trouble(error, spool.agent) from error
+
+
+def _check_path(root: Path) -> None:
+    text = str(root)
+    if not root.is_absolute():
+        raise SpoolError(f"The spool's path {text!r} is not absolute.", next_step="Write it from / on in the config.")
+    if not text.isprintable() or any(character in _UNUSABLE for character in text):
+        raise SpoolError(
+            f"The spool's path {text!r} cannot be used: Slurm and containers would misread % \\ : , or control "
+            "characters in it.",
+            next_step="Name a spool without them in the agent's config.",
+        )
+
+
+def _prepare_folder(folder: Path, root: Path, *, is_gateways: bool) -> None:
+    try:
+        files.make_folder(folder, 0o700)
+        if is_gateways:
+            return
+        _check_folder(folder, is_root=folder == root)
+        _check_writable(folder)
+    except OSError as error:
+        raise explain_trouble(error, folder) from error
+
+
+def _check_writable(folder: Path) -> None:
+    if os.access(folder, os.W_OK | os.X_OK):
+        return
+    number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+    raise OSError(number, os.strerror(number), str(folder))
+
+
+def _check_folder(folder: Path, *, is_root: bool) -> None:
+    """Others must not be able to swap what the agent works on (threat T6)."""
+    # The root itself may be a link: the person who wrote the config chose it.
+    seen = folder.stat() if is_root else folder.lstat()
+    if not stat.S_ISDIR(seen.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    if is_root:
+        if seen.st_mode & stat.S_IWOTH:
+            raise SpoolError(f"Everybody may write in the spool {folder}.", next_step=f"Do `chmod o-w {folder}`.")
+        return
+    if seen.st_uid != os.geteuid():
+        raise SpoolError(
+            f"The folder {folder} belongs to another user (uid {seen.st_uid}).",
+            next_step="One user's agent works on a spool: remove the folder, or name another spool in the config.",
+        )
+    if seen.st_mode & 0o022:
+        raise SpoolError(f"Others may write in {folder}.", next_step=f"Do `chmod 700 {folder}`.")
+
+
+def _read_spool_id(spool: Spool, clock: Clock) -> SpoolId:
+    found = files.link_once(spool.spool_id, clock.nonce().encode() + b"\n", clock.nonce(), 0o600)
+    text = found.decode(errors="replace").strip()
+    if not _SPOOL_ID.fullmatch(text):
+        raise SpoolError(
+            f"The spool's id in {spool.spool_id} cannot be understood.",
+            next_step="Restore the file from a backup; it is 32 hex digits that the gateway knows this spool by.",
+        )
+    return SpoolId(text)
+
+
+def _take_epoch(spool: Spool, clock: Clock) -> int:
+    """Epochs are never removed: one that was taken twice would give two reports one identity."""
+    for _ in range(_MOST_RACES):
+        nonce = clock.nonce()
+        taken = [int(name) for name in files.list_names(spool.epochs) if name.isdecimal()]
+        epoch = max(taken, default=0) + 1
+        mine = f"{nonce}\n".encode()
+        if files.link_once(spool.epochs / str(epoch), mine, nonce, 0o600) == mine:
+            return epoch
+    raise SpoolError(
+        f"No epoch could be taken in {spool.epochs}.", next_step="Are agents started in a loop? Stop them."
+    )

@@ -1,0 +1,214 @@
+"""The agent's calls to its gateway (mltm.contract.agent_api): one HTTPS request each, typed answers, typed errors.
+
+It tries once; who calls it decides when to try again. Retrying lies around the call, not in a client middleware,
+because those never run under aioresponses (dependencies.md).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+from pydantic import BaseModel, ValidationError
+
+from agent.errors import AgentError, GatewayAwayError, RevokedError
+from agent.settings import AgentSettings
+from agent.uplink.address import Tls, read_gateway_url, read_proxy
+from agent.uplink.credential import read_credential
+from mltm.contract import routes
+from mltm.contract.agent_api import (
+    Ack,
+    Answer,
+    BytesHeaders,
+    Enrolled,
+    Enrolment,
+    Heartbeat,
+    ReportBatch,
+    ReportsAnswer,
+)
+from mltm.contract.base_models import JsonObject
+from mltm.contract.problems import Problem
+from mltm.contract.strict_tls import explain_strictness
+
+__all__ = ["GatewayClient", "GatewayRefusedError", "RawCommands", "enrol", "open_session"]
+
+_Answer = TypeVar("_Answer", bound=BaseModel)
+_CALL_S = 60.0
+_POLL_MARGIN_S = 20.0
+Heed = Callable[[str], Awaitable[None]]
+
+
+class GatewayRefusedError(AgentError):
+    """The gateway answers 4xx (not 401, 403, 429): this call will not succeed by repeating it.
+
+    `is_judged`: the gateway's own problem document came, and not a page of something between.
+    """
+
+    def __init__(self, words: str, *, status: int, next_step: str = "", is_judged: bool = False) -> None:
+        super().__init__(words, next_step=next_step)
+        self.status = status
+        self.is_judged = is_judged
+
+
+class RawCommands(Answer):
+    """The long poll's answer, each command still to be read: one of a newer kind must not stop the others."""
+
+    commands: list[JsonObject]
+
+
+class GatewayClient:
+    """Calls the gateway, with the credential and at the address that the files hold at the time of the call."""
+
+    def __init__(self, session: aiohttp.ClientSession, settings: AgentSettings, *, tls: Tls) -> None:
+        self._session = session
+        self._settings = settings
+        self._tls = tls
+        self.heed_generation: Heed | None = None  #: awaited with the generation of every answer
+
+    async def send_reports(self, batch: ReportBatch) -> ReportsAnswer:
+        """Post a batch of events."""
+        return await self._call("POST", routes.AGENT_REPORTS, ReportsAnswer, body=batch)
+
+    async def send_heartbeat(self, beat: Heartbeat) -> Answer:
+        """Post the agent's health."""
+        return await self._call("POST", routes.AGENT_HEARTBEAT, Answer, body=beat)
+
+    async def poll_commands(self, wait_s: float) -> RawCommands:
+        """Wait for open commands, at most `wait_s` seconds."""
+        path = f"{routes.AGENT_COMMANDS}?wait={wait_s:g}"
+        return await self._call("GET", path, RawCommands, timeout_s=wait_s + _POLL_MARGIN_S)
+
+    async def acknowledge(self, command_id: str, ack: Ack) -> Answer:
+        """Say what became of a command."""
+        return await self._call("POST", routes.AGENT_ACK.format(command_id=command_id), Answer, body=ack)
+
+    async def send_bytes(self, command_id: str, headers: BytesHeaders, data: bytes) -> Answer:
+        """Put the bytes that a command asked for."""
+        named = {f"X-Mltm-{name.title()}": str(value).lower() for name, value in headers.model_dump().items()}
+        return await self._call("PUT", routes.AGENT_BYTES.format(command_id=command_id), Answer, data=data, named=named)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        shape: type[_Answer],
+        *,
+        body: BaseModel | None = None,
+        data: bytes | None = None,
+        named: Mapping[str, str] | None = None,
+        timeout_s: float = _CALL_S,
+    ) -> _Answer:
+        url = await asyncio.to_thread(read_gateway_url, self._settings)
+        known = await asyncio.to_thread(read_credential, self._settings.credential_file)
+        content_type = "application/json" if data is None else "application/octet-stream"
+        headers = {"Authorization": f"Bearer {known.credential}", "Content-Type": content_type, **(named or {})}
+        sent = body.model_dump_json(exclude_defaults=True).encode() if body is not None else data
+        answer = await _request(self._session, method, url + path, shape, sent, headers, self._tls, timeout_s)
+        if self.heed_generation is not None and isinstance(answer, Answer):
+            await self.heed_generation(answer.generation)
+        return answer
+
+
+async def enrol(session: aiohttp.ClientSession, url: str, request: Enrolment, tls: Tls) -> Enrolled:
+    """Hand in the one-time code. Raises GatewayAwayError, RevokedError (a wrong or used code), GatewayRefusedError."""
+    headers = {"Content-Type": "application/json"}
+    data = request.model_dump_json().encode()
+    return await _request(session, "POST", url + routes.AGENT_ENROL, Enrolled, data, headers, tls, _CALL_S)
+
+
+async def _request(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    shape: type[_Answer],
+    data: bytes | None,
+    headers: Mapping[str, str],
+    tls: Tls,
+    timeout_s: float,
+) -> _Answer:
+    place = _shown(url)
+    try:
+        async with session.request(
+            method,
+            url,
+            data=data,
+            headers=dict(headers),
+            ssl=tls,
+            proxy=read_proxy(url),
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=15),
+        ) as response:
+            text = await response.text()
+            _raise_for_status(response, text, place)
+            return shape.model_validate_json(text)
+    except TimeoutError as error:
+        raise GatewayAwayError(f"The gateway at {place} did not answer within {timeout_s:g} s.") from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise GatewayAwayError(_explain_certificate(error.certificate_error, place)) from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            raise GatewayAwayError(f"What answers at {place} is no gateway of this version.") from error
+        raise GatewayAwayError(f"The gateway at {place} cannot be reached: {error}.") from error
+
+
+def _explain_certificate(error: Exception, place: str) -> str:
+    cause = getattr(error, "verify_message", "") or error
+    authority = "Set ca_file in the agent's config to the PEM file of the authority that signed it."
+    return f"The certificate shown at {place} is not trusted: {cause}. {explain_strictness(error, place) or authority}"
+
+
+def _raise_for_status(response: aiohttp.ClientResponse, text: str, place: str) -> None:
+    status = response.status
+    if status < 300:
+        return
+    words, next_step = _words_of(text)
+    if status in {401, 403}:
+        raise RevokedError(
+            f"The gateway at {place} does not accept this agent ({status}): {words or 'credential unknown'}",
+            next_step=next_step or "Enrol the agent again: mltm-agent enroll --gateway URL --code CODE.",
+        )
+    if status == 429 or status >= 500:
+        raise GatewayAwayError(
+            f"The gateway at {place} answers {status}: {words or response.reason}", retry_after_s=_retry_after(response)
+        )
+    if status < 400:
+        target = response.headers.get("Location", "another address")
+        raise GatewayAwayError(f"The gateway at {place} sends on to {target}; set gateway_url to where it is.")
+    raise GatewayRefusedError(
+        f"The gateway at {place} refuses the call ({status}): {words or response.reason}",
+        status=status,
+        next_step=next_step,
+        is_judged=bool(words),
+    )
+
+
+def _words_of(text: str) -> tuple[str, str]:
+    try:
+        problem = Problem.model_validate_json(text)
+    except ValidationError:
+        return "", ""
+    return problem.detail, problem.next_step
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds, or a date: that is measured against the server's own clock, never against ours."""
+    value = response.headers.get("Retry-After", "")
+    try:
+        if value.strip().isdigit():
+            return float(value)
+        until, now = parsedate_to_datetime(value), parsedate_to_datetime(response.headers["Date"])
+        return max(0.0, (until - now).total_seconds())
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def open_session() -> aiohttp.ClientSession:
+    """Open a session; the caller closes it. No cookies: the credential is all that is ever sent."""
+    return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "mltm-agent"})
+
+
+def _shown(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

@@ -1,0 +1,184 @@
+"""The crash points: every step of a task's way, by name, and the function whose call is that step. Data only.
+
+A test holds this table against the code: a function with an effect that is neither here nor in UNNAMED is found.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["NEVER_RETURN", "POINTS", "UNNAMED", "WRAPPER_AFTER_CLAIM", "Point", "Role"]
+
+Role = Literal["agent", "gateway", "wrapper"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One step. target: `module:function`, in the wrapper the function's name. only: an argument's type, or a word."""
+
+    name: str
+    role: Role
+    target: str
+    only: str = ""
+    error: Literal["os", "database"] = "os"
+
+
+def _full(package: str, target: str) -> str:
+    """A target in its package, or in the runtime that both daemons share."""
+    return target if target.startswith("mltm.") else f"{package}.{target}"
+
+
+def _gateway(name: str, target: str, error: Literal["os", "database"] = "os") -> Point:
+    return Point(f"gateway.{name}", "gateway", _full("gateway", target), error=error)
+
+
+def _agent(name: str, target: str, only: str = "") -> Point:
+    return Point(f"agent.{name}", "agent", _full("agent", target), only)
+
+
+_GATEWAY = (
+    _gateway("upload", "http.multipart:receive_parts"),
+    _gateway("upload-part", "http.multipart:_append"),
+    _gateway("upload-sync", "http.upload:_sync_folder"),
+    _gateway("upload-file-sync", "http.multipart:_sync"),
+    _gateway("keep-files", "services.submissions:_keep_files"),
+    _gateway("accept", "store.tasks:add_task", "database"),
+    _gateway("accept-row", "store.tasks:insert_row", "database"),
+    _gateway("commit", "store.database:Database._write", "database"),
+    _gateway("publish", "services.publisher:publish_bundle"),
+    _gateway("publish-folder", "mltm.runtime.hostile_files:make_folder_at"),
+    _gateway("publish-file", "mltm.runtime.hostile_files:write_new_at"),
+    _gateway("publish-sync", "mltm.runtime.hostile_files:sync"),
+    _gateway("publish-rename", "mltm.runtime.hostile_files:rename_at"),
+    _gateway("clear", "mltm.runtime.hostile_files:remove_tree_at"),
+    _gateway("published", "store.outbox:mark", "database"),
+    _gateway("clear-taken", "services.publisher:remove_taken"),
+    _gateway("report", "store.reports:store_report", "database"),
+    _gateway("merge", "store.reports:_merge", "database"),
+    _gateway("merge-row", "store.reports:_write_row", "database"),
+    _gateway("merge-attempt", "store.reports:_write_attempt", "database"),
+    _gateway("history", "store.tasks:add_event", "database"),
+    _gateway("cancel", "store.commands:request_cancel", "database"),
+    _gateway("hold", "store.commands:request_hold", "database"),
+    _gateway("command", "store.commands:add_command", "database"),
+    _gateway("acknowledged", "store.commands:_close", "database"),
+)
+
+_AGENT = (
+    _agent("copy", "intake.private_copy:copy_listed"),
+    _agent("copy-file", "intake.private_copy:copy_file"),
+    _agent("staging", "intake.private_copy:build_staging"),
+    _agent("copy-control", "intake.bundles:Intake._copy"),
+    _agent("take", "intake.private_copy:publish"),
+    _agent("take-in", "intake.bundles:Intake._take"),
+    _agent("complete", "intake.bundles:Intake._complete"),
+    _agent("active", "intake.bundles:Intake._mark"),
+    _agent("reject", "intake.bundles:Intake._reject"),
+    _agent("keep-manifest", "intake.bundles:Intake._keep_manifest"),
+    _agent("discard", "intake.private_copy:discard"),
+    _agent("intent", "spool.records:link_intent", "Submit"),
+    _agent("launch-files", "job.launch:write_launch"),
+    _agent("sbatch", "slurm.client:Slurm._submit_now"),
+    _agent("sbatch-runs", "slurm.shell:_start", "sbatch"),
+    _agent("submitted", "spool.records:write_submitted"),
+    _agent("program", "slurm.client:Slurm._run"),
+    _agent("note", "spool.records:link_note"),
+    _agent("fence", "spool.records:link_claim"),
+    _agent("scancel", "slurm.client:Slurm.cancel"),
+    _agent("leftover", "tasks.leftovers:note_leftover"),
+    _agent("leftover-gone", "tasks.leftovers:forget_leftover"),
+    _agent("squeue", "slurm.client:Slurm.list_jobs"),
+    _agent("close", "spool.records:link_intent", "Closed"),
+    _agent("report", "spool.outbox:Outbox.put"),
+    _agent("report-file", "spool.outbox:Outbox._write"),
+    _agent("report-set-aside", "spool.outbox:Outbox._set_aside"),
+    _agent("report-sent", "spool.outbox:Outbox.remove"),
+    _agent("receipt", "spool.receipts:update_receipt"),
+    _agent("observation", "tasks.memory:save_observation"),
+    _agent("tombstone", "spool.tombstones:write_tombstone"),
+    _agent("retire", "spool.tombstones:retire"),
+    _agent("forget", "tasks.memory:forget_observation"),
+    _agent("amend", "tasks.perform:put_record", "Amend"),
+    _agent("bell", "daemon.tick:Tick._silence"),
+    _agent("control", "spool.commands:_make_control"),
+    _agent("cancel", "spool.commands:record_command"),
+    _agent("acknowledge", "uplink.command_poller:Poller._acknowledge"),
+    _agent("drop-take", "intake.drops:Drops._take"),
+    _agent("drop-finish", "intake.drop_task:Taker.finish"),
+    _agent("drop-control", "intake.drop_task:Taker._write_control"),
+    _agent("drop-script", "intake.drop_script:take_script_out"),
+    _agent("drop-clean", "intake.drop_task:Taker.clean"),
+    _agent("drop-removal", "intake.drop_task:_remove_carried"),
+    _agent("start", "spool.setup:prepare_spool"),
+    _agent("epoch", "spool.setup:_take_epoch"),
+    _agent("file-write", "mltm.runtime.files:_write_private"),
+    _agent("file-link", "mltm.runtime.files:link_once"),
+    _agent("file-replace", "mltm.runtime.files:replace"),
+    _agent("file-move", "mltm.runtime.files:move"),
+    _agent("file-remove", "mltm.runtime.files:remove"),
+    _agent("folder", "mltm.runtime.files:make_folder"),
+    _agent("folder-sync", "mltm.runtime.files:sync_folder"),
+)
+
+_BEFORE_CLAIM = (
+    "read_arguments", "read_identity", "check_log", "read_lists", "check_paths", "reserve_record", "check_note",
+)  # fmt: skip
+_AFTER_CLAIM = (
+    "take_claim", "link_record", "decide_claim", "start_log", "start_beat", "start_code", "wait_for_code", "end_log",
+    "render_exit", "put_exit", "ring_bell", "finish", "leave",
+)  # fmt: skip
+
+WRAPPER_AFTER_CLAIM = frozenset(f"wrapper.{name}" for name in _AFTER_CLAIM)
+_WRAPPER = tuple(Point(f"wrapper.{name}", "wrapper", name) for name in (*_BEFORE_CLAIM, *_AFTER_CLAIM))
+
+POINTS: tuple[Point, ...] = (*_GATEWAY, *_AGENT, *_WRAPPER)
+NEVER_RETURN = frozenset({"wrapper.finish", "wrapper.leave"})
+
+#: Functions with an effect that is no step of a task's way, and why; whole modules only where there is no task.
+UNNAMED: dict[str, str] = {
+    "agent.uplink.credential": "Enrolment, before there are tasks.",
+    "agent.intake.drop_script:_give_back": "Part of agent.drop-script.",
+    "agent.intake.drops:Drops._go_on": "It calls agent.drop-finish and agent.drop-clean.",
+    "mltm.runtime.files:make_own_folder": "Part of agent.launch-files, where tasks run in containers.",
+    "agent.uplink.client:_request": "A request's effect is at the gateway, whose points stand on the other side.",
+    "agent.check.measurements": "What `mltm-agent check` tries on a spool; no task is touched.",
+    "agent.check.node_race": "What `mltm-agent check` tries on a spool; no task is touched.",
+    "agent.tasks.perform:_put_fence": "It calls agent.fence.",
+    "agent.tasks.perform:record_submission": "It calls agent.submitted.",
+    "agent.spool.receipts:_write_receipt": "Part of agent.receipt.",
+    "agent.slurm.shell:_signal_group": "It ends a command of Slurm's that was given up (the scenario `ambiguous`).",
+    "agent.spool.gateway_binding": "Enrolment, before there are tasks.",
+    "agent.spool.setup:_prepare_folder": "Part of agent.start, killed before and after.",
+    "agent.spool.setup:_read_spool_id": "Part of agent.start.",
+    "agent.spool.staging:sweep_staging": "Part of agent.start.",
+    "agent.daemon.tick:Tick._drop_bell": "It removes what is no bell.",
+    "agent.daemon.watcher:hears_inotify": "A trial at the start, with a file of its own.",
+    "gateway.services.agents:Agents._store": "Its rows are written by gateway.report and gateway.merge.",
+    "gateway.http.multipart:_create": "An empty file in staging; gateway.upload-part strikes right after it.",
+    "gateway.services.submissions:_sync": "Part of gateway.keep-files.",
+    "gateway.services.submissions:sweep": "At the gateway's start; it only removes what no row knows.",
+    "gateway.services.publisher:_run": "It calls gateway.publish and gateway.clear-taken.",
+    "gateway.services.cluster_files:_add_once": "Bytes of logs and outputs, fetched again when they are gone.",
+    "gateway.services.cluster_files:_remove": "Bytes of logs and outputs, fetched again when they are gone.",
+    "gateway.services.cluster_files:_store": "Bytes of logs and outputs, fetched again when they are gone.",
+    "gateway.serve:_lock": "The gateway's start.",
+    "gateway.serve:make_folders": "The gateway's start.",
+    "gateway.store.agents:_use_code": "Enrolment.",
+    "gateway.store.agents:add_code": "Enrolment.",
+    "gateway.store.agents:enrol": "Enrolment.",
+    "gateway.store.agents:keep_beat": "A heartbeat; the next one replaces it.",
+    "gateway.store.agents:revoke_agent": "Administration.",
+    "gateway.store.agents:touch": "A heartbeat; the next one replaces it.",
+    "gateway.store.cache": "Bytes of logs and outputs, fetched again when they are gone.",
+    "gateway.store.commands:_take_back": "Part of gateway.acknowledged, in the same transaction.",
+    "gateway.store.commands:drop_expired": "Questions that nobody waits for; they decide nothing.",
+    "gateway.store.migrate": "Migrations.",
+    "gateway.store.users": "Administration.",
+    "gateway.store.reports:_refuse": "It calls gateway.accept-row, within gateway.report.",
+    "wrapper:identity": "It only prints.",
+    "wrapper:keep_log": "The log decides nothing; the wrapper lives on without it.",
+    "wrapper:remove_temporary": "After the exit record, where tasks run in containers; what stays decides nothing.",
+    "wrapper:run_code": "From there on it is the user's process; killing that is a fault of its own.",
+    "wrapper:step_aside": "Advice, then wrapper.leave.",
+    "wrapper:touch_beat": "Advice; without it the agent waits until it stands still.",
+    "wrapper:write_advice": "Advice, put in place by wrapper.link_record.",
+}

@@ -1,0 +1,147 @@
+"""Reads a handler's arguments from a request, in the order of trust: who calls, then addresses, then bodies."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from aiohttp import hdrs, web
+from pydantic import BaseModel
+
+from gateway.errors import ForbiddenError, GatewayError, TooLargeError, UnauthorizedError
+from gateway.http.route import Call, Parameter, Route
+from gateway.http.upload import check_total_size, receive_upload
+from gateway.http.validation import (
+    check_fields,
+    check_idempotency_key,
+    check_json,
+    check_media_type,
+    check_task_id,
+    refuse,
+)
+from gateway.values import AgentIdentity, User
+from mltm.contract.ids import TaskId
+from mltm.contract.problems import FieldProblem
+
+__all__ = ["check_before_body", "read_argument"]
+
+_CALLER = web.RequestKey("caller", object)
+_PARSE_IN_THREAD_BYTES = 256 * 1024
+_BEARER = FieldProblem(field="Authorization", allowed="`Bearer <token>` is needed")
+
+
+async def read_argument(call: Call, route: Route, parameter: Parameter, stack: AsyncExitStack) -> object:
+    """Read one argument; what must be cleaned up after the handler goes on the stack."""
+    model = parameter.annotation
+    match parameter.source:
+        case "user" | "admin" | "agent":
+            return await _identify(call, parameter)
+        case "path":
+            return _read_path(call.request, parameter)
+        case "query":
+            return check_fields(model, call.request.query.items())
+        case "headers":
+            return check_fields(model, _own_headers(call.request, list(model.model_fields)))
+        case "idempotency_key":
+            return check_idempotency_key(call.request)
+        case "body":
+            return await _read_json(call.request, model, route.max_body_bytes)
+        case "form":
+            return check_fields(model, await _read_form(call.request))
+        case "upload":
+            return await stack.enter_async_context(receive_upload(call))
+        case "raw":
+            return await _read_body(call.request, route.max_body_bytes)
+
+
+async def check_before_body(call: Call, route: Route) -> None:
+    """Check what can be checked before a client that waits for `100 Continue` sends its body."""
+    caller = route.find("user", "admin", "agent")
+    if caller is not None:
+        await _identify(call, caller)
+    if route.find("upload"):
+        check_total_size(call)
+    else:
+        _check_announced_size(call.request, route.max_body_bytes)
+
+
+async def _identify(call: Call, parameter: Parameter) -> User | AgentIdentity:
+    known = call.request.get(_CALLER)
+    if isinstance(known, User | AgentIdentity):
+        return known
+    bearer = _read_bearer(call.request)
+    caller: User | AgentIdentity
+    if parameter.source == "agent":
+        caller = await call.services.agents.authenticate(bearer)
+    else:
+        caller = await call.services.people.authenticate(bearer)
+        if parameter.source == "admin" and not caller.is_admin:
+            raise ForbiddenError(
+                f"{call.request.method} {call.request.path} is for administrators; {caller.username} is none."
+            )
+    call.request[_CALLER] = caller
+    return caller
+
+
+def _read_bearer(request: web.Request) -> str:
+    values = request.headers.getall(hdrs.AUTHORIZATION, [])
+    if not values:
+        raise UnauthorizedError("The header Authorization is missing.", key="no_token", fields=[_BEARER])
+    scheme, _, token = values[0].partition(" ")
+    if len(values) > 1 or scheme.lower() != "bearer" or not token.strip():
+        words = "The header Authorization is not `Bearer <token>`."
+        raise UnauthorizedError(words, key="bad_authorization", fields=[_BEARER])
+    return token.strip()
+
+
+def _own_headers(request: web.Request, names: list[str]) -> list[tuple[str, str]]:
+    """Collect the headers X-Mltm-<Name> of a model's fields."""
+    found = [(name, request.headers.getall(f"X-Mltm-{name.replace('_', '-').title()}", [])) for name in names]
+    return [(name, value) for name, values in found for value in values]
+
+
+def _check_announced_size(request: web.Request, limit: int) -> None:
+    if (request.content_length or 0) > limit:
+        raise TooLargeError(f"The body may have {limit:,} bytes; {request.content_length:,} are announced.")
+
+
+def _read_path(request: web.Request, parameter: Parameter) -> str:
+    text = request.match_info[parameter.name]
+    return check_task_id(text) if parameter.annotation is TaskId else text
+
+
+async def _read_json(request: web.Request, model: type[BaseModel], limit: int) -> BaseModel:
+    check_media_type(request, "application/json")
+    raw = await _read_body(request, limit)
+    if len(raw) > _PARSE_IN_THREAD_BYTES:
+        return await asyncio.to_thread(check_json, model, raw)
+    return check_json(model, raw)
+
+
+async def _read_body(request: web.Request, limit: int) -> bytes:
+    _check_announced_size(request, limit)
+    body = bytearray()
+    try:
+        async for block in request.content.iter_chunked(64 * 1024):
+            body += block
+            if len(body) > limit:
+                raise TooLargeError(f"The body may have {limit:,} bytes; more were sent.")
+    except (OSError, web.PayloadAccessError, web.RequestPayloadError) as error:
+        raise GatewayError(
+            "The body ended before all of it had come.",
+            status=400,
+            key="truncated_body",
+            title="Truncated body",
+            next_step="Send it again.",
+        ) from error
+    return bytes(body)
+
+
+async def _read_form(request: web.Request) -> list[tuple[str, str]]:
+    check_media_type(request, "application/x-www-form-urlencoded", "multipart/form-data")
+    try:
+        fields = await request.post()
+    except ValueError as error:
+        raise refuse("malformed_form", "body", "a form is needed, and this cannot be read as one") from error
+    texts = [(name, value) for name, value in fields.items() if isinstance(value, str)]
+    if len(texts) < len(fields):
+        raise refuse("malformed_form", "body", "text fields are allowed, no files")
+    return texts

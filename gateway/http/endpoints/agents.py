@@ -1,0 +1,73 @@
+"""The agents' side: enrolment, reports, heartbeat, commands and the bytes that commands ask for."""
+
+from typing import Final
+
+from pydantic import Field
+
+from gateway.http.route import Call, route
+from gateway.values import AgentIdentity
+from mltm.contract import routes
+from mltm.contract.agent_api import (
+    POLL_WAIT_S,
+    Ack,
+    Answer,
+    BytesHeaders,
+    Commands,
+    Enrolled,
+    Enrolment,
+    Heartbeat,
+    ReportBatch,
+    ReportsAnswer,
+)
+from mltm.contract.base_models import Message
+
+__all__ = [
+    "MAX_BYTES", "PollQuery", "acknowledge", "deliver_bytes", "enrol", "heartbeat", "poll_commands", "store_reports",
+]  # fmt: skip
+
+MAX_BYTES: Final = 8 * 1024 * 1024
+_MAX_REPORTS_BYTES: Final = 32 * 1024 * 1024  # 200 reports; those of drops carry their configs
+_MAX_BEAT_BYTES: Final = 1024 * 1024  # an agent names up to 50 problems, each of up to 1,024 characters
+_MAX_ACK_BYTES: Final = 8 * 1024 * 1024  # a list of outputs
+
+
+class PollQuery(Message):
+    """How long to wait for a command."""
+
+    wait: float = Field(default=POLL_WAIT_S, ge=0, le=60, description="seconds")
+
+
+@route("POST", routes.AGENT_ENROL, area="agents", errors=(401, 409, 413, 415))
+async def enrol(call: Call, body: Enrolment) -> Enrolled:
+    """Trade a one-time code for the agent's credential."""
+    return await call.services.agents.enrol(body)
+
+
+@route("POST", routes.AGENT_REPORTS, area="agents", errors=(413, 415), max_body_bytes=_MAX_REPORTS_BYTES)
+async def store_reports(call: Call, agent: AgentIdentity, body: ReportBatch) -> ReportsAnswer:
+    """Take reports; again is harmless. One outcome a report."""
+    return await call.services.agents.store_reports(agent, body)
+
+
+@route("POST", routes.AGENT_HEARTBEAT, area="agents", errors=(413, 415), max_body_bytes=_MAX_BEAT_BYTES)
+async def heartbeat(call: Call, agent: AgentIdentity, body: Heartbeat) -> Answer:
+    """Say that the agent lives, and how."""
+    return await call.services.agents.heartbeat(agent, body)
+
+
+@route("GET", routes.AGENT_COMMANDS, area="agents")
+async def poll_commands(call: Call, agent: AgentIdentity, query: PollQuery) -> Commands:
+    """The open commands; with none, wait for one."""
+    return await call.services.agents.open_commands(agent, query.wait)
+
+
+@route("POST", routes.AGENT_ACK, area="agents", errors=(404, 413, 415), max_body_bytes=_MAX_ACK_BYTES)
+async def acknowledge(call: Call, agent: AgentIdentity, command_id: str, body: Ack) -> Answer:
+    """Close a command; again is harmless."""
+    return await call.services.agents.acknowledge(agent, command_id, body)
+
+
+@route("PUT", routes.AGENT_BYTES, area="agents", errors=(400, 404, 413), max_body_bytes=MAX_BYTES)
+async def deliver_bytes(call: Call, agent: AgentIdentity, command_id: str, headers: BytesHeaders, raw: bytes) -> Answer:
+    """Bring the bytes that a command asked for; again is harmless."""
+    return await call.services.relay.deliver_bytes(agent, command_id, headers, raw)

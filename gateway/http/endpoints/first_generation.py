@@ -1,0 +1,88 @@
+"""The first generation's routes: the same requests and the same keys, beside ours."""
+
+from pydantic import Field
+
+from gateway.errors import NotFoundError
+from gateway.http.endpoints.tasks import accept
+from gateway.http.route import Call, route
+from gateway.values import Upload, User
+from mltm.contract import routes
+from mltm.contract.base_models import Message
+from mltm.contract.ids import parse_task_id
+from mltm.contract.states import State
+from mltm.contract.user_api import TaskAnswer
+
+__all__ = ["JobStatus", "create_task", "list_tasks", "read_job_status", "read_task", "render_job_status"]
+
+MAX_ROWS = 1000
+_PAGE = 200
+
+
+class JobStatus(Message):
+    """The old answer: an old word, a colon, and ours."""
+
+    job_status: str = Field(description="PENDING, RUNNING, COMPLETED or FAILED, then our state and its reason")
+    run_id: str | None = None
+
+
+@route("POST", routes.LEGACY_NEW_TASK, area="first generation", errors=(400, 409, 413, 415, 503, 507))
+async def create_task(call: Call, user: User, idempotency_key: str | None, upload: Upload) -> TaskAnswer:
+    """Hand in a task and wait a few seconds for its job id.
+
+    Where Slurm has not answered by then, `job_id` is the task's id, which every address takes in its place.
+    """
+    accepted = await accept(call, user, upload, idempotency_key)
+    task_id = accepted.task.task_id
+    task = await call.services.tasks.wait_for_job_id(user, task_id, call.settings.legacy_wait_s)
+    return task.model_copy(update={"job_id": task_id}) if task.job_id is None else task
+
+
+@route("GET", routes.LEGACY_TASKS, area="first generation")
+async def list_tasks(call: Call, user: User) -> list[TaskAnswer]:
+    """Your newest tasks, 1,000 at most; `GET /v1/tasks` has them all, by pages."""
+    rows: list[TaskAnswer] = []
+    before: str | None = None
+    while len(rows) < MAX_ROWS:
+        page = await call.services.tasks.list(user, before=before, limit=_PAGE)
+        rows += page.tasks
+        before = page.next
+        if before is None:
+            break
+    return rows
+
+
+@route("GET", routes.LEGACY_TASK, area="first generation", errors=(404,))
+async def read_task(call: Call, user: User, task_id: str) -> TaskAnswer:
+    """One task, by its id or its job id."""
+    return await _find(call, user, task_id)
+
+
+@route("GET", routes.LEGACY_JOB_STATUS, area="first generation", errors=(404,))
+async def read_job_status(call: Call, user: User, job_id: str) -> JobStatus:
+    """How a job stands, by its job id or its task's id."""
+    return JobStatus(job_status=render_job_status(await _find(call, user, job_id)))
+
+
+def render_job_status(task: TaskAnswer) -> str:
+    """Render the old word, then our state and its reason."""
+    match task.state:
+        case State.ACCEPTED | State.SUBMITTING | State.PENDING:
+            word = "PENDING"
+        case State.RUNNING | State.FINISHING:
+            word = "RUNNING"
+        case State.SUCCEEDED:
+            word = "COMPLETED"
+        case _:
+            word = "FAILED"
+    reason = f", {task.reason}" if task.reason else ""
+    return f"{word}: {task.state}{reason}"
+
+
+async def _find(call: Call, user: User, text: str) -> TaskAnswer:
+    try:
+        task_id = parse_task_id(text)
+    except ValueError:
+        if not text.isascii() or len(text) > 64:
+            raise NotFoundError(f"{text[:80]!r} is neither a task id nor a job id.") from None
+        return await call.services.tasks.find_by_job_id(user, text)
+    return await call.services.tasks.read(user, task_id)

@@ -1,0 +1,155 @@
+"""Logs and output files, brought from the cluster piece by piece. Their content is never trusted as a page."""
+
+from typing import Final
+from urllib.parse import quote
+
+import structlog
+from aiohttp import web
+from pydantic import Field
+
+from gateway.errors import GatewayError
+from gateway.http.route import Call, Media, route
+from gateway.http.validation import refuse
+from gateway.values import Chunk, User
+from mltm.contract import routes
+from mltm.contract.base_models import Strict
+from mltm.contract.ids import TaskId
+from mltm.contract.user_api import Outputs
+
+__all__ = ["LogQuery", "list_outputs", "read_log", "read_output"]
+
+RELAY_WAIT_S: Final = 20.0
+_PIECE_BYTES: Final = 4 * 1024 * 1024
+_MAX_LOG_BYTES: Final = 8 * 1024 * 1024
+_log = structlog.get_logger(__name__)
+
+
+class LogQuery(Strict):
+    """Which piece of the log."""
+
+    offset: int = Field(default=0, ge=-(2**62), le=2**62, description="from where; negative: that much before the end")
+    length: int = Field(default=64 * 1024, ge=1, le=_MAX_LOG_BYTES)
+    attempt: int | None = Field(default=None, ge=1, le=9999, description="of which attempt; without it the newest")
+
+
+@route("GET", routes.TASK_LOG, area="outputs", errors=(404, 504), media=Media("text/plain", "a piece of the log"))
+async def read_log(call: Call, user: User, task_id: TaskId, query: LogQuery) -> web.Response:
+    """A piece of the task's log, as it was written.
+
+    X-Mltm-Offset says where it begins (later than asked for where the middle of a long log was dropped),
+    X-Mltm-Size how long the log is by now, X-Mltm-Final whether it may still grow.
+    """
+    piece = await call.services.relay.read_log(
+        user, task_id, offset=query.offset, length=query.length, attempt=query.attempt, wait_s=RELAY_WAIT_S
+    )
+    return web.Response(body=piece.data, content_type="text/plain", charset="utf-8", headers=_describe(piece))
+
+
+@route("GET", routes.TASK_OUTPUTS, area="outputs", errors=(404, 504))
+async def list_outputs(call: Call, user: User, task_id: TaskId) -> Outputs:
+    """The files in the task's outputs folder."""
+    return await call.services.relay.list_outputs(user, task_id, RELAY_WAIT_S)
+
+
+@route(
+    "GET",
+    routes.TASK_OUTPUT,
+    area="outputs",
+    also=(206,),
+    errors=(404, 416, 422, 504),
+    media=Media("application/octet-stream", "the file, or the asked range of it"),
+)
+async def read_output(call: Call, user: User, task_id: TaskId, path: str) -> web.StreamResponse:
+    """One output file, of any size. `Range` with one range of bytes is understood."""
+    _check_path(path)
+    start, stop = _read_range(call.request)
+
+    async def read(offset: int, length: int) -> Chunk:
+        return await call.services.relay.read_output(user, task_id, path, offset, length, RELAY_WAIT_S)
+
+    if start < 0:
+        size = (await read(0, 1)).size
+        start = max(0, size + start)
+    first = await read(start, min(_PIECE_BYTES, _PIECE_BYTES if stop is None else stop - start))
+    end = first.size if stop is None else min(stop, first.size)
+    if start and start >= first.size:
+        raise _refuse_range(first.size)
+    response = _start_response(call.request, path, first, start, end)
+    await response.prepare(call.request)
+    await response.write(first.data)
+    offset = start + len(first.data)
+    while offset < end:
+        try:
+            piece = await read(offset, min(_PIECE_BYTES, end - offset))
+        except GatewayError as error:
+            return _break_off(call.request, response, error.detail)
+        if piece.offset != offset or not piece.data:
+            return _break_off(call.request, response, "the file became shorter")
+        await response.write(piece.data)
+        offset += len(piece.data)
+    await response.write_eof()
+    return response
+
+
+def _describe(piece: Chunk) -> dict[str, str]:
+    return {
+        "X-Mltm-Offset": str(piece.offset),
+        "X-Mltm-Size": str(piece.size),
+        "X-Mltm-Final": str(piece.final).lower(),
+    }
+
+
+def _check_path(path: str) -> None:
+    steps = path.split("/")
+    if any(step in ("", ".", "..") for step in steps) or "\x00" in path or len(path) > 4096:
+        raise refuse(
+            "bad_path", "path", "a path below the outputs folder, without . and .., is allowed", given=ascii(path)
+        )
+
+
+def _read_range(request: web.Request) -> tuple[int, int | None]:
+    try:
+        wanted = request.http_range
+    except ValueError as error:
+        raise _refuse_range(None) from error
+    start, stop = wanted.start or 0, wanted.stop
+    if stop is not None and stop <= start:
+        raise _refuse_range(None)
+    return start, stop
+
+
+def _refuse_range(size: int | None) -> GatewayError:
+    known = "" if size is None else f" The file has {size:,} bytes."
+    return GatewayError(
+        f"The header Range asks for what is not there.{known}",
+        status=416,
+        key="bad_range",
+        title="No such range",
+        next_step="Ask for one range within the file, as in `Range: bytes=0-1023`, or leave the header out.",
+    )
+
+
+def _start_response(request: web.Request, path: str, first: Chunk, start: int, end: int) -> web.StreamResponse:
+    is_part = "Range" in request.headers
+    response = web.StreamResponse(status=206 if is_part else 200, headers=_describe(first))
+    response.content_type = "application/octet-stream"
+    response.content_length = end - start
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["Content-Disposition"] = _render_disposition(path.rsplit("/", 1)[-1])
+    if is_part:
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{first.size}"
+    return response
+
+
+def _render_disposition(name: str) -> str:
+    """Both spellings of RFC 6266: plain ASCII for old clients, UTF-8 for the others."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-+ ") else "_" for c in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _break_off(request: web.Request, response: web.StreamResponse, words: str) -> web.StreamResponse:
+    """End the connection, so that the client cannot take what it has for the whole file."""
+    _log.warning("download_broken_off", path=request.path, words=words)
+    if request.transport is not None:
+        request.transport.abort()
+    return response

@@ -1,0 +1,41 @@
+"""The route table: everything that the gateway answers, in one place."""
+
+from typing import Final
+
+from gateway.http.endpoints import agents, first_generation, meta, outputs, tasks, users
+from gateway.http.route import Route
+
+__all__ = ["ROUTES"]
+
+ROUTES: Final[tuple[Route, ...]] = (
+    tasks.create_task,
+    tasks.list_tasks,
+    tasks.read_task,
+    tasks.cancel_task,
+    tasks.hold_task,
+    tasks.release_task,
+    outputs.read_log,
+    outputs.list_outputs,
+    outputs.read_output,
+    users.log_in,
+    users.read_me,
+    users.create_token,
+    users.list_tokens,
+    users.revoke_token,
+    users.list_users,
+    users.read_user,
+    first_generation.create_task,
+    first_generation.list_tasks,
+    first_generation.read_task,
+    first_generation.read_job_status,
+    agents.enrol,
+    agents.store_reports,
+    agents.heartbeat,
+    agents.poll_commands,
+    agents.acknowledge,
+    agents.deliver_bytes,
+    meta.read_health,
+    meta.read_openapi,
+    meta.read_docs,
+    meta.read_docs_file,
+)

@@ -1,0 +1,93 @@
+"""The agents' side: enrolment, reports, heartbeats, commands."""
+
+from gateway.clock import Clock
+from gateway.services.passwords import hash_secret
+from gateway.services.wake import Wake, wait_for
+from gateway.store import agents as rows
+from gateway.store.commands import close_command, list_open
+from gateway.store.database import Database
+from gateway.store.reports import store_report
+from gateway.values import AgentIdentity
+from mltm.contract.agent_api import (
+    Ack,
+    Answer,
+    CommandMessage,
+    Commands,
+    Enrolled,
+    Enrolment,
+    Heartbeat,
+    ReportBatch,
+    ReportOutcome,
+    ReportsAnswer,
+)
+from mltm.contract.ids import AgentId
+
+__all__ = ["Agents"]
+
+
+class Agents:
+    """Implements services.AgentsPort."""
+
+    def __init__(
+        self, database: Database, clock: Clock, wake: Wake, *, generation: str, name: str, gateway_id: str
+    ) -> None:
+        self._database, self._clock, self._wake = database, clock, wake
+        self._generation, self._name, self._gateway_id = generation, name, gateway_id
+
+    async def enrol(self, enrolment: Enrolment) -> Enrolled:
+        """Use up a one-time code. Raises UnauthorizedError, ConflictError."""
+        credential = self._clock.new_secret("mltm_agent_")
+        agent = await self._database.call(
+            rows.enrol,
+            hash_secret(enrolment.code.strip()),
+            enrolment,
+            AgentId(self._clock.new_id()),
+            hash_secret(credential),
+            self._clock.now(),
+        )
+        return Enrolled(
+            generation=self._generation,
+            agent_id=agent.agent_id,
+            credential=credential,
+            cluster=agent.cluster,
+            owner=agent.owner or "",
+            gateway_name=self._name,
+            gateway_id=self._gateway_id,
+        )
+
+    async def authenticate(self, credential: str) -> AgentIdentity:
+        """Find whose credential this is. Raises UnauthorizedError."""
+        return await self._database.read(rows.find_agent, hash_secret(credential))
+
+    async def store_reports(self, agent: AgentIdentity, batch: ReportBatch) -> ReportsAnswer:
+        """Store each report once and merge, all in one transaction; one outcome a report."""
+        outcomes = await self._database.call(self._store, agent, batch)
+        for task_id in {report.task_id for report in batch.reports}:
+            self._wake.ring(f"task:{task_id}")
+        self._wake.ring("publisher")
+        return ReportsAnswer(generation=self._generation, outcomes=outcomes)
+
+    def _store(self, agent: AgentIdentity, batch: ReportBatch) -> list[ReportOutcome]:
+        now = self._clock.now()
+        rows.touch(agent.agent_id, now)
+        return [store_report(agent, report, now) for report in batch.reports]
+
+    async def heartbeat(self, agent: AgentIdentity, beat: Heartbeat) -> Answer:
+        """Keep the agent's health."""
+        await self._database.call(rows.keep_beat, agent.agent_id, beat, self._clock.now())
+        return Answer(generation=self._generation)
+
+    async def open_commands(self, agent: AgentIdentity, wait_s: float) -> Commands:
+        """List the agent's open commands; with none, wait for one, `wait_s` at most."""
+        until_s = self._clock.monotonic() + wait_s
+        with self._wake.listen("commands") as made:
+            while True:
+                commands: list[CommandMessage] = await self._database.read(list_open, agent.agent_id, self._clock.now())
+                if commands or not await wait_for(made, until_s - self._clock.monotonic()):
+                    return Commands(generation=self._generation, commands=commands)
+
+    async def acknowledge(self, agent: AgentIdentity, command_id: str, ack: Ack) -> Answer:
+        """Close a command; again is harmless. Raises NotFoundError, InvalidError (bytes_needed)."""
+        await self._database.call(close_command, agent, command_id, ack, self._clock.now())
+        self._wake.ring(f"command:{command_id}")
+        return Answer(generation=self._generation)

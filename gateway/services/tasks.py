@@ -1,0 +1,62 @@
+"""Reading, listing and cancelling tasks."""
+
+from gateway.clock import Clock
+from gateway.services.wake import Wake, wait_for
+from gateway.store import routing
+from gateway.store import tasks as rows
+from gateway.store.commands import HoldKind, request_cancel, request_hold
+from gateway.store.database import Database
+from gateway.values import User
+from mltm.contract.states import State
+from mltm.contract.user_api import CancelAnswer, HoldAnswer, TaskAnswer, TaskList
+
+__all__ = ["Tasks"]
+
+
+class Tasks:
+    """Implements services.TasksPort."""
+
+    def __init__(self, database: Database, clock: Clock, wake: Wake) -> None:
+        self._database, self._clock, self._wake = database, clock, wake
+
+    async def read(self, user: User, task_id: str) -> TaskAnswer:
+        """Read one task with its attempts, history and config. Raises NotFoundError."""
+        return await self._database.read(rows.read_task, user, task_id, self._clock.now())
+
+    async def find_by_job_id(self, user: User, job_id: str) -> TaskAnswer:
+        """Find the newest task with an attempt of this Slurm job id. Raises NotFoundError."""
+        return await self._database.read(rows.find_by_job_id, user, job_id, self._clock.now())
+
+    async def request_cancel(self, user: User, task_id: str) -> CancelAnswer:
+        """Record the wish, durably, once. Raises NotFoundError, ConflictError."""
+        answer = await self._database.call(request_cancel, user, task_id, self._clock.new_id(), self._clock.now())
+        self._wake.ring("commands")
+        return answer
+
+    async def request_hold(self, user: User, task_id: str, kind: HoldKind) -> HoldAnswer:
+        """Record the wish, durably. Raises NotFoundError, ConflictError."""
+        new = self._clock.new_id()
+        answer = await self._database.call(request_hold, user, task_id, kind, new, self._clock.now())
+        self._wake.ring("commands")
+        return answer
+
+    async def clusters(self, user: User) -> list[str]:
+        """List where this user's tasks can run."""
+        return await self._database.read(routing.list_user_clusters, user)
+
+    async def wait_for_job_id(self, user: User, task_id: str, timeout_s: float) -> TaskAnswer:
+        """Read the task as soon as it has a job id or is final, at the latest after `timeout_s`."""
+        until_s = self._clock.monotonic() + timeout_s
+        with self._wake.listen(f"task:{task_id}") as changed:
+            while True:
+                task = await self.read(user, task_id)
+                if task.job_id is not None or task.final:
+                    return task
+                if not await wait_for(changed, until_s - self._clock.monotonic()):
+                    return await self.read(user, task_id)
+
+    async def list(
+        self, user: User, *, state: State | None = None, before: str | None = None, limit: int = 50
+    ) -> TaskList:
+        """List newest first; an admin sees everybody's."""
+        return await self._database.read(rows.list_tasks, user, state, before, limit, self._clock.now())

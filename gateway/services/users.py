@@ -1,0 +1,105 @@
+"""People: login, tokens, who a bearer is."""
+
+import asyncio
+import contextlib
+from collections import defaultdict, deque
+from datetime import timedelta
+
+from gateway.clock import Clock
+from gateway.errors import TooManyError, UnauthorizedError, UnavailableError
+from gateway.services.passwords import hash_secret, is_password
+from gateway.store import users as rows
+from gateway.store.database import Database
+from gateway.values import User
+from mltm.contract.problems import FieldProblem
+from mltm.contract.user_api import LoginAnswer, TokenAnswer
+
+__all__ = ["People"]
+
+_MOST_FAILURES = 10
+_FAILURE_WINDOW_S = 300.0
+_PREFIX = "mltm_"
+
+
+class People:
+    """Implements services.PeoplePort."""
+
+    def __init__(self, database: Database, clock: Clock, token_days: int) -> None:
+        self._database, self._clock, self._token_days = database, clock, token_days
+        self._failures: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    async def login(self, username: str, password: str) -> LoginAnswer:
+        """Check the password and make a token. Raises UnauthorizedError, TooManyError."""
+        self._check_rate(username)
+        stored = await self._database.read(rows.read_password_hash, username)
+        if not await asyncio.to_thread(is_password, stored, password):
+            self._failures[username].append(self._clock.monotonic())
+            raise UnauthorizedError(
+                "The user name or the password is wrong.",
+                key="bad_login",
+                title="Not logged in",
+                next_step="Check both; an administrator can set a new password with `mltm-gateway user passwd`.",
+            )
+        self._failures.pop(username, None)
+        life = timedelta(days=self._token_days)
+        secret, _ = await self._make(username, "login", life)
+        return LoginAnswer(access_token=secret, expires_in=int(life.total_seconds()))
+
+    def _check_rate(self, username: str) -> None:
+        failures, now_s = self._failures[username], self._clock.monotonic()
+        while failures and now_s - failures[0] > _FAILURE_WINDOW_S:
+            failures.popleft()
+        if len(failures) >= _MOST_FAILURES:
+            wait_s = int(_FAILURE_WINDOW_S - (now_s - failures[0])) + 1
+            raise TooManyError(
+                f"Too many wrong passwords for {username[:80]!r}.",
+                key="too_many_logins",
+                title="Too many tries",
+                next_step=f"Try again in {wait_s} seconds.",
+                retry_after_s=wait_s,
+            )
+
+    async def _make(self, username: str, name: str, life: timedelta | None) -> tuple[str, TokenAnswer]:
+        secret, now = self._clock.new_secret(_PREFIX), self._clock.now()
+        expires_at = now + life if life else None
+        new = rows.NewToken(self._clock.new_id(), username, name, hash_secret(secret), now, expires_at)
+        return secret, await self._database.call(rows.add_token, new)
+
+    async def authenticate(self, bearer: str) -> User:
+        """Find whose token this is. Raises UnauthorizedError."""
+        sha256, now = hash_secret(bearer), self._clock.now()
+        found = await self._database.read(rows.find_token_user, sha256, now)
+        if found is None:
+            raise UnauthorizedError(
+                "The token is not known, or it has ended.",
+                key="bad_token",
+                title="Not logged in",
+                next_step="Log in again (`mltm login`, POST /auth/login), or make a new token.",
+                fields=[FieldProblem(field="Authorization", allowed="`Bearer <token>` with a living token")],
+            )
+        user, is_due = found
+        if is_due:
+            with contextlib.suppress(UnavailableError):  # reading goes on while the disk is full
+                await self._database.call(rows.touch_token, sha256, now)
+        return user
+
+    async def list_users(self) -> list[dict[str, object]]:
+        """List everyone; never a hash."""
+        return await self._database.read(rows.list_users)
+
+    async def read_user(self, username: str) -> dict[str, object]:
+        """Read one user's row. Raises NotFoundError."""
+        return await self._database.read(rows.read_user, username)
+
+    async def create_token(self, user: User, name: str) -> TokenAnswer:
+        """Make an API token; the answer shows it this once."""
+        secret, answer = await self._make(user.username, name, None)
+        return answer.model_copy(update={"token": secret})
+
+    async def list_tokens(self, user: User) -> list[TokenAnswer]:
+        """List the user's tokens, without the tokens themselves."""
+        return await self._database.read(rows.list_tokens, user.username, self._clock.now())
+
+    async def revoke_token(self, user: User, token_id: str) -> None:
+        """End a token of the user. Raises NotFoundError."""
+        await self._database.call(rows.revoke_token, user.username, token_id, self._clock.now())

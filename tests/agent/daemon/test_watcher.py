@@ -1,0 +1,124 @@
+"""News in the spool wakes the agent: by inotify on a local disk, by polling elsewhere and where inotify is used up."""
+
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from watchdog.events import FileCreatedEvent
+
+from agent.daemon.watcher import Watcher, _Bell, uses_inotify
+from agent.settings import AgentSettings
+from mltm.runtime.mounts import find_file_system, is_seen_whole
+
+MOUNTS = r"""
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+23 22 0:50 / /home rw - nfs4 server:/home rw,vers=4.2
+24 22 0:51 / /scratch rw shared:2 master:3 - lustre 10.0.0.1@tcp:/s rw
+25 24 0:52 / /scratch/local\040disk rw - xfs /dev/vdb rw
+26 22 0:53 / /gpfs rw - gpfs g rw
+27 22 0:54 / /bee rw - beegfs b rw
+28 22 0:55 / /fuse rw - fuse.sshfs s rw
+29 22 0:56 / /run rw - tmpfs tmpfs rw
+30 29 0:57 / /run rw - cifs //s/run rw
+31 22 0:58 / /new rw - somethingfs x rw
+broken line
+"""
+PLACES = [
+    ("/srv/spool", "ext4", True),
+    ("/home/ana/spool", "nfs4", False),
+    ("/homes/spool", "ext4", True),
+    ("/scratch/spool", "lustre", False),
+    ("/scratch/local disk/spool", "xfs", True),
+    ("/gpfs/spool", "gpfs", False),
+    ("/bee", "beegfs", False),
+    ("/fuse/spool", "fuse.sshfs", False),
+    ("/run/spool", "cifs", False),
+    ("/new/spool", "somethingfs", False),
+]
+
+
+@pytest.mark.parametrize(("place", "kind", "whole"), PLACES)
+def test_the_file_system_of_a_place_says_whether_inotify_sees_everything(place: str, kind: str, *, whole: bool) -> None:
+    found = find_file_system(Path(place), MOUNTS)
+
+    assert (found, is_seen_whole(found)) == (kind, whole)
+
+
+def test_an_unknown_file_system_is_polled() -> None:
+    assert not is_seen_whole(find_file_system(Path("/srv"), ""))
+
+
+@pytest.mark.parametrize(("mounted", "observer", "expected"), [
+    ("ext4", "auto", True), ("nfs", "auto", False), ("nfs", "inotify", True), ("ext4", "polling", False),
+])  # fmt: skip
+def test_the_config_goes_before_the_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: str, observer: str, *, expected: bool
+) -> None:
+    (tmp_path / "mountinfo").write_text(f"22 1 254:0 / / rw - {mounted} x rw\n")
+    monkeypatch.setattr("mltm.runtime.mounts.MOUNTINFO", tmp_path / "mountinfo")
+
+    assert uses_inotify(make_settings(tmp_path, observer)) is expected
+
+
+def make_settings(root: Path, observer: str) -> AgentSettings:
+    fields = {"spool": root, "cluster": "c", "credential_file": root / "credential", "observer": observer}
+    return AgentSettings.model_validate(fields)
+
+
+@contextmanager
+def watching(root: Path, observer: str, *, poll_s: float) -> Iterator[threading.Event]:
+    for name in ("in/new", "bell", "drop"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    woken = threading.Event()
+    with closing(Watcher(make_settings(root, observer), woken.set, poll_s=poll_s)) as watcher:
+        watcher.refresh()
+        yield woken
+
+
+# A poll that comes once in ten minutes: what wakes is inotify.
+@pytest.mark.parametrize(("observer", "poll_s"), [("inotify", 600), ("polling", 0.05)])
+@pytest.mark.parametrize("folder", ["in/new", "bell", "drop"])
+def test_a_rename_into_a_folder_of_the_spool_wakes(tmp_path: Path, observer: str, poll_s: float, folder: str) -> None:
+    (tmp_path / "made").mkdir()
+    with watching(tmp_path, observer, poll_s=poll_s) as woken:
+        (tmp_path / "made").rename(tmp_path / folder / "news")
+
+        assert woken.wait(20)
+
+
+@pytest.mark.parametrize(("name", "wakes"), [("news", True), (".news", False), ("mine.json.receipt.json", False)])
+def test_our_own_files_do_not_wake(name: str, *, wakes: bool) -> None:
+    woken = threading.Event()
+
+    _Bell(woken.set).on_any_event(FileCreatedEvent(f"/spool/drop/{name}"))
+
+    assert woken.is_set() is wakes
+
+
+USED_UP = """
+import sys, threading
+from pathlib import Path
+from tests.agent.daemon.test_watcher import watching
+root = Path(sys.argv[1])
+with watching(root, "inotify", poll_s=0.05) as woken:
+    (root / "bell" / "news").touch()
+    sys.exit(0 if woken.wait(20) else 1)
+"""
+
+
+@pytest.mark.parametrize("limit", ["max_inotify_watches", "max_inotify_instances"])
+def test_where_inotify_is_used_up_the_spool_is_polled(tmp_path: Path, limit: str) -> None:
+    """The limits of a user namespace of its own are the real ones of inotify(7), and nobody else's."""
+    unshare = [str(shutil.which("unshare")), "--user", "--map-root-user", "sh", "-c"]
+    argv = [*unshare, f'echo 0 > /proc/sys/user/{limit}; exec "$@"', "sh", sys.executable, "-c", USED_UP, str(tmp_path)]
+
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=50)
+
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "inotify_used_up" in done.stdout
+    assert (done.stdout + done.stderr).count("polling") == 1

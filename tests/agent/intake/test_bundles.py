@@ -1,0 +1,207 @@
+"""Bundles: only whole ones become tasks, a faulty one stops no other and is told, and of two agents one wins."""
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.intake.bundles import Intake
+from agent.intake.private_copy import publish
+from agent.spool.last_reports import reports_again
+from agent.spool.records import read_task_log
+from mltm.contract.ids import TaskId
+from mltm.contract.states import State
+from tests.agent.intake.test_kills import run_killed
+from tests.agent.spool.build import CONFIG, SCRIPT, TASK, Hands, make_link, make_second_name, send
+from tests.agent.tasks.slurm_world import CountedSlurm, open_world
+
+OTHER = TaskId("0190a0b0c0d07e0f8a0b0c0d0e0f0a0c")
+
+
+def intake_of(hands: Hands) -> Intake:
+    return Intake(hands.spool, hands.settings, hands.clock)
+
+
+def scan_for_s(hands: Hands, intake: Intake, seconds: int) -> list[str]:
+    said = intake.scan()
+    for _ in range(0, seconds, 20):
+        hands.now_s += 20
+        said = intake.scan()
+    return said
+
+
+def test_a_whole_bundle_becomes_a_task_and_stays_where_the_gateway_put_it(hands: Hands) -> None:
+    bundle = send(hands)
+    assert intake_of(hands).scan() == []
+    assert hands.tasks() == [TASK]
+    assert (hands.spool.task(TASK).input / "entrypoint.py").read_bytes() == SCRIPT
+    assert (hands.spool.active / TASK).exists()
+    assert (bundle / "files" / "entrypoint.py").exists()
+    assert not hands.staged()
+
+
+def _other_bytes(path: Path) -> None:
+    path.write_bytes(SCRIPT.upper())
+
+
+def _nothing(_path: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize("make", [make_link, make_second_name, os.mkfifo, Path.mkdir, _other_bytes, _nothing])
+def test_a_faulty_bundle_is_rejected_after_a_minute_and_stops_no_other(
+    hands: Hands, make: Callable[[Path], None]
+) -> None:
+    script = send(hands) / "files" / "entrypoint.py"
+    script.unlink()
+    make(script)
+    send(hands, OTHER)
+    intake = intake_of(hands)
+    assert "entrypoint.py" in scan_for_s(hands, intake, 40)[0]
+    assert hands.tasks() == [OTHER]
+    scan_for_s(hands, intake, 40)
+    closed = read_task_log(hands.spool, TASK).closed
+    assert closed is not None
+    assert closed.verdict.state == State.REJECTED
+    assert "entrypoint.py" in closed.verdict.reason
+    assert not hands.staged()
+
+
+def test_a_bundle_that_becomes_whole_in_time_is_taken(hands: Hands) -> None:
+    bundle = send(hands, given=b"")
+    intake = intake_of(hands)
+    scan_for_s(hands, intake, 20)
+    (bundle / "files" / "entrypoint.py").write_bytes(SCRIPT)
+    assert scan_for_s(hands, intake, 80) == []
+    assert read_task_log(hands.spool, TASK).closed is None
+    assert hands.manifest(TASK).task_id == TASK
+
+
+def test_a_task_that_has_ended_is_not_taken_again(hands: Hands) -> None:
+    send(hands)
+    hands.spool.tombstone(TASK).write_text("{}")
+    assert intake_of(hands).scan() == []
+    assert hands.tasks() == []
+
+
+def test_a_folder_that_a_cancel_made_is_filled_and_keeps_its_cancel(hands: Hands) -> None:
+    control = hands.spool.task(TASK).control
+    control.mkdir(parents=True)
+    (control / "cancel").write_text("{}")
+    send(hands)
+    assert intake_of(hands).scan() == []
+    assert hands.manifest(TASK).task_id == TASK
+    assert (hands.spool.task(TASK).input / "entrypoint.py").read_bytes() == SCRIPT
+    assert (control / "cancel").exists()
+
+
+def test_a_late_second_agent_leaves_the_folders_of_a_running_job_alone(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hold made the folder, both agents copied; the first completes it and its job runs, then the second goes on."""
+    folder = hands.spool.task(TASK)
+    folder.control.mkdir(parents=True)
+    send(hands)
+    inodes: list[int] = []
+
+    def lose_and_be_late(*arguments: Any) -> bool:
+        monkeypatch.undo()
+        is_ours = publish(*arguments)
+        assert intake_of(hands).scan() == []
+        inodes.extend(path.stat().st_ino for path in folder.folders)
+        return is_ours
+
+    monkeypatch.setattr("agent.intake.bundles.publish", lose_and_be_late)
+    assert intake_of(hands).scan() == []
+
+    assert inodes == [path.stat().st_ino for path in folder.folders]
+    assert not hands.staged()
+
+
+def test_a_name_that_is_no_task_is_told_and_left_alone(hands: Hands) -> None:
+    stray = hands.spool.incoming / "notes"
+    stray.mkdir()
+    assert "notes" in intake_of(hands).scan()[0]
+    assert stray.exists()
+
+
+def test_of_two_agents_that_take_the_same_bundles_one_wins_each(hands: Hands) -> None:
+    ids = [TaskId(f"{number:032x}") for number in range(20)]
+    for task_id in ids:
+        send(hands, task_id)
+    start, said = threading.Barrier(2), []
+
+    def run() -> None:
+        intake = intake_of(hands)
+        start.wait(10)
+        said.extend(intake.scan())
+
+    agents = [threading.Thread(target=run) for _ in range(2)]
+    for agent in agents:
+        agent.start()
+    for agent in agents:
+        agent.join(30)
+    assert said == []
+    assert hands.tasks() == ids
+    assert all((hands.spool.task(task_id).input / "entrypoint.py").read_bytes() == SCRIPT for task_id in ids)
+    assert not hands.staged()
+
+
+def rewrite_manifest(bundle: Path, **fields: object) -> None:
+    path = bundle / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+@pytest.mark.parametrize("fields", [{}, {"files": []}, {"files": "none", "submitted_at": "yesterday"}])
+def test_a_faulty_bundle_can_be_listed_by_a_gateway_that_lost_its_rows(hands: Hands, fields: dict[str, object]) -> None:
+    rewrite_manifest(send(hands, given=b""), **fields)
+    scan_for_s(hands, intake_of(hands), 80)
+    (again,) = reports_again(hands.spool)
+    closed = read_task_log(hands.spool, TASK).closed
+    assert closed is not None
+    assert again.manifest is not None
+    assert (again.manifest.owner, again.manifest.source, again.manifest.cluster) == ("ana", "gateway", "atena02")
+    assert again.manifest.config == json.loads(CONFIG)
+    assert again.manifest.fault == closed.verdict.reason
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"task_id": OTHER}, {"owner": 1}, {"config": None}, {"config": {"a": "\x1b"}}, {"config": {"a": float("nan")}}],
+)
+def test_a_faulty_bundle_without_owner_and_config_is_rejected_as_it_is(hands: Hands, fields: dict[str, object]) -> None:
+    rewrite_manifest(send(hands, given=b""), **fields)
+    scan_for_s(hands, intake_of(hands), 80)
+    assert read_task_log(hands.spool, TASK).closed is not None
+    assert not hands.spool.task(TASK).manifest.exists()
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"[" * 100_000, b"\xff"])
+def test_a_bundle_whose_manifest_is_no_object_is_rejected(hands: Hands, raw: bytes) -> None:
+    (send(hands) / "manifest.json").write_bytes(raw)
+    scan_for_s(hands, intake_of(hands), 80)
+    assert read_task_log(hands.spool, TASK).closed is not None
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_faulty_bundle_killed_at_any_call_is_rejected_once_in_the_same_words(tmp_path: Path, *, after: bool) -> None:
+    for nth in range(100):
+        hands = Hands(tmp_path / str(nth))
+        send(hands, given=b"")
+        intake = intake_of(hands)
+        scan_for_s(hands, intake, 40)
+        hands.now_s += 20
+        was_killed = run_killed(intake.scan, nth, after=after)
+        world = open_world(hands, CountedSlurm())
+        for _ in range(5):
+            world.run(after_s=20)
+        said = {(report.state, report.words) for report in world.outbox.pending(100) if report.closed}
+        assert said == {(State.REJECTED, hands.manifest(TASK).fault)}
+        if not was_killed:
+            assert nth > 5
+            return
+    pytest.fail("the run never came to its end")

@@ -1,0 +1,225 @@
+"""However files are brought, and whenever they change on the way: one task, of what was whole in the end."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.intake import drop_task
+from agent.intake.drops import Drops
+from mltm.runtime import files
+from tests.agent.intake.test_drops import check_one_task, drops_of, pass_s
+from tests.agent.spool.build import CONFIG, SCRIPT, Hands
+
+OLD = b"#" * len(SCRIPT)
+Put = Callable[[Path, bytes], object]
+
+
+def copy_in_place(script: Path, data: bytes) -> None:
+    """As scp and cp write: the same file, cut off and filled again."""
+    script.write_bytes(data)
+
+
+def rename_over(script: Path, data: bytes) -> None:
+    """As rsync and editors do: another file takes the name."""
+    other = script.with_name(".train.py.Xy12aB")
+    other.write_bytes(data)
+    other.replace(script)
+
+
+def write_blocks(script: Path, data: bytes) -> None:
+    """As rsync --inplace --times: the size stays, and the time is set back."""
+    mtime_ns = script.stat().st_mtime_ns
+    with script.open("r+b") as file:
+        file.write(data)
+    os.utime(script, ns=(mtime_ns, mtime_ns))
+
+
+def remove_first(script: Path, data: bytes) -> None:
+    if script.exists():
+        script.unlink()
+    else:
+        script.write_bytes(data)
+
+
+@dataclass
+class Writer:
+    """Begins to write the script anew at one instant of its drop's being taken, and ends when told to."""
+
+    hands: Hands
+    put: Put
+    has_begun: bool = False
+
+    def begin(self) -> None:
+        if not self.has_begun:
+            self.has_begun = True
+            self.put(self._find(), SCRIPT[:4])
+
+    def end(self) -> None:
+        self.put(self._find(), SCRIPT)
+
+    def _find(self) -> Path:
+        """The script's place: a writer that is in a folder goes with it."""
+        return [*self.hands.spool.taking.rglob("night"), *self.hands.spool.drop.glob("night"), self.hands.spool.drop][
+            0
+        ] / "train.py"
+
+
+def before_the_rename(patch: pytest.MonkeyPatch, writer: Writer) -> None:
+    def move(source: Path, target: Path, move: Callable[[Path, Path], bool] = files.move) -> bool:
+        writer.begin()
+        return move(source, target)
+
+    patch.setattr(files, "move", move)
+
+
+def after_the_rename(patch: pytest.MonkeyPatch, writer: Writer) -> None:
+    def move(source: Path, target: Path, move: Callable[[Path, Path], bool] = files.move) -> bool:
+        is_ours = move(source, target)
+        writer.begin()
+        return is_ours
+
+    patch.setattr(files, "move", move)
+
+
+def after_the_copy(patch: pytest.MonkeyPatch, writer: Writer) -> None:
+    copy = drop_task._copy_all
+
+    def copy_all(*given: Any) -> object:
+        listed = copy(*given)
+        writer.begin()
+        return listed
+
+    patch.setattr(drop_task, "_copy_all", copy_all)
+
+
+@pytest.mark.parametrize("moment", [before_the_rename, after_the_rename, after_the_copy])
+@pytest.mark.parametrize("put", [copy_in_place, rename_over, write_blocks, remove_first])
+@pytest.mark.parametrize("folder", ["", "night/"])
+def test_a_script_that_changes_while_its_drop_is_taken_is_waited_for(
+    hands: Hands,
+    monkeypatch: pytest.MonkeyPatch,
+    folder: str,
+    put: Put,
+    moment: Callable[[pytest.MonkeyPatch, Writer], None],
+) -> None:
+    hands.drop(f"{folder}run.json", CONFIG)
+    hands.drop(f"{folder}train.py", OLD)
+    writer, drops = Writer(hands, put), drops_of(hands)
+    moment(monkeypatch, writer)
+    pass_s(hands, drops, 50)
+    assert writer.has_begun
+    assert not hands.tasks()
+    writer.end()
+    pass_s(hands, drops, 20)
+    assert not hands.tasks()
+    pass_s(hands, drops, 20)
+    check_one_task(hands)
+
+
+def test_a_config_that_is_written_on_through_its_rename_is_waited_for(hands: Hands) -> None:
+    hands.drop("train.py", SCRIPT)
+    drops = drops_of(hands)
+    with (hands.spool.drop / "run.json").open("wb") as writer:
+        writer.write(CONFIG[:50])
+        writer.flush()
+        pass_s(hands, drops, 590)
+        writer.write(CONFIG[50:60])
+        writer.flush()
+        hands.now_s += 10
+        drops.scan()
+        writer.write(CONFIG[60:])
+    pass_s(hands, drops, 40)
+    check_one_task(hands)
+
+
+@pytest.mark.parametrize("is_declared", [False, True])
+def test_a_config_that_comes_first_waits_for_its_script(hands: Hands, *, is_declared: bool) -> None:
+    hands.drop("run.json", CONFIG)
+    if is_declared:
+        hands.drop("run.json.ready", b"")
+    drops = drops_of(hands)
+    pass_s(hands, drops, 300)
+    assert not hands.tasks()
+    hands.drop("train.py", SCRIPT)
+    pass_s(hands, drops, 30)
+    check_one_task(hands)
+
+
+@pytest.mark.parametrize("mtime_s", [0, 10**9, 4 * 10**9])
+def test_files_that_are_moved_in_with_any_time_on_them_are_taken_once_quiet(
+    hands: Hands, tmp_path: Path, mtime_s: int
+) -> None:
+    for name, data in (("train.py", SCRIPT), ("run.json", CONFIG)):
+        (tmp_path / name).write_bytes(data)
+        os.utime(tmp_path / name, (mtime_s, mtime_s))
+        (tmp_path / name).rename(hands.spool.drop / name)
+    drops = drops_of(hands)
+    pass_s(hands, drops, 20)
+    assert not hands.tasks()
+    pass_s(hands, drops, 10)
+    check_one_task(hands)
+
+
+def test_a_copy_under_a_passing_name_counts_from_its_rename(hands: Hands) -> None:
+    hands.drop("train.py", SCRIPT)
+    passing = hands.drop(".run.json.Xy12aB", CONFIG)
+    drops = drops_of(hands)
+    pass_s(hands, drops, 700)
+    assert not hands.tasks()
+    passing.rename(hands.spool.drop / "run.json")
+    pass_s(hands, drops, 20)
+    assert not hands.tasks()
+    pass_s(hands, drops, 10)
+    check_one_task(hands)
+
+
+def test_what_an_editor_saves_after_the_take_is_a_drop_of_its_own(hands: Hands) -> None:
+    hands.drop("train.py", SCRIPT)
+    hands.drop("run.json", CONFIG)
+    drops = drops_of(hands)
+    pass_s(hands, drops, 30)
+    check_one_task(hands)
+    hands.drop("train.py", SCRIPT)
+    hands.drop("run.json~", CONFIG).rename(hands.spool.drop / "run.json")
+    pass_s(hands, drops, 30)
+    assert len(hands.tasks()) == 2
+
+
+def test_two_configs_share_a_script(hands: Hands) -> None:
+    hands.drop("train.py", SCRIPT)
+    for name in ("one.json", "two.json"):
+        hands.drop(name, CONFIG)
+    pass_s(hands, drops_of(hands), 30)
+    assert [(hands.spool.task(t).input / "entrypoint.py").read_bytes() for t in hands.tasks()] == [SCRIPT, SCRIPT]
+
+
+def test_another_agent_leaves_alone_what_this_one_is_taking(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    hands.drop("night.ready/config.json", CONFIG)
+    hands.drop("night.ready/train.py", SCRIPT)
+    first, second = drops_of(hands), drops_of(hands)
+    copy, looks = drop_task._copy_all, iter([True])
+
+    def copy_slowly(*given: Any) -> object:
+        if next(looks, False):
+            second.scan()
+            assert not hands.tasks()
+        return copy(*given)
+
+    monkeypatch.setattr(drop_task, "_copy_all", copy_slowly)
+    first.scan()
+    check_one_task(hands)
+
+
+def test_what_a_dead_agent_was_taking_is_finished_by_another(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    hands.drop("night.ready/config.json", CONFIG)
+    hands.drop("night.ready/train.py", SCRIPT)
+    monkeypatch.setattr(Drops, "_go_on", lambda *_: "")
+    drops_of(hands).scan()
+    monkeypatch.undo()
+    assert not hands.tasks()
+    pass_s(hands, drops_of(hands), 30)
+    check_one_task(hands)

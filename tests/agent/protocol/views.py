@@ -1,0 +1,38 @@
+"""What a decision is given, with the fields that a test does not name filled in."""
+
+from typing import Any
+
+from agent.protocol.decide import Seen
+from agent.protocol.journal import AttemptLog
+from agent.settings import Waits
+from agent.slurm.values import JobLine
+from mltm.contract.ids import JobId, render_job_name
+from mltm.contract.journal_records import Submitted
+from tests.agent.protocol import build
+
+WAITS = Waits()
+NOW_S = 10_000.0
+NAME = render_job_name(build.TASK, 1)
+
+
+def seen(**fields: Any) -> Seen:
+    observed = {key: fields.pop(key) for key in list(fields) if key in type(build.observation()).model_fields}
+    known = {"observation": build.observation(**observed), "now_s": NOW_S, "config": build.config(), **fields}
+    return Seen(**known)
+
+
+def attempt(number: int = 1, **fields: Any) -> AttemptLog:
+    return AttemptLog(number, build.submit(number), **fields)
+
+
+def submitted(outcome: str, job_id: str | None = None) -> Submitted:
+    return Submitted(job_id=job_id, outcome=outcome, words="words", at=build.NOW)
+
+
+def line(state: str, reason: str = "") -> JobLine:
+    return JobLine(JobId("7"), state, NAME, reason=reason)
+
+
+GONE: dict[str, Any] = {"absent_polls": 2, "absent_since_s": NOW_S - 61}
+OVER: dict[str, Any] = {"over_since_s": NOW_S - 121}
+OWNED: dict[str, Any] = {"claim": build.claim(), "noted": build.claim()}

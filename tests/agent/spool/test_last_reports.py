@@ -1,0 +1,73 @@
+"""For a gateway that lost its memory, every task is told of once more, with its config."""
+
+import json
+import os
+from datetime import UTC, datetime
+
+from agent.intake.bundles import Intake
+from agent.protocol.observation import Observation
+from agent.spool.last_reports import report_again, reports_again
+from agent.spool.outbox import ReportDraft
+from agent.spool.tombstones import write_tombstone
+from agent.tasks.memory import save_observation
+from mltm.contract.ids import TaskId
+from mltm.contract.limits import MAX_WORDS
+from mltm.contract.states import Evidence, State
+from tests.agent.spool.build import TASK, Hands, send
+
+OTHER = TaskId("0190a0b0c0d07e0f8a0b0c0d0e0f0a0c")
+
+
+def draft(task_id: TaskId, state: State) -> str:
+    at = datetime(2026, 11, 24, tzinfo=UTC)
+    told = ReportDraft(task_id=task_id, attempt=1, state=state, evidence=Evidence.CLOSED, at=at)
+    return told.model_dump_json(exclude_defaults=True)
+
+
+def see(hands: Hands, boot_id: str, state: State, seconds: int) -> None:
+    seen = Observation(boot_id=boot_id, attempt=1, since_s=0, last_report=draft(OTHER, state))
+    save_observation(hands.spool, OTHER, seen, hands.clock)
+    os.utime(hands.spool.observations / boot_id / OTHER, (seconds, seconds))
+
+
+def test_ended_and_running_tasks_are_told_of_once_with_their_configs(hands: Hands) -> None:
+    for task_id in (TASK, OTHER):
+        send(hands, task_id)
+    Intake(hands.spool, hands.settings, hands.clock).scan()
+    write_tombstone(hands.spool, TASK, draft(TASK, State.SUCCEEDED), hands.clock)
+    see(hands, "new", State.RUNNING, 200)
+    see(hands, "old", State.PENDING, 100)
+    told = {again.task_id: again for again in reports_again(hands.spool)}
+    assert {task_id: again.state for task_id, again in told.items()} == {
+        TASK: State.SUCCEEDED,
+        OTHER: State.RUNNING,
+    }
+    assert all(again.manifest is not None and again.at is None for again in told.values())
+
+
+def test_a_task_whose_folder_is_gone_is_told_of_from_its_tombstone(hands: Hands) -> None:
+    write_tombstone(hands.spool, TASK, draft(TASK, State.FAILED), hands.clock)
+    assert [again.state for again in reports_again(hands.spool)] == [State.FAILED]
+
+
+def test_a_task_that_nothing_was_reported_of_says_that_it_is_here(hands: Hands) -> None:
+    send(hands)
+    Intake(hands.spool, hands.settings, hands.clock).scan()
+    (again,) = reports_again(hands.spool)
+    assert (again.state, again.evidence, again.taken) == (State.ACCEPTED, Evidence.NONE, True)
+    assert again.manifest is not None
+
+
+def test_a_folder_that_only_holds_a_command_is_no_task_yet(hands: Hands) -> None:
+    hands.spool.task(TASK).control.mkdir(parents=True)
+    assert report_again(hands.spool, TASK) is None
+    assert list(reports_again(hands.spool)) == []
+
+
+def test_a_tombstone_of_before_there_were_limits_is_told_as_far_as_it_fits(hands: Hands) -> None:
+    old = {**json.loads(draft(TASK, State.FAILED)), "job_id": "9" * 5000, "words": "x" * 100_000, "node": "n1"}
+    write_tombstone(hands.spool, TASK, json.dumps(old), hands.clock)
+
+    (again,) = reports_again(hands.spool)
+
+    assert (again.state, again.job_id, again.node, len(again.words)) == (State.FAILED, None, "n1", MAX_WORDS)

@@ -1,0 +1,284 @@
+"""The long poll and its commands: all of them are done, in the right order, and only then acknowledged."""
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from aioresponses import CallbackResult, aioresponses
+
+from agent.errors import GatewayAwayError
+from agent.spool.records import read_task_log
+from agent.uplink import command_poller
+from agent.uplink.client import GatewayClient, GatewayRefusedError
+from agent.uplink.command_poller import Poller
+from agent.uplink.log_reader import read_log
+from agent.uplink.reporter import REVOKED_WAIT_S
+from mltm.contract import routes
+from mltm.contract.agent_api import POLL_WAIT_S
+from mltm.contract.spool_layout import TaskFolder
+from mltm.runtime import files
+from tests.agent.uplink.build import GENERATION, TASK, URL, Edge, EnoughError, problem
+
+POLL = f"{URL}{routes.AGENT_COMMANDS}?wait={POLL_WAIT_S:g}"
+
+
+def command(kind: str, command_id: str = "c1", **fields: object) -> dict[str, object]:
+    return {"command_id": command_id, "kind": kind, "task_id": TASK, "by": "maria", **fields}
+
+
+def bring(gateway: aioresponses, *commands: dict[str, object], times: int = 1) -> None:
+    for _ in range(times):
+        gateway.get(POLL, payload={"generation": GENERATION, "commands": list(commands)})
+
+
+class Answers:
+    """Takes acknowledgements and bytes; notes down what was on disk when each came."""
+
+    def __init__(self, edge: Edge, gateway: aioresponses, *ids: str, status: int = 200) -> None:
+        self.edge, self.status = edge, status
+        self.acks: dict[str, list[dict[str, Any]]] = {}
+        self.data: dict[str, bytes] = {}
+        self.was_cancelled: list[bool] = []
+        for one in ids or ("c1",):
+            gateway.post(URL + routes.AGENT_ACK.format(command_id=one), callback=self._ack, repeat=True)
+            gateway.put(URL + routes.AGENT_BYTES.format(command_id=one), callback=self._bytes, repeat=True)
+
+    def _ack(self, url: Any, **call: Any) -> CallbackResult:
+        self.was_cancelled.append(read_task_log(self.edge.spool, TASK).cancel is not None)
+        self.acks.setdefault(url.parts[-2], []).append(json.loads(call["data"]))
+        return self._answer()
+
+    def _bytes(self, url: Any, **call: Any) -> CallbackResult:
+        self.data[url.parts[-2]] = call["data"]
+        return self._answer()
+
+    def _answer(self) -> CallbackResult:
+        if self.status == 200:
+            return CallbackResult(payload={"generation": GENERATION})
+        return CallbackResult(status=self.status, body=problem(self.status, "No."))
+
+
+@pytest.fixture
+def woken() -> list[bool]:
+    return []
+
+
+@pytest.fixture
+def polls(edge: Edge, client: GatewayClient, woken: list[bool]) -> Poller:
+    return Poller(edge.spool, client, edge.clock, lambda: woken.append(True), sleep=edge.sleep)
+
+
+@pytest.fixture
+def folder(edge: Edge) -> TaskFolder:
+    found = edge.spool.task(TASK)
+    for part in found.folders:
+        part.mkdir(parents=True)
+    return found
+
+
+async def test_a_cancel_is_on_disk_before_it_is_acknowledged_and_wakes_the_tick(
+    edge: Edge, polls: Poller, gateway: aioresponses, woken: list[bool]
+) -> None:
+    bring(gateway, command("cancel"))
+    answers = Answers(edge, gateway)
+    assert await polls.poll_once(POLL_WAIT_S) == 1
+    assert [ack["outcome"] for ack in answers.acks["c1"]] == ["done"]
+    assert (answers.was_cancelled, woken) == ([True], [True])
+
+
+async def test_a_cancel_that_cannot_be_recorded_is_not_acknowledged_and_done_when_it_comes_again(
+    edge: Edge, polls: Poller, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring(gateway, command("cancel"), times=2)
+    answers = Answers(edge, gateway)
+
+    def full(*_: object) -> bytes:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "link_once", full)
+        with pytest.raises(OSError, match="No space"):
+            await polls.poll_once(POLL_WAIT_S)
+    assert answers.acks == {}
+    await polls.poll_once(POLL_WAIT_S)
+    assert answers.was_cancelled == [True]
+
+
+async def test_a_repeated_command_is_acknowledged_again_and_changes_nothing(
+    edge: Edge, polls: Poller, gateway: aioresponses
+) -> None:
+    bring(gateway, command("cancel"), command("cancel"), times=2)
+    answers = Answers(edge, gateway)
+    await polls.poll_once(POLL_WAIT_S)
+    await polls.poll_once(POLL_WAIT_S)
+    assert [ack["outcome"] for ack in answers.acks["c1"]] == ["done"] * 4
+    cancel = read_task_log(edge.spool, TASK).cancel
+    assert cancel is not None
+    assert cancel.command_id == "c1"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        command("dance"), {"command_id": "c1"}, {"command_id": "c1", "kind": "cancel", "task_id": "../../x"},
+        command("send_bytes", offset="far"),
+    ],
+)  # fmt: skip
+async def test_what_is_not_understood_is_refused_in_words(
+    edge: Edge, polls: Poller, gateway: aioresponses, raw: dict[str, object]
+) -> None:
+    bring(gateway, raw)
+    answers = Answers(edge, gateway)
+    await polls.poll_once(POLL_WAIT_S)
+    ((ack,),) = answers.acks.values()
+    assert ack["outcome"] == "refused"
+    assert "Update the agent." in ack["words"]
+
+
+@pytest.mark.parametrize("command_id", [None, 7, "", "../reports", "a b", "x?y"])
+async def test_a_command_id_that_is_no_word_goes_into_no_address(
+    edge: Edge, polls: Poller, gateway: aioresponses, command_id: object
+) -> None:
+    bring(gateway, {"command_id": command_id, "kind": "dance"})
+    assert await polls.poll_once(POLL_WAIT_S) == 1
+    assert [key[0] for key in gateway.requests] == ["GET"]
+
+
+async def test_one_failing_command_stops_no_other(
+    edge: Edge, polls: Poller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring(
+        gateway,
+        command("hold", "c2"),
+        command("dance", "c3"),
+        command("list_outputs", "c4"),
+        command("send_bytes", "c5", file="outputs/none", length=10),
+        command("cancel", "c1"),
+    )
+    answers = Answers(edge, gateway, "c1", "c2", "c3", "c4", "c5")
+    link = files.link_once
+
+    def fail_for_holds(path: Any, *more: Any) -> bytes:
+        if path.name.startswith("hold"):
+            raise OSError(5, "Input/output error")
+        return link(path, *more)
+
+    monkeypatch.setattr(files, "link_once", fail_for_holds)
+    with pytest.raises(OSError, match="Input/output error"):
+        await polls.poll_once(POLL_WAIT_S)
+    told = {one: ack["outcome"] for one, (ack,) in answers.acks.items()}
+    assert told == {"c1": "done", "c3": "refused", "c4": "done", "c5": "refused"}
+
+
+async def test_a_cancel_does_not_wait_behind_a_large_file(
+    edge: Edge, polls: Poller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled_when_read: list[bool] = []
+
+    def read_slowly(*asked: Any) -> Any:
+        cancelled_when_read.append(read_task_log(edge.spool, TASK).cancel is not None)
+        return read_log(*asked)
+
+    monkeypatch.setattr(command_poller, "read_log", read_slowly)
+    bring(
+        gateway,
+        *(command("send_bytes", f"b{n}", file="log", attempt=1, length=10) for n in range(3)),
+        command("cancel", "c1"),
+    )
+    Answers(edge, gateway, "c1", "b0", "b1", "b2")
+    with ThreadPoolExecutor(max_workers=1) as only:  # as when all other threads hang in a dead file system
+        asyncio.get_running_loop().set_default_executor(only)
+        await polls.poll_once(POLL_WAIT_S)
+    assert cancelled_when_read == [True] * 3
+
+
+async def test_bytes_of_a_log_are_brought(edge: Edge, polls: Poller, gateway: aioresponses, folder: TaskFolder) -> None:
+    pieces = folder.attempt_logs(1)
+    pieces.mkdir()
+    (pieces / "out.000000").write_bytes(b"0123456789")
+    bring(gateway, command("send_bytes", file="log", offset=-4, length=3))
+    answers = Answers(edge, gateway)
+    await polls.poll_once(POLL_WAIT_S)
+    assert (answers.data, answers.acks) == ({"c1": b"678"}, {})
+
+
+@pytest.mark.parametrize("file", ["", "control/cancel", "outputs/../control/cancel", "/etc/passwd", "log/x"])
+async def test_no_other_file_is_brought(
+    edge: Edge, polls: Poller, gateway: aioresponses, folder: TaskFolder, file: str
+) -> None:
+    bring(gateway, command("send_bytes", file=file, length=10))
+    answers = Answers(edge, gateway)
+    await polls.poll_once(POLL_WAIT_S)
+    assert (answers.data, answers.acks["c1"][0]["outcome"]) == ({}, "refused")
+
+
+@pytest.mark.parametrize("status", [404, 409, 410])
+@pytest.mark.parametrize("kind", ["cancel", "send_bytes"])
+async def test_a_command_that_another_agent_answered_is_done_with(
+    edge: Edge, polls: Poller, gateway: aioresponses, folder: TaskFolder, status: int, kind: str
+) -> None:
+    bring(gateway, command(kind, file="log", length=1))
+    Answers(edge, gateway, status=status)
+    assert await polls.poll_once(POLL_WAIT_S) == 1
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("kind", ["cancel", "send_bytes"])
+async def test_a_command_that_stays_open_is_not_tried_without_a_pause(
+    edge: Edge, polls: Poller, gateway: aioresponses, folder: TaskFolder, status: int, kind: str
+) -> None:
+    bring(gateway, command(kind, file="log", length=1), times=3)
+    Answers(edge, gateway, status=status)
+    edge.most_sleeps = 3
+    with pytest.raises(EnoughError):
+        await polls.run()
+    assert [round(wait) for wait in edge.slept] == [1, 2, 4]
+    assert sum(len(calls) for (method, _), calls in gateway.requests.items() if method == "GET") == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "waits"),
+    [
+        ({"status": 503, "headers": {"Retry-After": "50"}}, [50, 50, 50]),
+        ({"status": 500}, [1, 2, 4]),
+        ({"exception": TimeoutError()}, [1, 2, 4]),
+        ({"body": "<html>"}, [1, 2, 4]),
+        ({"status": 302, "headers": {"Location": "http://elsewhere/"}}, [1, 2, 4]),
+        ({"status": 401}, [REVOKED_WAIT_S] * 3),
+    ],
+)
+async def test_the_poll_waits_while_the_gateway_is_away(
+    edge: Edge, polls: Poller, gateway: aioresponses, fault: dict[str, Any], waits: list[float]
+) -> None:
+    gateway.get(POLL, repeat=True, **fault)
+    edge.most_sleeps = 3
+    with pytest.raises(EnoughError):
+        await polls.run()
+    assert [round(wait) for wait in edge.slept] == waits
+
+
+async def test_an_answer_without_commands_asks_again_at_once(edge: Edge, polls: Poller, gateway: aioresponses) -> None:
+    bring(gateway, times=3)
+    gateway.get(POLL, status=503)
+    edge.most_sleeps = 1
+    with pytest.raises(EnoughError):
+        await polls.run()
+    assert len(next(iter(gateway.requests.values()))) == 4
+
+
+async def test_a_lost_acknowledgement_is_no_end(edge: Edge, polls: Poller, gateway: aioresponses) -> None:
+    bring(gateway, command("cancel"), times=2)
+    answers = Answers(edge, gateway, status=503)
+    with pytest.raises(GatewayAwayError):
+        await polls.poll_once(POLL_WAIT_S)
+    answers.status = 200
+    await polls.poll_once(POLL_WAIT_S)
+    assert [ack["outcome"] for ack in answers.acks["c1"]] == ["done", "done"]
+
+
+async def test_a_refused_answer_is_no_secret_in_words(edge: Edge, polls: Poller, gateway: aioresponses) -> None:
+    gateway.get(POLL, status=400, body=problem(400, "wait: too long"))
+    with pytest.raises(GatewayRefusedError, match=r"\(400\): wait: too long"):
+        await polls.poll_once(POLL_WAIT_S)

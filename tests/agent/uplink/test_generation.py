@@ -1,0 +1,78 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from agent.errors import SpoolError
+from agent.uplink.generation import GenerationWatch
+from mltm.runtime import files
+from tests.agent.uplink.build import Edge
+
+
+class Told:
+    """Counts how often everything was reported again; may fail."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.error: Exception | None = None
+
+    async def __call__(self) -> None:
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        self.count += 1
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+def build(edge: Edge, told: Callable[[], Awaitable[None]]) -> GenerationWatch:
+    return GenerationWatch(edge.spool.agent / "generation", told, edge.board, edge.clock)
+
+
+async def test_a_new_generation_is_answered_once_and_remembered_by_the_spool(edge: Edge, told: Told) -> None:
+    watch = build(edge, told)
+    for generation in ("one", "one", "two", "two"):
+        await watch.heed(generation)
+    assert told.count == 2
+    await build(edge, told).heed("two")
+    (edge.spool.agent / "generation").unlink()
+    await watch.heed("two")  # known by now: no answer costs a look at the file
+    assert told.count == 2
+
+
+async def test_answers_that_come_together_report_once(edge: Edge, told: Told) -> None:
+    watch = build(edge, told)
+    await asyncio.gather(*(watch.heed("one") for _ in range(5)))
+    assert told.count == 1
+
+
+@pytest.mark.parametrize("error", [SpoolError("The disk is full."), OSError(5, "Input/output error")])
+async def test_what_failed_is_shown_and_done_at_the_next_answer(edge: Edge, told: Told, error: Exception) -> None:
+    watch, told.error = build(edge, told), error
+    await watch.heed("one")
+    (shown,) = edge.board.sentences()
+    assert shown.startswith("Not everything could be reported again")
+    assert not (edge.spool.agent / "generation").exists()
+    told.error = None
+    await watch.heed("one")
+    assert (told.count, edge.board.sentences()) == (1, [])
+
+
+async def test_it_is_remembered_only_after_all_was_told(
+    edge: Edge, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = build(edge, told)
+
+    def full(path: Path, *_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "replace", full)
+        await watch.heed("one")
+    assert (told.count, len(edge.board.sentences())) == (1, 1)
+    await watch.heed("one")
+    assert (told.count, edge.board.sentences()) == (2, [])

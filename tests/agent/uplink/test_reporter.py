@@ -1,0 +1,170 @@
+"""The loop that empties the outbox: what becomes of each report."""
+
+from typing import Any
+
+import pytest
+from aioresponses import aioresponses
+
+from agent.uplink.client import GatewayClient
+from agent.uplink.generation import GenerationWatch
+from mltm.contract import routes
+from mltm.contract.ids import TaskId
+from mltm.runtime import files
+from tests.agent.uplink.build import GENERATION, TASK, URL, Edge, answer
+
+REPORTS = URL + routes.AGENT_REPORTS
+OTHER = TaskId("0" * 31 + "2")
+
+
+async def test_everything_is_sent_oldest_first_in_batches_of_200(
+    edge: Edge, client: GatewayClient, gateway: aioresponses
+) -> None:
+    edge.put(450)
+    batches = answer(gateway)
+    await edge.reporter(client).flush()
+    assert [(batch[0], batch[-1]) for batch in batches] == [(1, 200), (201, 400), (401, 450)]
+    assert edge.waiting() == []
+
+
+@pytest.mark.parametrize("outcome", ["taken", "known"])
+async def test_what_the_gateway_has_leaves_the_outbox(
+    edge: Edge, client: GatewayClient, gateway: aioresponses, outcome: str
+) -> None:
+    edge.put(2)
+    answer(gateway, lambda _: outcome)
+    await edge.reporter(client).flush()
+    assert (edge.waiting(), edge.set_aside()) == ([], {})
+
+
+@pytest.mark.parametrize("outcome", ["conflict", "refused"])
+async def test_what_it_will_never_take_is_set_aside_with_its_words_and_shown_until_it_is_moved_away(
+    edge: Edge, client: GatewayClient, gateway: aioresponses, outcome: str
+) -> None:
+    edge.put(3)
+    answer(gateway, lambda report: outcome if report["seq"] == 2 else "taken")
+    reporter = edge.reporter(client)
+    await reporter.flush()
+    name = "0000000001-000000000002.json"
+    assert edge.waiting() == []
+    assert edge.set_aside() == {name: f"The gateway answered {outcome}: because\n"}
+    (shown,) = edge.board.sentences()
+    assert "1 reports were not taken" in shown
+    assert name in shown
+
+    (edge.spool.bad / name).unlink()
+    await reporter.flush()
+    assert edge.board.sentences() == []
+
+
+async def test_what_cannot_be_set_aside_stays_and_is_not_sent_round_and_round(
+    edge: Edge, client: GatewayClient, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge.put(1)
+    batches = answer(gateway, lambda _: "refused")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "replace", full)
+        await edge.reporter(client).flush()
+    assert (batches, edge.waiting()) == ([[1]], [1])
+
+
+async def test_an_event_without_an_outcome_stays(edge: Edge, client: GatewayClient, gateway: aioresponses) -> None:
+    edge.put(3)
+    answer(gateway, lambda report: None if report["seq"] == 2 else "taken", repeat=1)
+    assert await edge.reporter(client).send_batch() == 2
+    assert edge.waiting() == [2]
+
+
+async def test_an_outcome_of_what_was_not_sent_changes_nothing(
+    edge: Edge, client: GatewayClient, gateway: aioresponses
+) -> None:
+    edge.put(1)
+    outcome = {"epoch": 1, "seq": 99, "outcome": "refused", "words": "?"}
+    gateway.post(REPORTS, payload={"generation": GENERATION, "outcomes": [outcome, outcome]})
+    assert await edge.reporter(client).send_batch() == 0
+    assert (edge.waiting(), edge.set_aside()) == ([1], {})
+
+
+async def test_a_generation_that_changes_mid_batch_settles_the_batch_and_reports_all_again(
+    edge: Edge, client: GatewayClient, gateway: aioresponses
+) -> None:
+    async def tell_all() -> None:
+        edge.put(2, words="again")
+
+    watch = GenerationWatch(edge.spool.agent / "generation", tell_all, edge.board, edge.clock)
+    client.heed_generation = watch.heed
+    await watch.heed("before")
+    assert edge.waiting() == [1, 2]
+    batches = answer(gateway)  # its generation is another
+    await edge.reporter(client).flush()
+    assert batches == [[1, 2], [3, 4]]
+    assert edge.waiting() == []
+
+
+async def test_a_task_that_the_gateway_forgot_keeps_its_reports_until_its_manifest_was_taken(
+    edge: Edge, client: GatewayClient, gateway: aioresponses
+) -> None:
+    edge.put(2)
+    edge.put(1, OTHER)
+    known = {OTHER}
+
+    def judge(report: dict[str, Any]) -> str:
+        if report.get("words") == "again":
+            known.add(report["task_id"])
+        return "taken" if report["task_id"] in known else "unknown_task"
+
+    async def tell_all() -> None:
+        edge.put(1, words="again")
+
+    batches = answer(gateway, judge)
+    watch = GenerationWatch(edge.spool.agent / "generation", tell_all, edge.board, edge.clock)
+    client.heed_generation = watch.heed
+    await edge.reporter(client).flush()
+    assert batches == [[1, 2, 3], [4], [1, 2]]
+    assert (edge.waiting(), edge.set_aside(), edge.board.sentences()) == ([], {}, [])
+
+
+async def test_a_task_that_stays_unknown_is_told_again_once_and_shown_and_keeps_nobody_waiting(
+    edge: Edge, client: GatewayClient, gateway: aioresponses
+) -> None:
+    edge.put(1)
+    told: list[str] = []
+
+    async def tell_again(tasks: Any) -> None:
+        told.extend(tasks)
+
+    batches = answer(gateway, lambda report: "taken" if report["task_id"] == OTHER else "unknown_task")
+    reporter = edge.reporter(client)
+    reporter.tell_again = tell_again
+    await reporter.flush()
+    edge.put(1, OTHER)
+    await reporter.flush()
+    assert (batches, told, edge.waiting()) == ([[1], [2]], [TASK], [1])
+    (shown,) = edge.board.sentences()
+    assert "does not know 1 tasks" in shown
+    assert "mltm-gateway restored" in shown
+
+
+async def test_a_task_that_is_told_again_is_healed_without_a_new_generation(
+    edge: Edge, client: GatewayClient, gateway: aioresponses
+) -> None:
+    edge.put(1)
+    known: set[str] = set()
+
+    def judge(report: dict[str, Any]) -> str:
+        known.update({report["task_id"]} if report.get("words") == "again" else ())
+        return "taken" if report["task_id"] in known else "unknown_task"
+
+    async def tell_again(tasks: Any) -> None:
+        for task_id in tasks:
+            edge.put(1, task_id, words="again")
+
+    batches = answer(gateway, judge)
+    reporter = edge.reporter(client)
+    reporter.tell_again = tell_again
+    await reporter.flush()
+    assert batches == [[1], [2], [1]]
+    assert (edge.waiting(), edge.board.sentences()) == ([], [])

@@ -1,0 +1,66 @@
+"""A database that was put back from a backup: what it forgot is made again from the agent's reports."""
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from gateway.store.migrate import read_gateway_id
+from mltm.contract.spool_layout import Spool
+from tests.gateway.fixtures import House, ask_to_enrol, eventually
+
+
+def forget(house: House, task_id: str) -> None:
+    """What a backup from before the task does to it."""
+    with contextlib.closing(sqlite3.connect(house.settings.database_path, timeout=10)) as database, database:
+        for table in ("task", "task_file", "attempt", "report", "event", "outbox"):
+            database.execute(f"DELETE FROM {table} WHERE task_id = ?", (task_id,))  # noqa: S608 - names from above
+
+
+async def make_and_forget(house: House) -> tuple[str, dict[str, Any]]:
+    """A task that the agent has and the gateway has not; its id and its manifest."""
+    task_id = await house.make_task()
+    bundle = Spool(Path(house.agent.spool)).incoming / task_id
+    await eventually(bundle.is_dir)
+    manifest: dict[str, Any] = json.loads((bundle / "manifest.json").read_bytes())
+    await asyncio.to_thread(forget, house, task_id)
+    return task_id, manifest
+
+
+async def test_a_report_of_a_task_that_was_forgotten_waits_and_is_taken_after_one_with_the_manifest(
+    house: House,
+) -> None:
+    task_id, manifest = await make_and_forget(house)
+    late = house.agent.build(task_id, "running")
+    again = house.agent.build(task_id, "pending", manifest=manifest)
+
+    (first,) = await house.agent.send(late)
+    assert first["outcome"] == "unknown_task"
+    assert "not known here" in first["words"]
+    assert (await house.call("GET", f"/v1/tasks/{task_id}"))[0] == 404
+
+    outcomes = await house.agent.send(again, late)
+    assert [outcome["outcome"] for outcome in outcomes] == ["taken", "taken"]
+    status, task = await house.call("GET", f"/v1/tasks/{task_id}")
+    assert (status, task["state"], task["owner"]) == (200, "running", "alice")
+
+
+async def test_it_can_wait_in_the_same_batch(house: House) -> None:
+    task_id, manifest = await make_and_forget(house)
+    late, again = house.agent.build(task_id, "running"), house.agent.build(task_id, "running", manifest=manifest)
+    outcomes = await house.agent.send(late, again, late)
+    assert [outcome["outcome"] for outcome in outcomes] == ["unknown_task", "taken", "taken"]
+
+
+async def test_a_report_of_another_spool_is_refused_and_not_called_unknown(house: House) -> None:
+    (outcome,) = await house.agent.send({**house.agent.build("1" * 32, "running"), "spool_id": "b" * 32})
+    assert outcome["outcome"] == "refused"
+
+
+async def test_an_enrolment_tells_which_gateway_it_is(house: House) -> None:
+    code = await house.make_code(None, house.agent.spool, cluster="elsewhere")
+    known = await house.in_database(read_gateway_id)
+    _, enrolled = await ask_to_enrol(house.client, code, "c" * 32)
+    assert enrolled["gateway_id"] == known

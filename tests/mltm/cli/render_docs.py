@@ -1,0 +1,64 @@
+"""Renders docs/cli.md from the command itself: `python -m tests.mltm.cli.render_docs > docs/cli.md`."""
+
+import sys
+
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from mltm.cli.exit_codes import MEANING
+from mltm.cli.main import app
+
+__all__ = ["render_docs"]
+
+_HEAD = """\
+# The command `mltm`
+
+<!-- Rendered from the command's own help by `python -m tests.mltm.cli.render_docs`; a test compares. -->
+
+    mltm login https://gateway.example:8008
+    mltm submit config.json script.py --wait
+    mltm get 5f8a9b -o results
+
+Answers go to stdout; progress and errors go to stderr, in words. With `--json` stdout has one JSON document (with
+`--wait` or `-f`: one a line, at every change), and an error is a problem document (RFC 9457) on stderr. A task is
+named by its id, or by the first or last 6 or more digits of it where they fit only one of the newest 200 tasks.
+
+A request that meets no answer is sent again for a while (`--patience`; while waiting for a task, at least 10 minutes).
+A submission carries an idempotency key, so that it cannot become two tasks. A download appears whole or not at all.
+
+## What it reads
+| variable or file | meaning |
+|---|---|
+| `MLTM_URL` | the gateway's address; goes before the stored login, `--url` goes before it |
+| `MLTM_TOKEN` | a token; goes before the stored login |
+| `MLTM_CA` | PEM file of the authority behind the gateway's certificate; `--ca` goes before it |
+| `SSL_CERT_FILE` | PEM file of all authorities that are trusted, in place of the system's |
+| `MLTM_HINT` | a site's own sentence, shown when no gateway answers |
+| `$XDG_CONFIG_HOME/mltm/credentials.json` | the login (`~/.config/mltm/…` without the variable), mode 0600 |
+
+A stored token is sent to the gateway that gave it, and to no other.
+
+## Exit codes
+| code | meaning |
+|---:|---|
+"""
+
+
+def render_docs() -> str:
+    """The whole page."""
+    codes = "".join(f"| {code} | {words} |\n" for code, words in sorted(MEANING.items()))
+    commands = get_command(app).commands  # type: ignore[attr-defined]  # an app with commands is a group
+    sections = [_render_section("mltm"), *(_render_section("mltm", name) for name in commands)]
+    return _HEAD + codes + "\n" + "\n".join(sections)
+
+
+def _render_section(*words: str) -> str:
+    # The width of the help is that of COLUMNS, whatever screen this runs on.
+    env = {"COLUMNS": "80", "LINES": "24", "TERM": "dumb"}
+    shown = CliRunner().invoke(app, [*words[1:], "--help"], prog_name=words[0], env=env, terminal_width=80)
+    assert shown.exit_code == 0, shown.output
+    return f"## `{' '.join(words)}`\n```text\n{shown.stdout.rstrip()}\n```\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render_docs())
