@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -10,19 +10,20 @@ from functools import partial
 from agent.daemon.service import Service
 from agent.daemon.tick import Tick
 from agent.daemon.tick_thread import TickThread
+from agent.protocol.task_report import ReportDraft
 from agent.settings import AgentSettings
 from agent.slurm.client import Slurm
 from agent.spool.gateway_binding import check_gateway
-from agent.spool.last_reports import report_again, reports_again
-from agent.spool.outbox import Outbox, ReportDraft
+from agent.spool.last_reports import read_last_report, read_last_reports
+from agent.spool.outbox import Outbox
 from agent.spool.setup import prepare_spool
 from agent.uplink.address import build_tls
-from agent.uplink.alerts import ProblemBoard
+from agent.uplink.alerts import AlertBoard
 from agent.uplink.client import GatewayClient, open_session
-from agent.uplink.command_poller import Poller
+from agent.uplink.command_poller import CommandPoller
 from agent.uplink.credential import read_credential
 from agent.uplink.generation import GenerationWatch
-from agent.uplink.heartbeat import Pulse
+from agent.uplink.heartbeat import HeartbeatSender, RoundStatus
 from agent.uplink.reporter import Reporter
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import Spool
@@ -34,13 +35,13 @@ __all__ = ["Parts", "assemble"]
 
 @dataclass(frozen=True)
 class Parts:
-    """What the command line drives."""
+    """What the command line drives. loops: what runs beside the service, for as long as it does."""
 
     service: Service
-    poller: Poller
+    loops: tuple[Callable[[], Awaitable[None]], ...]
     reporter: Reporter
     outbox: Outbox
-    board: ProblemBoard
+    alerts: AlertBoard
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,11 @@ class _TellAgain:
 
     async def tell(self, tasks: Sequence[str]) -> None:
         """Report these tasks with their configs."""
-        await self.thread.call(lambda: self._put(report_again(self.spool, TaskId(task)) for task in tasks))
+        await self.thread.call(lambda: self._put(read_last_report(self.spool, TaskId(task)) for task in tasks))
 
     async def tell_all(self) -> None:
         """Report everything."""
-        await self.thread.call(lambda: self._put(reports_again(self.spool)))
+        await self.thread.call(lambda: self._put(read_last_reports(self.spool)))
 
     def _put(self, drafts: Iterable[ReportDraft | None]) -> None:
         for draft in drafts:
@@ -67,28 +68,31 @@ class _TellAgain:
 
 @contextlib.asynccontextmanager
 async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> AsyncIterator[Parts]:
-    """Build the agent. Raises SettingsError, SpoolError where it cannot start."""
-    clock, board = Clock(), ProblemBoard()
+    """Build the agent. Raises SettingsError, SpoolError if it cannot start."""
+    clock, alerts, news = Clock(), AlertBoard(), asyncio.Event()
     credential = read_credential(settings.credential_file)
     identity = prepare_spool(settings, clock)
-    check_gateway(identity.spool, credential)
-    outbox = Outbox(identity.spool.outbox, identity.spool_id, identity.epoch, clock)
+    spool = identity.spool
+    check_gateway(spool, credential)
+    on_put = partial(asyncio.get_running_loop().call_soon_threadsafe, news.set)
+    outbox = Outbox(spool.outbox, identity.spool_id, identity.epoch, clock, on_put=on_put)
     async with AsyncExitStack() as stack:
         slurm = Slurm(settings.slurm, environment, clock)
         stack.callback(slurm.close)
-        thread = TickThread()
+        thread, notifier = TickThread(), Notifier(environment)
         stack.callback(thread.close)
-        session = await stack.enter_async_context(open_session())
-        client = GatewayClient(session, settings, tls=build_tls(settings.ca_file))
-        reporter = Reporter(outbox, client, board, clock)
-        outbox.on_put = partial(asyncio.get_running_loop().call_soon_threadsafe, reporter.wake)
-        again = _TellAgain(identity.spool, outbox, thread)
-        reporter.tell_again = again.tell
-        watch = GenerationWatch(identity.spool.generation, again.tell_all, board, clock)
-        client.heed_generation = watch.heed
-        pulse = Pulse(client, outbox, board, clock, identity.epoch, lambda: slurm.calls)
-        tick = Tick(settings, identity.spool, slurm, outbox, clock, identity)
-        notifier = Notifier(environment)
         stack.callback(notifier.close)
-        service = Service(settings, tick, thread, reporter, pulse, board, notifier, clock)
-        yield Parts(service, Poller(identity.spool, client, clock, service.wake), reporter, outbox, board)
+        session = await stack.enter_async_context(open_session())
+        again = _TellAgain(spool, outbox, thread)
+        watch = GenerationWatch(spool.generation, again.tell_all, alerts, clock)
+        client = GatewayClient(session, settings, tls=build_tls(settings.ca_file), on_generation=watch.compare)
+        reporter = Reporter(outbox, client, alerts, clock, news=news, tell_again=again.tell)
+        tick = Tick(settings, spool, slurm, outbox, clock, identity)
+        service = Service(settings, tick, thread, reporter.flush, alerts, notifier, clock)
+        sender = HeartbeatSender(
+            client, outbox, alerts, clock, identity.epoch, lambda: slurm.calls,
+            lambda: RoundStatus(service.last_round.active, service.last_round.problems),
+        )  # fmt: skip
+        poller = CommandPoller(spool, client, clock, service.wake)
+        loops = (reporter.run, partial(sender.run, settings.waits.heartbeat_s), poller.run)
+        yield Parts(service, loops, reporter, outbox, alerts)

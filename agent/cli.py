@@ -61,7 +61,7 @@ def run(
 
 async def _run(config: Path) -> None:
     async with assemble(read_settings(config), os.environ) as parts:
-        await parts.service.run(parts.poller)
+        await parts.service.run(parts.loops)
 
 
 @app.command("once")
@@ -79,7 +79,7 @@ async def _once(config: Path) -> bool:
             await parts.reporter.flush()
         except AgentError:
             print("reports wait in the outbox")
-        for words in parts.board.sentences():
+        for words in parts.alerts.sentences():
             print(f"problem: {words}")
         if result is None:
             return False

@@ -91,7 +91,7 @@ class Waits(Strict):
     beat_every_s: Seconds = 30
     beat_stop_s: Seconds = 180
     retry_first_s: Seconds = 30
-    retry_most_s: Seconds = 600
+    retry_max_s: Seconds = 600
     limit_retry_s: Seconds = 120
     heartbeat_s: Seconds = 30
 

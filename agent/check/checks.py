@@ -13,7 +13,7 @@ from agent.slurm.client import Slurm
 from agent.slurm.values import PollFailed, SlurmFacts
 from agent.spool.gateway_binding import check_gateway
 from agent.spool.setup import explain_trouble, prepare_spool
-from agent.tasks.slurm_round import KILL_WAIT_WORDS
+from agent.tasks.queue import KILL_WAIT_WORDS
 from agent.uplink.address import build_tls
 from agent.uplink.client import GatewayClient, open_session
 from agent.uplink.credential import read_credential

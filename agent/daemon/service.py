@@ -7,25 +7,22 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Protocol
 
 import structlog
 
+from agent.daemon.tick import Tick, TickResult
 from agent.daemon.tick_thread import TickThread
 from agent.daemon.watcher import Watcher
 from agent.errors import AgentError
 from agent.settings import AgentSettings
-from agent.uplink.alerts import ProblemBoard
-from agent.uplink.command_poller import Poller
-from agent.uplink.heartbeat import Pulse
-from agent.uplink.reporter import Reporter
+from agent.uplink.alerts import AlertBoard
 from mltm.runtime.clock import Clock
 from mltm.runtime.retry import Backoff, wait_for_event
 from mltm.runtime.systemd import Notifier
 
-__all__ = ["Round", "RoundResult", "Service"]
+__all__ = ["Service"]
 
 _GATHER_S = 0.2  #: the least pause between two ticks: what comes together is one tick
 # With the second that the tick's thread gets and the two that a hanging command of Slurm's takes to end: under ten.
@@ -34,51 +31,28 @@ _FINISH_S = 4.0
 _log = structlog.get_logger(__name__)
 
 
-class RoundResult(Protocol):
-    """What a tick says."""
-
-    @property
-    def wake_after_s(self) -> float:
-        """When the next tick is due at the latest."""
-
-    @property
-    def active(self) -> int:
-        """How many tasks are active."""
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """Sentences for a person."""
-
-
-class Round(Protocol):
-    """The tick: blocks, and is only ever run in one thread."""
-
-    def run(self) -> RoundResult:
-        """Do one round."""
-
-
 class Service:
     """Runs until it is told to stop."""
 
     def __init__(
         self,
         settings: AgentSettings,
-        tick: Round,
+        tick: Tick,
         thread: TickThread,
-        reporter: Reporter,
-        pulse: Pulse,
-        board: ProblemBoard,
+        flush: Callable[[], Awaitable[None]],
+        alerts: AlertBoard,
         notifier: Notifier,
         clock: Clock,
     ) -> None:
+        """`flush`: sends what there is to report, before leaving."""
         self._settings = settings
         self._tick = tick
         self._thread = thread
-        self._reporter = reporter
-        self._pulse = pulse
-        self._board = board
+        self._flush = flush
+        self._alerts = alerts
         self._notifier = notifier
         self._backoff = Backoff(clock, first_s=2.0)
+        self.last_round = TickResult(0.0, 0)  #: what the last good tick said
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
@@ -92,8 +66,8 @@ class Service:
         self._stopping.set()
         self._wake.set()
 
-    async def run(self, poller: Poller) -> None:
-        """Run until stop(), SIGTERM or SIGINT."""
+    async def run(self, loops: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        """Run until stop(), SIGTERM or SIGINT; `loops` run beside it."""
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -101,10 +75,7 @@ class Service:
                 stack.callback(loop.remove_signal_handler, number)
             watcher = Watcher(self._settings, lambda: _post(loop, self.wake))
             stack.callback(watcher.close)
-            loops = [
-                self._reporter.run(), self._pulse.run(self._settings.waits.heartbeat_s), poller.run(), self._watchdog(),
-            ]  # fmt: skip
-            tasks = [asyncio.create_task(step) for step in loops]
+            tasks = [asyncio.ensure_future(step()) for step in (*loops, self._watchdog)]
             for task in tasks:
                 task.add_done_callback(self._see_end)
             stack.push_async_callback(_end, tasks)
@@ -115,19 +86,18 @@ class Service:
         if self._failure is not None:
             raise self._failure
 
-    async def tick_once(self) -> RoundResult | None:
+    async def tick_once(self) -> TickResult | None:
         """One tick. What fails in it is logged, shown and tried again: nothing ends the agent but a person."""
         try:
             result = await self._thread.call(self._tick.run)
         except Exception as error:  # noqa: BLE001  # the one place where anything may be caught (style: errors)
             words = str(error) if isinstance(error, AgentError) else f"{type(error).__name__}: {error}"
-            if self._board.show("tick", f"The agent's last round failed and is tried again: {words}"):
+            if self._alerts.show("tick", f"The agent's last round failed and is tried again: {words}"):
                 _log.exception("tick_failed")
             return None
-        self._board.clear("tick")
+        self._alerts.clear("tick")
         self._backoff.reset()
-        self._pulse.active_tasks = result.active
-        self._pulse.tick_problems = result.problems
+        self.last_round = result
         return result
 
     def _see_end(self, task: "asyncio.Task[None]") -> None:
@@ -174,7 +144,7 @@ class Service:
         slurm = self._settings.slurm
         stuck_s = 3 * max(slurm.sbatch_timeout_s, slurm.query_timeout_s)
         while self._thread.busy_s(time.monotonic()) < stuck_s:
-            self._notifier.alive(f"{self._pulse.active_tasks} active tasks")
+            self._notifier.alive(f"{self.last_round.active} active tasks")
             await asyncio.sleep(self._notifier.watchdog_s / 3)
         _log.error("tick_stuck", for_s=stuck_s)
 
@@ -182,7 +152,7 @@ class Service:
         self._notifier.stopping()
         try:
             async with asyncio.timeout(_FLUSH_S):
-                await self._reporter.flush()
+                await self._flush()
         except (TimeoutError, AgentError, OSError) as error:
             _log.info("reports_stay_in_outbox", error=str(error))
         _log.info("agent_stopped")

@@ -3,15 +3,14 @@
 It decides nothing itself. Its cost grows with the active tasks only, and an idle one makes no Slurm call.
 """
 
-import contextlib
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
+from agent.daemon.bells import Bells, read_bells, silence_bells
 from agent.errors import SpoolError
 from agent.intake.bundles import Intake
 from agent.intake.drops import Drops
@@ -19,11 +18,16 @@ from agent.settings import AgentSettings
 from agent.slurm.port import SlurmPort
 from agent.spool.outbox import Outbox
 from agent.spool.setup import SpoolIdentity
-from agent.tasks.advance import Advance
-from agent.tasks.memory import Memory, Polls
-from agent.tasks.perform import Hands
-from agent.tasks.slurm_round import SlurmRound
-from mltm.contract.ids import JobId, TaskId, parse_task_id
+from agent.tasks.advance import Advance, TurnResult
+from agent.tasks.cancels import Cancels
+from agent.tasks.context import TaskContext
+from agent.tasks.corrections import Corrections
+from agent.tasks.effects import Effects
+from agent.tasks.queue import Queue
+from agent.tasks.state import TaskState
+from agent.tasks.submissions import Submissions
+from agent.tasks.turn import apply_answer
+from mltm.contract.ids import JobId, TaskId
 from mltm.contract.journal_records import Author
 from mltm.contract.spool_layout import Spool
 from mltm.runtime import files
@@ -32,14 +36,7 @@ from mltm.runtime.clock import Clock, read_boot_id
 __all__ = ["Tick", "TickResult"]
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Bell:
-    """A bell as it was heard: rung again, its time is another."""
-
-    path: Path
-    rung_ns: int
+_DEFERRED_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,15 @@ class TickResult:
 
     wake_after_s: float
     active: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Looks:
+    """What came of a round's turns. failed: tasks that have to be looked at again."""
+
+    cancels: tuple[tuple[JobId, str], ...] = ()
+    failed: frozenset[TaskId] = frozenset()
     problems: tuple[str, ...] = ()
 
 
@@ -64,121 +70,137 @@ class Tick:
         identity: SpoolIdentity,
     ) -> None:
         author = Author(epoch=identity.epoch, host=socket.gethostname(), pid=os.getpid())
-        self._settings, self._spool, self._clock, self._slurm = settings, spool, clock, slurm
-        self._hands = Hands(settings, spool, clock, author)
-        self._boot_id = read_boot_id()
-        self._memory: dict[TaskId, Memory] = {}
-        self._polls = Polls()
-        self._problems: list[str] = []
+        context = TaskContext(settings, spool, outbox, clock, author, read_boot_id())
+        self._settings, self._spool, self._clock = settings, spool, clock
+        self._states: dict[TaskId, TaskState] = {}
         self._intake = Intake(spool, settings, clock, author=author)
         self._drops = Drops(spool, settings, clock)
-        self._round = SlurmRound(slurm, self._hands)
-        self._advance = Advance(self._hands, outbox, self._boot_id, self._round.read_kill_wait_s)
+        self._queue = Queue(slurm, settings, clock)
+        self._cancels = Cancels(slurm, spool, settings, clock)
+        self._submissions = Submissions(slurm, context)
+        effects = Effects(context, self._queue.read_kill_wait_s)
+        self._advance, self._corrections = Advance(context, effects), Corrections(context, effects)
 
     def run(self) -> TickResult:
-        """Do one round. Raises OSError and SpoolError where the spool as a whole cannot be used."""
-        self._problems = []
-        now_s = self._clock.boot_s()
-        bells = self._hear_bells()
-        rung = set(bells.values())
-        self._take_in()
-        active = [TaskId(name) for name in files.list_names(self._spool.active)]
-        for gone in set(self._memory) - set(active):
-            del self._memory[gone]
-        fresh = self._round.poll(self._memory, self._polls, now_s)
-        self._cancel((), is_fresh=fresh)
-        self._advance.min_job_age_s = self._round.min_job_age_s
-        room = 0 if self._round.has_deferred else self._settings.slurm.sbatch_bucket.burst
-        self._advance.begin_round(room)
-        failed = {task_id for task_id in active if not self._look_at(task_id, is_fresh=fresh, is_rung=task_id in rung)}
-        failed |= {task_id for task_id in rung - set(active) if not self._amend(task_id)}
-        self._silence({bell: task_id for bell, task_id in bells.items() if task_id not in failed})
-        self._cancel(self._advance.cancels, is_fresh=False)
-        for task_id in self._round.submit(self._advance.submissions, self._memory):
-            self._look_at(task_id, is_fresh=False, is_rung=True)
-        self._problems.extend(self._round.problems)
-        is_asking = self._round.due_s(self._memory, self._polls) is not None or self._round.cancels.due_s is not None
-        said = (self._polls.problem if is_asking else "", self._round.refusal if active else "")
-        self._problems.extend(words for words in said if words)
-        return TickResult(self._wake_after_s(), len(active), tuple(dict.fromkeys(self._problems)))
+        """Do one round. Raises OSError and SpoolError if the spool as a whole cannot be used."""
+        bells = read_bells(self._spool)
+        problems = [*bells.problems, *self._take_in()]
+        active = self._list_active()
+        is_fresh = self._poll()
+        problems += self._cancel((), is_fresh=is_fresh)
+        looks = self._take_turns(active, bells.rung, is_fresh=is_fresh)
+        corrected = self._correct(bells.rung - set(active))
+        self._silence(bells, looks.failed | corrected.failed)
+        problems += [*looks.problems, *corrected.problems, *self._cancel(looks.cancels, is_fresh=False)]
+        answered = self._submit()
+        problems += [*self._submissions.problems, *self._take_turns(answered, answered, is_fresh=False).problems]
+        problems += self._say_what_waits(has_active=bool(active))
+        return TickResult(self._wake_after_s(), len(active), tuple(dict.fromkeys(problems)))
 
-    def _hear_bells(self) -> dict[Bell, TaskId]:
-        rung: dict[Bell, TaskId] = {}
-        for name in files.list_names(self._spool.bell):
-            path = self._spool.bell / name
-            try:
-                rung[Bell(path, path.stat().st_mtime_ns)] = parse_task_id(name.partition(".")[0])
-            except FileNotFoundError:
-                continue
-            except ValueError:
-                self._drop_bell(path)
-        return rung
-
-    def _drop_bell(self, path: Path) -> None:
-        """Take away what is no bell; what cannot be taken (a folder) stops nobody."""
+    def _take_in(self) -> list[str]:
+        """Bring in bundles and drops; what is wrong, in words."""
         try:
-            files.remove(path)
-            _log.warning("bell_ignored", name=path.name[:80])
-        except OSError as error:
-            self._problems.append(f"{path} is no bell, and cannot be removed: {error.strerror}.")
-
-    def _silence(self, answered: Iterable[Bell]) -> None:
-        """Take bells away after their tasks were looked at: a kill before that leaves them for the next process.
-
-        One that was rung again meanwhile stays.
-        """
-        for bell in answered:
-            with contextlib.suppress(OSError):
-                if bell.path.stat().st_mtime_ns == bell.rung_ns:
-                    files.remove(bell.path)
-
-    def _take_in(self) -> None:
-        try:
-            self._problems.extend(self._intake.scan())
-            if self._settings.drops:
-                self._problems.extend(self._drops.scan())
+            problems = self._intake.scan()
+            return [*problems, *self._drops.scan()] if self._settings.drops else problems
         except (OSError, SpoolError) as error:
             _log.warning("intake_failed", error=str(error))
-            self._problems.append(f"Nothing new can be taken in: {error}")
+            return [f"Cannot accept new tasks: {error}"]
 
-    def _look_at(self, task_id: TaskId, *, is_fresh: bool, is_rung: bool) -> bool:
-        memory = self._memory.setdefault(task_id, Memory())
-        try:
-            self._advance.look_at(task_id, memory, self._polls, is_fresh=is_fresh, is_rung=is_rung)
-        except (OSError, SpoolError) as error:
-            memory.names, memory.due_s = (), self._clock.boot_s() + self._settings.waits.poll_soon_s
-            _log.warning("task_waits", task_id=task_id, error=str(error))
-            self._problems.append(f"Task {task_id} has to wait: {error}")
+    def _list_active(self) -> list[TaskId]:
+        """The active tasks; what was known of others is forgotten."""
+        active = [TaskId(name) for name in files.list_names(self._spool.active)]
+        self._states = {task_id: self._states.get(task_id) or TaskState() for task_id in active}
+        return active
+
+    def _poll(self) -> bool:
+        """Ask squeue if a poll is due; True if there is a new picture."""
+        due_s = self._poll_due_s()
+        if due_s is None or self._clock.boot_s() < due_s:
             return False
-        return True
+        # What is to be cancelled goes first: the poll leaves it a call.
+        is_fresh = self._queue.poll(self._states, spare=0 if self._cancels.due_s is None else 1)
+        if not is_fresh:
+            self._cancels.put_off()
+        return is_fresh
 
-    def _cancel(self, wanted: Sequence[tuple[JobId, str]], *, is_fresh: bool) -> None:
-        cancels = self._round.cancels
+    def _poll_due_s(self) -> float | None:
+        due = (self._queue.due_s(self._states.values()), self._cancels.list_due_s(self._queue.snapshot))
+        return min((due_s for due_s in due if due_s is not None), default=None)
+
+    def _cancel(self, wanted: Sequence[tuple[JobId, str]], *, is_fresh: bool) -> list[str]:
+        """Scancel what is due; what is wrong, in words."""
         try:
-            cancels.look(self._polls, is_fresh=is_fresh)
-            cancels.send(wanted, self._polls)
+            self._cancels.update_leftovers(self._queue.snapshot, is_fresh=is_fresh)
+            self._cancels.send(wanted, self._queue.snapshot)
         except OSError as error:
             _log.warning("cancels_wait", error=str(error))
-            self._problems.append(f"Jobs cannot be cancelled: {error}")
+            return [f"Jobs cannot be cancelled: {error}"]
+        return []
 
-    def _amend(self, task_id: TaskId) -> bool:
+    def _take_turns(self, tasks: Iterable[TaskId], rung: Collection[TaskId], *, is_fresh: bool) -> _Looks:
+        """Let each of these tasks take its turn."""
+        cancels: list[tuple[JobId, str]] = []
+        problems: dict[TaskId, str] = {}
+        room = 0 if self._submissions.has_deferred else self._settings.slurm.sbatch_bucket.burst
+        for task_id in tasks:
+            result = self._take_turn(task_id, is_fresh=is_fresh, is_rung=task_id in rung, may_open=room > 0)
+            self._states[task_id] = result.state
+            cancels += result.cancels
+            room -= result.has_opened
+            if result.problem:
+                problems[task_id] = result.problem
+        return _Looks(tuple(cancels), frozenset(problems), tuple(problems.values()))
+
+    def _take_turn(self, task_id: TaskId, *, is_fresh: bool, is_rung: bool, may_open: bool) -> TurnResult:
+        """What nobody expected of one task is that task's alone: it is read anew, and soon."""
         try:
-            self._advance.look_again(task_id)
-        except (OSError, SpoolError) as error:
-            _log.warning("task_not_amended", task_id=task_id, error=str(error))
-            self._problems.append(f"The end of task {task_id} cannot be looked at again yet: {error}")
-            return False
-        return True
+            return self._advance.take_turn(
+                task_id, self._states[task_id], self._queue.snapshot,
+                is_fresh=is_fresh, is_rung=is_rung, may_open=may_open,
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001 - the one place for a task's (style: errors)
+            _log.exception("turn_failed", task_id=task_id)
+            again = TaskState(due_s=self._clock.boot_s() + self._settings.waits.poll_soon_s)
+            words = f"Task {task_id} could not be looked at and will be retried: {type(error).__name__}: {error}"
+            return TurnResult(again, problem=words)
+
+    def _correct(self, ended: Iterable[TaskId]) -> _Looks:
+        """Look once more at ended tasks that have news."""
+        problems: dict[TaskId, str] = {}
+        for task_id in ended:
+            try:
+                self._corrections.look_again(task_id)
+            except (OSError, SpoolError) as error:
+                _log.warning("task_not_amended", task_id=task_id, error=str(error))
+                problems[task_id] = f"The end of task {task_id} cannot be looked at again yet: {error}"
+        return _Looks((), frozenset(problems), tuple(problems.values()))
+
+    def _silence(self, bells: Bells, failed: Collection[TaskId]) -> None:
+        silence_bells(bell for bell in bells.heard if bell.task_id not in failed)
+
+    def _submit(self) -> list[TaskId]:
+        """Call sbatch for what waits for it; the tasks whose answer is on disk."""
+        wanted = {task_id: state.submission for task_id, state in self._states.items() if state.submission}
+        answered = []
+        for task_id, answer in self._submissions.send(wanted, self._states):
+            if task_id in self._states:
+                now_s, waits = self._clock.boot_s(), self._settings.waits
+                self._states[task_id] = apply_answer(self._states[task_id], answer, waits, now_s)
+                answered.append(task_id)
+        return answered
+
+    def _say_what_waits(self, *, has_active: bool) -> list[str]:
+        """Slurm's own troubles, while anything waits for Slurm."""
+        is_asking = self._poll_due_s() is not None or self._cancels.due_s is not None
+        said = (self._queue.snapshot.problem if is_asking else "", self._submissions.refusal if has_active else "")
+        return [words for words in said if words]
 
     def _wake_after_s(self) -> float:
         now_s, waits = self._clock.boot_s(), self._settings.waits
-        due = [memory.due_s - now_s for memory in self._memory.values()]
-        if any(memory.is_unclaimed for memory in self._memory.values()) or self._drops.is_watching:
+        due = [state.due_s - now_s for state in self._states.values()]
+        if any(state.is_unclaimed for state in self._states.values()) or self._drops.is_watching:
             due.append(waits.glance_s)
-        if (poll_s := self._round.due_s(self._memory, self._polls)) is not None:
-            due.append(poll_s - now_s)
-        if (cancel_s := self._round.cancels.due_s) is not None:
-            due.append(cancel_s - now_s)
-        if self._round.has_deferred:
-            due.append(0.2)
+        due += [due_s - now_s for due_s in (self._poll_due_s(), self._cancels.due_s) if due_s is not None]
+        if self._submissions.has_deferred:
+            due.append(_DEFERRED_S)
         return min([waits.rescan_s, *(max(0.05, seconds) for seconds in due)])

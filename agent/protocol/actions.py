@@ -1,11 +1,22 @@
-"""What an agent may do next for a task: one value a step. decide() chooses it, perform() does it."""
+"""What an agent may do next for a task, as values: decide() chooses one, the tasks room carries it out."""
 
 from dataclasses import dataclass
 
 from mltm.contract.journal_records import FenceReason, JobClaim, Verdict
 from mltm.contract.states import State
 
-__all__ = ["Adopt", "Amend", "CallSbatch", "CancelJobs", "Close", "OpenAttempt", "PutFence", "PutNote", "Step", "Wait"]
+__all__ = [
+    "Action",
+    "Adopt",
+    "Amend",
+    "CallSbatch",
+    "CancelJobs",
+    "Close",
+    "OpenAttempt",
+    "PutFence",
+    "PutNote",
+    "Wait",
+]
 
 
 @dataclass(frozen=True)
@@ -79,4 +90,4 @@ class Wait:
     needs_poll: bool = False
 
 
-Step = OpenAttempt | CallSbatch | Adopt | PutNote | PutFence | CancelJobs | Close | Amend | Wait
+Action = OpenAttempt | CallSbatch | Adopt | PutNote | PutFence | CancelJobs | Close | Amend | Wait

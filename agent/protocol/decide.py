@@ -7,6 +7,7 @@ else may have won. tests/agent/test_decide_world.py drives this very function th
 from dataclasses import dataclass
 
 from agent.protocol.actions import (
+    Action,
     Adopt,
     Amend,
     CallSbatch,
@@ -15,10 +16,9 @@ from agent.protocol.actions import (
     OpenAttempt,
     PutFence,
     PutNote,
-    Step,
     Wait,
 )
-from agent.protocol.journal import AttemptLog, TaskLog
+from agent.protocol.journal import AttemptJournal, TaskJournal
 from agent.protocol.observation import Observation, is_over
 from agent.protocol.verdict import judge_exit, judge_without_exit, needs_slurms_word
 from agent.settings import Waits
@@ -29,7 +29,7 @@ from mltm.contract.journal_records import Exit, JobClaim, Verdict
 from mltm.contract.states import State
 from mltm.contract.task_config import TaskConfig
 
-__all__ = ["Seen", "decide"]
+__all__ = ["Situation", "decide"]
 
 _SAME_REFUSAL = 3
 # What a copy met there says nothing about its task: a stop (a preemption), a full disk, a file system in trouble.
@@ -38,7 +38,7 @@ _CANCELLED = Verdict(state=State.CANCELLED, reason="It was cancelled before it s
 
 
 @dataclass(frozen=True)
-class Seen:
+class Situation:
     """Everything but the log that a decision rests on.
 
     lines: what the last good poll lists under the last attempt's name. may_submit: this process won the last intent
@@ -56,124 +56,130 @@ class Seen:
     is_over_memory: bool = False
 
 
-def decide(log: TaskLog, seen: Seen, waits: Waits) -> Step:
+def decide(journal: TaskJournal, situation: Situation, waits: Waits) -> Action:
     """Choose the next step for a task."""
-    if log.closed is not None:
-        return _after_the_end(log, seen)
-    last = log.last
+    if journal.closed is not None:
+        return _after_the_end(journal, situation)
+    last = journal.last
     if last is None:
-        return _open_first(log, seen)
+        return _open_first(journal, situation)
     if last.own_exit is not None:
-        return _close_with_exit(log, last, last.own_exit, seen, waits)
+        return _close_with_exit(journal, last, last.own_exit, situation, waits)
     if last.owner is not None:
-        return _watch_owner(log, last, last.owner, seen, waits)
+        return _watch_owner(journal, last, last.owner, situation, waits)
     if last.fence is not None:
-        return _after_fence(log, last, seen, waits)
-    return _watch_unowned(log, last, seen, waits)
+        return _after_fence(journal, last, situation, waits)
+    return _watch_unowned(journal, last, situation, waits)
 
 
-def _open_first(log: TaskLog, seen: Seen) -> Step:
-    if log.cancel is not None:
+def _open_first(journal: TaskJournal, situation: Situation) -> Action:
+    if journal.cancel is not None:
         return Close(1, _CANCELLED)
-    if seen.refusal is not None:
-        return Close(1, Verdict(state=State.REJECTED, reason=seen.refusal, evidence="policy"))
-    if log.held or seen.config is None:
-        return Wait(seen.now_s + 60)
+    if situation.refusal is not None:
+        return Close(1, Verdict(state=State.REJECTED, reason=situation.refusal, evidence="policy"))
+    if journal.held or situation.config is None:
+        return Wait(situation.now_s + 60)
     return OpenAttempt(1)
 
 
-def _after_the_end(log: TaskLog, seen: Seen) -> Step:
-    closed, last = log.closed, log.last
-    if closed is None or last is None or last.own_exit is None or log.amended is not None:
-        return Wait(seen.now_s + 3600)
+def _after_the_end(journal: TaskJournal, situation: Situation) -> Action:
+    closed, last = journal.closed, journal.last
+    if closed is None or last is None or last.own_exit is None or journal.amended is not None:
+        return Wait(situation.now_s + 3600)
     if closed.verdict.state not in {State.LOST, State.NODE_FAIL} or closed.verdict.evidence == "exit":
-        return Wait(seen.now_s + 3600)
-    return Amend(_judge(log, last, last.own_exit, seen))
+        return Wait(situation.now_s + 3600)
+    return Amend(_judge(journal, last, last.own_exit, situation))
 
 
-def _judge(log: TaskLog, last: AttemptLog, record: Exit, seen: Seen) -> Verdict:
-    slurm = None if last.dups else seen.observation.ended
-    return judge_exit(record, slurm=slurm, cancelled=log.cancel is not None, limit_s=seen.observation.time_limit_s)
+def _judge(journal: TaskJournal, last: AttemptJournal, record: Exit, situation: Situation) -> Verdict:
+    slurm = None if last.dups else situation.observation.ended
+    return judge_exit(
+        record, slurm=slurm, cancelled=journal.cancel is not None, limit_s=situation.observation.time_limit_s
+    )
 
 
-def _close_with_exit(log: TaskLog, last: AttemptLog, record: Exit, seen: Seen, waits: Waits) -> Step:
-    owner, observed = last.owner, seen.observation
+def _close_with_exit(
+    journal: TaskJournal, last: AttemptJournal, record: Exit, situation: Situation, waits: Waits
+) -> Action:
+    owner, observed = last.owner, situation.observation
     if last.noted is None and owner is not None and isinstance(last.claim, JobClaim):
         return PutNote(last.number, owner)
     # A job that was stopped, or died by a signal, is judged with Slurm's word; two good polls without it are enough
     # here, because the code has ended for certain.
-    is_open = needs_slurms_word(record) and log.cancel is None and not last.dups
-    if is_open and observed.ended is None and not _is_gone(observed, waits.fence_after_s, seen.now_s):
-        return Wait(seen.now_s + waits.poll_soon_s, needs_poll=True)
-    return Close(last.number + 1, _judge(log, last, record, seen))
+    is_open = needs_slurms_word(record) and journal.cancel is None and not last.dups
+    if is_open and observed.ended is None and not _is_gone(observed, waits.fence_after_s, situation.now_s):
+        return Wait(situation.now_s + waits.poll_soon_s, needs_poll=True)
+    return Close(last.number + 1, _judge(journal, last, record, situation))
 
 
-def _watch_owner(log: TaskLog, last: AttemptLog, owner: JobClaim, seen: Seen, waits: Waits) -> Step:
-    observed = seen.observation
+def _watch_owner(
+    journal: TaskJournal, last: AttemptJournal, owner: JobClaim, situation: Situation, waits: Waits
+) -> Action:
+    observed = situation.observation
     if last.noted is None:
         return PutNote(last.number, owner)
     if last.declined is not None:
-        return _after_fence(log, last, seen, waits)
-    if is_over(observed, waits, seen.now_s):
+        return _after_fence(journal, last, situation, waits)
+    if is_over(observed, waits, situation.now_s):
         verdict = judge_without_exit(
-            owner, slurm=None if last.dups else observed.ended, is_over_memory=seen.is_over_memory
+            owner, slurm=None if last.dups else observed.ended, is_over_memory=situation.is_over_memory
         )
-        if _may_rerun(log, verdict.state, seen):
+        if _may_rerun(journal, verdict.state, situation):
             return OpenAttempt(last.number + 1, f"attempt {last.number} ended as {verdict.state}", verdict.state)
         return Close(last.number + 1, verdict)
     # With a copy that stepped aside, an end may be the copy's, and the owner may still have to be cancelled.
     may_run = observed.ended is None or bool(last.dups)
-    if log.cancel is not None and may_run and _is_due(observed.scancel_at_s, 30, seen.now_s):
-        return CancelJobs(((owner.job_id, render_job_name(log.task_id, last.number)),))
-    return Wait(seen.now_s + min(waits.rescan_s, 30))
+    if journal.cancel is not None and may_run and _is_due(observed.scancel_at_s, 30, situation.now_s):
+        return CancelJobs(((owner.job_id, render_job_name(journal.task_id, last.number)),))
+    return Wait(situation.now_s + min(waits.rescan_s, 30))
 
 
-def _may_rerun(log: TaskLog, end: State, seen: Seen) -> bool:
-    config = seen.config
-    if config is None or log.cancel is not None or end not in config.rerun_on:
+def _may_rerun(journal: TaskJournal, end: State, situation: Situation) -> bool:
+    config = situation.config
+    if config is None or journal.cancel is not None or end not in config.rerun_on:
         return False
-    reruns = sum(1 for attempt in log.attempts if attempt.intent.after_state is not None)
+    reruns = sum(1 for attempt in journal.attempts if attempt.intent.after_state is not None)
     return reruns < config.rerun_limit
 
 
-def _after_fence(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> Step:
+def _after_fence(journal: TaskJournal, last: AttemptJournal, situation: Situation, waits: Waits) -> Action:
     """Nothing of the last attempt will ever start: an agent fenced it, or its owner said that it did not."""
     fence, number = last.fence, last.number + 1
     reason = fence.reason if fence else "refused_start"
     words = fence.words if fence else last.declined.words if last.declined else ""
-    if log.cancel is not None or reason == "cancel":
-        return Close(number, _never_started(log, State.CANCELLED, "It was cancelled before it started."))
+    if journal.cancel is not None or reason == "cancel":
+        return Close(number, _never_started(journal, State.CANCELLED, "It was cancelled before it started."))
     match reason:
         case "admin_cancel":
             by = "Its job was cancelled in Slurm before it started: by somebody, or by Slurm itself after a crash."
-            return Close(number, _never_started(log, State.CANCELLED, by))
+            return Close(number, _never_started(journal, State.CANCELLED, by))
         case "deadline":
-            return Close(number, _never_started(log, State.DEADLINE, "Slurm's deadline passed before it started."))
+            return Close(number, _never_started(journal, State.DEADLINE, "Slurm's deadline passed before it started."))
         case "refused_by_slurm" | "refused_by_policy":
-            return Close(number, _never_started(log, State.REJECTED, words))
+            return Close(number, _never_started(journal, State.REJECTED, words))
         case _:
             pass
-    if (refusal := _same_refusals(log)) is not None:
-        return Close(number, _never_started(log, State.REJECTED, refusal))
-    if seen.refusal is not None:
-        return Close(number, _never_started(log, State.REJECTED, seen.refusal))
-    if seen.config is None:
-        return Wait(seen.now_s + 60)
-    fenced_s = seen.observation.fenced_since_s
-    due_s = (seen.now_s if fenced_s is None else fenced_s) + _back_off(last.number, waits)
-    if log.held:
-        return Wait(seen.now_s + 60)
-    if seen.now_s < due_s:
+    if (refusal := _same_refusals(journal)) is not None:
+        return Close(number, _never_started(journal, State.REJECTED, refusal))
+    if situation.refusal is not None:
+        return Close(number, _never_started(journal, State.REJECTED, situation.refusal))
+    if situation.config is None:
+        return Wait(situation.now_s + 60)
+    fenced_s = situation.observation.fenced_since_s
+    due_s = (situation.now_s if fenced_s is None else fenced_s) + _back_off(last.number, waits)
+    if journal.held:
+        return Wait(situation.now_s + 60)
+    if situation.now_s < due_s:
         return Wait(due_s)
     return OpenAttempt(number, f"attempt {last.number} never started: {words or reason}")
 
 
-def _never_started(log: TaskLog, state: State, words: str) -> Verdict:
+def _never_started(journal: TaskJournal, state: State, words: str) -> Verdict:
     """The end of a task whose last attempt is fenced. Where an earlier attempt ran, its end is the task's (rule 7)."""
-    ran = [attempt for attempt in log.attempts if attempt.may_have_run]
+    ran = [attempt for attempt in journal.attempts if attempt.may_have_run]
     if not ran:
         return Verdict(state=state, reason=words, evidence="fence")
-    following = log.attempts[ran[-1].number] if ran[-1].number < len(log.attempts) else None
+    following = journal.attempts[ran[-1].number] if ran[-1].number < len(journal.attempts) else None
     earlier = following.intent.after_state if following else None
     end = State.CANCELLED if state is State.CANCELLED else earlier or State.LOST
     owner = ran[-1].owner
@@ -187,59 +193,61 @@ def _never_started(log: TaskLog, state: State, words: str) -> Verdict:
     )
 
 
-def _same_refusals(log: TaskLog) -> str | None:
-    said = [(r.check, r.words) for attempt in log.attempts for r in attempt.refused if r.check not in _NOT_THE_TASKS]
+def _same_refusals(journal: TaskJournal) -> str | None:
+    said = [
+        (r.check, r.words) for attempt in journal.attempts for r in attempt.refused if r.check not in _NOT_THE_TASKS
+    ]
     often = [words for check, words in said if said.count((check, words)) >= _SAME_REFUSAL]
     return f"The job refused to start, {_SAME_REFUSAL} times for the same reason: {often[0]}" if often else None
 
 
-def _watch_unowned(log: TaskLog, last: AttemptLog, seen: Seen, waits: Waits) -> Step:
+def _watch_unowned(journal: TaskJournal, last: AttemptJournal, situation: Situation, waits: Waits) -> Action:
     """An attempt whose claim nobody has: it may start at any moment, or never."""
-    observed, submitted, number = seen.observation, last.submitted, last.number
-    waiting = tuple(line for line in seen.lines if classify_state(line.state).kind != "ended")
-    if log.cancel is not None:
+    observed, submitted, number = situation.observation, last.submitted, last.number
+    waiting = tuple(line for line in situation.lines if classify_state(line.state).kind != "ended")
+    if journal.cancel is not None:
         return PutFence(number, "cancel", "cancelled")
     if submitted is not None and submitted.outcome == "permanent":
         # Slurm 22.05 may list a job that it refused, as FAILED with BadConstraints: its refusal goes first.
         return PutFence(number, "refused_by_slurm", submitted.words)
     if waiting:
-        return _watch_listed(last, waiting, seen, waits)
+        return _watch_listed(last, waiting, situation, waits)
     if observed.ended is not None:
-        return _fence_ended(last, seen)
+        return _fence_ended(last, situation)
     is_refused = submitted is not None and submitted.outcome in {"transient", "limit"}
-    if log.held and (is_refused or (submitted is None and seen.may_submit)):
-        return Wait(seen.now_s + 60)
-    if submitted is None and seen.may_submit:
+    if journal.held and (is_refused or (submitted is None and situation.may_submit)):
+        return Wait(situation.now_s + 60)
+    if submitted is None and situation.may_submit:
         return CallSbatch(number)
     if is_refused:
-        if observed.retry_at_s is None or seen.now_s >= observed.retry_at_s:
+        if observed.retry_at_s is None or situation.now_s >= observed.retry_at_s:
             return CallSbatch(number)
         return Wait(observed.retry_at_s)
     is_unanswered = submitted is not None and submitted.outcome == "ambiguous"
     after_s = max(waits.late_accept_s, waits.fence_after_s) if is_unanswered else waits.fence_after_s
-    if _is_gone(observed, after_s, seen.now_s):
+    if _is_gone(observed, after_s, situation.now_s):
         ambiguous = submitted is None or is_unanswered
         words = "nobody knows whether sbatch was heard" if ambiguous else "Slurm does not know the job any more"
         return PutFence(number, "ambiguous" if ambiguous else "unknown", words)
-    return Wait(seen.now_s + waits.rescan_s)
+    return Wait(situation.now_s + waits.rescan_s)
 
 
-def _watch_listed(last: AttemptLog, waiting: tuple[JobLine, ...], seen: Seen, waits: Waits) -> Step:
+def _watch_listed(last: AttemptJournal, waiting: tuple[JobLine, ...], situation: Situation, waits: Waits) -> Action:
     number, first = last.number, waiting[0]
     if last.submitted is None or last.submitted.job_id is None:
         return Adopt(number, first.job_id)
     if any(is_launch_failure(line.reason) for line in waiting):
         return PutFence(number, "launch_failed", "Slurm could not launch the job and holds it")
-    since_s, until_s = seen.observation.running_since_s, seen.observation.running_seen_s
+    since_s, until_s = situation.observation.running_since_s, situation.observation.running_seen_s
     if since_s is not None and until_s is not None and until_s - since_s >= waits.no_claim_s:
         return PutFence(number, "no_claim", f"job {first.job_id} runs, and its first act did not happen")
-    return Wait(seen.now_s + waits.rescan_s)
+    return Wait(situation.now_s + waits.rescan_s)
 
 
-def _fence_ended(last: AttemptLog, seen: Seen) -> Step:
-    text = seen.observation.ended or ""
+def _fence_ended(last: AttemptJournal, situation: Situation) -> Action:
+    text = situation.observation.ended or ""
     end = classify_state(text).ended
-    if end is State.CANCELLED and seen.observation.scancel_at_s is None:
+    if end is State.CANCELLED and situation.observation.scancel_at_s is None:
         return PutFence(last.number, "admin_cancel", text)
     if end is State.DEADLINE:
         return PutFence(last.number, "deadline", text)
@@ -248,10 +256,10 @@ def _fence_ended(last: AttemptLog, seen: Seen) -> Step:
     return PutFence(last.number, "node_fail", f"the job ended in Slurm as {text} before it started the task")
 
 
-def _is_gone(seen: Observation, after_s: float, now_s: float) -> bool:
+def _is_gone(situation: Observation, after_s: float, now_s: float) -> bool:
     """Two good polls without it, over long enough. Economy only: fencing early is safe."""
-    is_old = seen.absent_since_s is not None and now_s - seen.absent_since_s >= after_s
-    return seen.absent_polls >= 2 and is_old
+    is_old = situation.absent_since_s is not None and now_s - situation.absent_since_s >= after_s
+    return situation.absent_polls >= 2 and is_old
 
 
 def _is_due(last_s: float | None, every_s: float, now_s: float) -> bool:
@@ -259,4 +267,4 @@ def _is_due(last_s: float | None, every_s: float, now_s: float) -> bool:
 
 
 def _back_off(number: int, waits: Waits) -> float:
-    return min(waits.retry_most_s, waits.retry_first_s * 2.0 ** min(number - 1, 10))
+    return min(waits.retry_max_s, waits.retry_first_s * 2.0 ** min(number - 1, 10))

@@ -17,11 +17,11 @@ from mltm.contract.journal_records import (
 )
 from mltm.contract.manifest import Manifest
 
-__all__ = ["AttemptLog", "TaskLog"]
+__all__ = ["AttemptJournal", "TaskJournal"]
 
 
 @dataclass(frozen=True)
-class AttemptLog:
+class AttemptJournal:
     """One attempt whose intent is `submit`."""
 
     number: int
@@ -73,11 +73,11 @@ class AttemptLog:
 
 
 @dataclass(frozen=True)
-class TaskLog:
+class TaskJournal:
     """Everything that was read of one task. `closed` is the intent that ended it."""
 
     task_id: TaskId
-    attempts: tuple[AttemptLog, ...] = ()
+    attempts: tuple[AttemptJournal, ...] = ()
     closed: Closed | None = None
     cancel: Command | None = None
     held: bool = False
@@ -85,12 +85,12 @@ class TaskLog:
     amended: Amended | None = None
 
     @property
-    def late_exits(self) -> tuple[tuple[AttemptLog, Exit], ...]:
+    def late_exits(self) -> tuple[tuple[AttemptJournal, Exit], ...]:
         """Exit records of earlier attempts: they became visible only after the next attempt had been opened."""
         return tuple((early, early.own_exit) for early in self.attempts[:-1] if early.own_exit is not None)
 
     @property
-    def last(self) -> AttemptLog | None:
+    def last(self) -> AttemptJournal | None:
         """The newest attempt."""
         return self.attempts[-1] if self.attempts else None
 

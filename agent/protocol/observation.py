@@ -1,23 +1,26 @@
-"""What an agent saw over time of one attempt: polls, the beat, back-off. Pure: each look makes a new Observation.
+"""What an agent saw over time of one attempt: polls, the beat, back-off. Pure: each reading makes a new Observation.
 
 Times are seconds of the observer's own boot clock; an observation of another boot counts for nothing but what
 Slurm itself said. No value here decides that code never started: only a fence does.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agent.protocol.journal import AttemptLog
+from agent.protocol.journal import AttemptJournal
 from agent.settings import Waits
 from agent.slurm.states import classify_state
 from agent.slurm.values import AccountingLine, JobLine
-from mltm.contract.base_models import Message
 
-__all__ = ["Look", "Observation", "apply_accounting", "date_fence", "is_over", "is_slurm_over", "look", "match_lines"]
+__all__ = [
+    "Observation", "Reading", "apply_accounting", "carry_over", "date_fence", "is_over", "is_slurm_over",
+    "match_lines", "update_observation",
+]  # fmt: skip
 
 
-class Observation(Message):
-    """Kept as advice in `agent/observations/<boot>/<task>`, so that a restarted agent goes on counting."""
+@dataclass(frozen=True)
+class Observation:
+    """Kept as advice in the spool, so that a restarted agent goes on counting."""
 
     boot_id: str
     attempt: int
@@ -37,13 +40,10 @@ class Observation(Message):
     retry_at_s: float | None = None
     tries: int = 0
     scancel_at_s: float | None = None
-    reported: str = ""
-    last_report: str = ""
-    late_told: tuple[int, ...] = ()  #: attempts whose exit record became visible late, and was told
 
 
 @dataclass(frozen=True)
-class Look:
+class Reading:
     """One look at an attempt. lines: what a good poll lists under the attempt's name; None: there was no good poll."""
 
     lines: tuple[JobLine, ...] | None
@@ -51,13 +51,13 @@ class Look:
     now_s: float
 
 
-def match_lines(attempt: AttemptLog, lines: Sequence[JobLine]) -> tuple[JobLine, ...]:
-    """The lines that speak of this attempt: the owner's own, where there is an owner. All have our name already."""
+def match_lines(attempt: AttemptJournal, lines: Sequence[JobLine]) -> tuple[JobLine, ...]:
+    """The lines that speak of this attempt: the owner's own, if there is an owner. All have our name already."""
     owner = attempt.owner
     return tuple(line for line in lines if owner is None or line.job_id == owner.job_id)
 
 
-def _of_this_run(attempt: AttemptLog, lines: Sequence[JobLine]) -> tuple[JobLine, ...]:
+def _of_this_run(attempt: AttemptJournal, lines: Sequence[JobLine]) -> tuple[JobLine, ...]:
     """Without a job that Slurm has put back (scontrol requeue): it names no end of the run that left its record."""
     matching = match_lines(attempt, lines)
     if attempt.own_exit is None:
@@ -65,36 +65,34 @@ def _of_this_run(attempt: AttemptLog, lines: Sequence[JobLine]) -> tuple[JobLine
     return tuple(line for line in matching if classify_state(line.state).kind != "pending")
 
 
-def look(before: Observation, attempt: AttemptLog, seen: Look, waits: Waits, min_job_age_s: float) -> Observation:
-    """Add one look to an observation."""
-    target = attempt.owner.job_id if attempt.owner else ""
-    after = before if before.target == target else _retarget(before, target, seen.now_s)
-    if seen.lines is not None:
-        after = _count_poll(after, attempt, _of_this_run(attempt, seen.lines), seen.now_s)
-    if seen.beat_ns != after.beat_ns:
-        after = after.model_copy(update={"beat_ns": seen.beat_ns, "beat_since_s": seen.now_s})
-    after = date_fence(after, attempt, seen.now_s)
-    if attempt.owner is None:
-        return after.model_copy(update={"over_since_s": None})
-    if not (
-        is_slurm_over(after, attempt, waits, min_job_age_s, seen.now_s) and _is_beat_still(after, waits, seen.now_s)
+def update_observation(
+    before: Observation, attempt: AttemptJournal, reading: Reading, waits: Waits, min_job_age_s: float
+) -> Observation:
+    """Add one reading to an observation."""
+    target, now_s = attempt.owner.job_id if attempt.owner else "", reading.now_s
+    after = before if before.target == target else _retarget(before, target, now_s)
+    if reading.lines is not None:
+        after = _count_poll(after, attempt, _of_this_run(attempt, reading.lines), now_s)
+    if reading.beat_ns != after.beat_ns:
+        after = replace(after, beat_ns=reading.beat_ns, beat_since_s=now_s)
+    after = date_fence(after, attempt, now_s)
+    if attempt.owner is None or not (
+        is_slurm_over(after, attempt, waits, min_job_age_s, now_s) and _is_beat_still(after, waits, now_s)
     ):
-        return after.model_copy(update={"over_since_s": None})
-    return after if after.over_since_s is not None else after.model_copy(update={"over_since_s": seen.now_s})
+        return replace(after, over_since_s=None)
+    return after if after.over_since_s is not None else replace(after, over_since_s=now_s)
 
 
-def date_fence(before: Observation, attempt: AttemptLog, now_s: float) -> Observation:
+def date_fence(before: Observation, attempt: AttemptJournal, now_s: float) -> Observation:
     """Note when it was first seen that nothing of an attempt will start, whoever fenced or declined it."""
     is_barred = attempt.fence is not None or attempt.declined is not None
-    if not is_barred or before.fenced_since_s is not None:
-        return before
-    return before.model_copy(update={"fenced_since_s": now_s})
+    return replace(before, fenced_since_s=now_s) if is_barred and before.fenced_since_s is None else before
 
 
-def is_slurm_over(seen: Observation, attempt: AttemptLog, waits: Waits, min_job_age_s: float, now_s: float) -> bool:
+def is_slurm_over(seen: Observation, attempt: AttemptJournal, waits: Waits, min_job_age_s: float, now_s: float) -> bool:
     """Rule 5 (i): a terminal state, or three good polls without it over long enough.
 
-    An end is not believed where a copy stepped aside (it may be the copy's), nor where no beat was ever seen: the beat
+    An end is not believed if a copy stepped aside (it may be the copy's), nor if no beat was ever seen: the beat
     could not contradict it (docs/decisions/0012).
     """
     if seen.ended is not None and seen.beat_ns is not None and not attempt.dups:
@@ -114,47 +112,58 @@ def _is_beat_still(seen: Observation, waits: Waits, now_s: float) -> bool:
 
 
 def _retarget(before: Observation, target: str, now_s: float) -> Observation:
-    return before.model_copy(
-        update={
-            "target": target, "absent_polls": 0, "absent_since_s": None, "ended": None,
-            "beat_since_s": now_s, "over_since_s": None, "running_since_s": None, "running_seen_s": None,
-        }
+    return replace(
+        before, target=target, absent_polls=0, absent_since_s=None, ended=None, beat_since_s=now_s, over_since_s=None,
+        running_since_s=None, running_seen_s=None,
     )  # fmt: skip
 
 
-def _count_poll(before: Observation, attempt: AttemptLog, lines: Sequence[JobLine], now_s: float) -> Observation:
+def _count_poll(before: Observation, attempt: AttemptJournal, lines: Sequence[JobLine], now_s: float) -> Observation:
     if not lines:
-        return before.model_copy(
-            update={
-                "absent_polls": before.absent_polls + 1,
-                "absent_since_s": now_s if before.absent_since_s is None else before.absent_since_s,
-                "running_since_s": None,
-                "running_seen_s": None,
-            }
+        return replace(
+            before,
+            absent_polls=before.absent_polls + 1,
+            absent_since_s=now_s if before.absent_since_s is None else before.absent_since_s,
+            running_since_s=None,
+            running_seen_s=None,
         )
     standings = [classify_state(line.state) for line in lines]
     ended = [line.state for line, standing in zip(lines, standings, strict=True) if standing.kind == "ended"]
     kinds = {standing.kind for standing in standings}
     is_unclaimed = attempt.owner is None and "running" in kinds
     limits = [line.time_limit_s for line in lines if line.time_limit_s is not None]
-    return before.model_copy(
-        update={
-            "absent_polls": 0,
-            "absent_since_s": None,
-            "ended": ended[0] if len(ended) == len(lines) else None,
-            "paused": "paused" in kinds,
-            "time_limit_s": limits[0] if limits else before.time_limit_s,
-            "running_since_s": (before.running_since_s or now_s) if is_unclaimed else None,
-            "running_seen_s": now_s if is_unclaimed else None,
-        }
+    return replace(
+        before,
+        absent_polls=0,
+        absent_since_s=None,
+        ended=ended[0] if len(ended) == len(lines) else None,
+        paused="paused" in kinds,
+        time_limit_s=limits[0] if limits else before.time_limit_s,
+        running_since_s=(before.running_since_s or now_s) if is_unclaimed else None,
+        running_seen_s=now_s if is_unclaimed else None,
     )
 
 
-def apply_accounting(before: Observation, attempt: AttemptLog, lines: Sequence[AccountingLine]) -> Observation:
+def apply_accounting(before: Observation, attempt: AttemptJournal, lines: Sequence[AccountingLine]) -> Observation:
     """Add what sacct says of a job that squeue lists no more. Only an end counts, and only of the right job."""
     owner = attempt.owner
     ours = [line for line in lines if owner is None or line.job_id == owner.job_id]
     ended = [line.state for line in ours if classify_state(line.state).kind == "ended"]
     if before.absent_polls == 0 or not ended or len(ended) < len(ours):
         return before
-    return before.model_copy(update={"ended": ended[-1]})
+    return replace(before, ended=ended[-1])
+
+
+def carry_over(before: Observation, boot_id: str, now_s: float) -> Observation:
+    """What stays true on another boot: what Slurm said, and that we cancelled. Its clock and its counts do not."""
+    return Observation(
+        boot_id=boot_id,
+        attempt=before.attempt,
+        since_s=now_s,
+        beat_since_s=now_s,
+        target=before.target,
+        ended=before.ended,
+        time_limit_s=before.time_limit_s,
+        tries=before.tries,
+        scancel_at_s=None if before.scancel_at_s is None else now_s,
+    )

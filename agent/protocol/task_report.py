@@ -1,62 +1,89 @@
 """What to tell the gateway about a task: a report's content from the log and what was seen. Pure."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from agent.protocol.journal import AttemptLog, TaskLog
+from agent.protocol.journal import AttemptJournal, TaskJournal
 from agent.protocol.observation import Observation
 from agent.protocol.verdict import judge_exit
 from agent.slurm.states import classify_state, needs_attention
 from agent.slurm.values import JobLine
-from agent.spool.outbox import ReportDraft
+from mltm.contract.base_models import Moment
 from mltm.contract.journal_records import Exit, Verdict
 from mltm.contract.limits import fit
-from mltm.contract.reports import OPTIONAL_DETAILS, Note, NoteKind
+from mltm.contract.reports import OPTIONAL_DETAILS, Note, NoteKind, ReportContent
 from mltm.contract.states import Evidence, State
 
-__all__ = ["describe_amended", "describe_late_exit", "describe_task"]
+__all__ = ["ReportDraft", "Told", "describe_amended", "describe_late_exit", "describe_task", "digest_draft"]
 
 
-def describe_task(log: TaskLog, observed: Observation, lines: Sequence[JobLine]) -> ReportDraft:
+class ReportDraft(ReportContent):
+    """A report before it has its identity. `at` None: now."""
+
+    at: Moment | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was told of a task, across its attempts: apart from what was observed of it.
+
+    reported, receipted: the digest of the report that the gateway was given, and of the one whose receipt was written.
+    late_exits: attempts whose exit record became visible late, and was told.
+    """
+
+    reported: str = ""
+    last_report: str = ""
+    receipted: str = ""
+    late_exits: tuple[int, ...] = ()
+
+
+def digest_draft(draft: ReportDraft) -> str:
+    """SHA-256 (hex) of what a draft says, whenever it says it."""
+    return hashlib.sha256(draft.model_dump_json(exclude={"at"}).encode()).hexdigest()
+
+
+def describe_task(journal: TaskJournal, observed: Observation, lines: Sequence[JobLine]) -> ReportDraft:
     """Describe where a task stands. Nothing final is said before `closed` is linked (rule 7)."""
-    if log.closed is not None and log.amended is not None:
-        return describe_amended(log, log.amended.verdict)
-    if log.closed is not None:
-        return _describe_verdict(log, log.closed.verdict, log.closed.attempt, Evidence.CLOSED)
-    last = log.last
+    if journal.closed is not None and journal.amended is not None:
+        return describe_amended(journal, journal.amended.verdict)
+    if journal.closed is not None:
+        return _describe_verdict(journal, journal.closed.verdict, journal.closed.attempt, Evidence.CLOSED)
+    last = journal.last
     if last is None:
-        return _draft(log, 1, State.ACCEPTED, Evidence.NONE, note=_note_of_wait(log, None))
+        return _draft(journal, 1, State.ACCEPTED, Evidence.NONE, note=_note_of_wait(journal, None))
     if last.may_have_run:
-        return _describe_owned(log, last, observed, lines)
-    return _describe_unowned(log, last, lines)
+        return _describe_owned(journal, last, observed, lines)
+    return _describe_unowned(journal, last, lines)
 
 
-def describe_amended(log: TaskLog, verdict: Verdict) -> ReportDraft:
+def describe_amended(journal: TaskJournal, verdict: Verdict) -> ReportDraft:
     """Describe the correction of an end."""
-    return _describe_verdict(log, verdict, log.closed.attempt if log.closed else 1, Evidence.AMENDED)
+    return _describe_verdict(journal, verdict, journal.closed.attempt if journal.closed else 1, Evidence.AMENDED)
 
 
-def _draft(log: TaskLog, attempt: int, state: State, evidence: Evidence, **fields: object) -> ReportDraft:
-    manifest = log.manifest
+def _draft(journal: TaskJournal, attempt: int, state: State, evidence: Evidence, **fields: object) -> ReportDraft:
+    manifest = journal.manifest
     is_drop = manifest is not None and manifest.source == "drop"
     said = {
-        "task_id": log.task_id, "attempt": attempt, "state": state, "evidence": evidence,
-        "taken": log.manifest is not None or log.closed is not None,
+        "task_id": journal.task_id, "attempt": attempt, "state": state, "evidence": evidence,
+        "taken": journal.manifest is not None or journal.closed is not None,
         "manifest": manifest if is_drop else None, **fields,
     }  # fmt: skip
     return fit(ReportDraft, said, OPTIONAL_DETAILS)  # the gateway refuses what does not fit, and so the whole report
 
 
-def describe_late_exit(log: TaskLog, attempt: AttemptLog, record: Exit) -> ReportDraft:
+def describe_late_exit(journal: TaskJournal, attempt: AttemptJournal, record: Exit) -> ReportDraft:
     """Describe an exit record that became visible after the next attempt had been opened: a note in the history."""
     verdict = judge_exit(record, slurm=None, cancelled=False, limit_s=None)
     words = f"Its exit record became visible only after attempt {attempt.number + 1} had been opened. {verdict.reason}"
     found = verdict.model_copy(update={"reason": words.strip()})
-    return _draft(log, attempt.number, found.state, Evidence.EXIT, **_tell(found))
+    return _draft(journal, attempt.number, found.state, Evidence.EXIT, **_tell(found))
 
 
-def _describe_verdict(log: TaskLog, verdict: Verdict, number: int, evidence: Evidence) -> ReportDraft:
+def _describe_verdict(journal: TaskJournal, verdict: Verdict, number: int, evidence: Evidence) -> ReportDraft:
     # The end belongs to the attempt that it is about: the one before the closing intent, where there is one.
-    return _draft(log, max(1, number - 1), verdict.state, evidence, closed=True, **_tell(verdict))
+    return _draft(journal, max(1, number - 1), verdict.state, evidence, closed=True, **_tell(verdict))
 
 
 def _tell(verdict: Verdict) -> dict[str, object]:
@@ -64,13 +91,15 @@ def _tell(verdict: Verdict) -> dict[str, object]:
     return {"words": verdict.reason, **verdict.model_dump(exclude={"state", "reason", "evidence"})}
 
 
-def _describe_owned(log: TaskLog, last: AttemptLog, observed: Observation, lines: Sequence[JobLine]) -> ReportDraft:
+def _describe_owned(
+    journal: TaskJournal, last: AttemptJournal, observed: Observation, lines: Sequence[JobLine]
+) -> ReportDraft:
     owner, record = last.owner, last.own_exit
     shown = [line for line in lines if owner is not None and line.job_id == owner.job_id]
     is_finishing = any(classify_state(line.state).kind == "finishing" for line in shown)
     seems_over = record is not None or observed.ended is not None or observed.absent_polls >= 2 or is_finishing
     return _draft(
-        log,
+        journal,
         last.number,
         State.FINISHING if seems_over else State.RUNNING,
         Evidence.EXIT if record is not None else Evidence.CLAIM,
@@ -82,21 +111,21 @@ def _describe_owned(log: TaskLog, last: AttemptLog, observed: Observation, lines
     )
 
 
-def _describe_unowned(log: TaskLog, last: AttemptLog, lines: Sequence[JobLine]) -> ReportDraft:
+def _describe_unowned(journal: TaskJournal, last: AttemptJournal, lines: Sequence[JobLine]) -> ReportDraft:
     submitted = last.submitted
     may_start = last.fence is None and last.declined is None
     lines = lines if may_start else ()
     job_id = lines[0].job_id if lines else submitted.job_id if submitted else None
     is_known = may_start and (bool(lines) or (submitted is not None and submitted.outcome == "accepted"))
     return _draft(
-        log,
+        journal,
         last.number,
         State.PENDING if is_known else State.SUBMITTING,
         Evidence.SLURM if is_known else Evidence.NONE,
         job_id=job_id if is_known else None,
         slurm_state=lines[0].state if lines else None,
         words=last.intent.after,
-        note=_note_of_lines(lines) or _note_of_wait(log, last),
+        note=_note_of_lines(lines) or _note_of_wait(journal, last),
     )
 
 
@@ -108,8 +137,8 @@ def _note_of_lines(lines: Sequence[JobLine]) -> Note | None:
     return Note(kind=kind, words=f"Slurm's reason for its wait: {', '.join(sorted(reasons))}.")
 
 
-def _note_of_wait(log: TaskLog, last: AttemptLog | None) -> Note:
-    if log.held:
+def _note_of_wait(journal: TaskJournal, last: AttemptJournal | None) -> Note:
+    if journal.held:
         return Note(kind="held", words=_HELD_LATE if _is_with_slurm(last) else "Held; release it to let it start.")
     if last is None or last.submitted is None:
         return Note()
@@ -125,7 +154,7 @@ def _note_of_wait(log: TaskLog, last: AttemptLog | None) -> Note:
 _HELD_LATE = "Held after Slurm had taken this attempt: it goes on; no further one starts until the release."
 
 
-def _is_with_slurm(last: AttemptLog | None) -> bool:
+def _is_with_slurm(last: AttemptJournal | None) -> bool:
     return (
         last is not None and last.fence is None and last.submitted is not None and last.submitted.outcome == "accepted"
     )

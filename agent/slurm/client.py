@@ -1,10 +1,11 @@
 """Slurm itself, behind agent/slurm/port.py: builds the argv, minds the lanes, runs the program, reads the answer."""
 
+import contextlib
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from concurrent.futures import CancelledError, Future, wait
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, as_completed
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -25,8 +26,8 @@ from agent.slurm.values import (
     NoAccounting,
     NotAsked,
     PollFailed,
+    SbatchAnswer,
     SlurmFacts,
-    Submission,
 )
 from mltm.contract.ids import JobId
 from mltm.runtime.clock import Clock
@@ -55,7 +56,7 @@ class Slurm:
         self._submissions = Lane("sbatch", TokenBucket(settings.sbatch_bucket, clock.boot_s), SBATCH_THREADS)
         self._queries = Lane("query", TokenBucket(settings.query_bucket, clock.boot_s), 1)
         self._stop = threading.Event()
-        self._under_way: dict[str, Future[Submission]] = {}
+        self._under_way: dict[str, Future[SbatchAnswer]] = {}
         self._calls: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -65,21 +66,28 @@ class Slurm:
         with self._lock:
             return MappingProxyType(dict(self._calls))
 
-    def submit(self, request: SubmitRequest) -> Submission:
+    def submit(self, request: SubmitRequest) -> SbatchAnswer:
         """Submit one job; `deferred` where the bucket is empty. Blocks until sbatch ends, 300 s at most by default."""
-        return self.submit_many([request], wait_s=self._settings.sbatch_timeout_s + 30)[request.job_name]
+        return dict(self.submit_many([request], wait_s=self._settings.sbatch_timeout_s + 30))[request.job_name]
 
-    def submit_many(self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0) -> dict[str, Submission]:
-        """Submit, several at a time; answer by job name.
+    def submit_many(
+        self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0
+    ) -> Iterator[tuple[str, SbatchAnswer]]:
+        """Submit, several at a time; give each answer with its job's name, as soon as it is there.
 
         `deferred`: the bucket is empty, or sbatch still runs after `wait_s`. Then pass the request again: a call that
         is under way is waited for and not started twice.
         """
         for request in requests:
             self._start(request)
-        chosen = {request.job_name: self._under_way.get(request.job_name) for request in requests}
-        wait([future for future in chosen.values() if future], timeout=wait_s)
-        return {name: self._collect(name, future) for name, future in chosen.items()}
+        waiting = {request.job_name: self._under_way.get(request.job_name) for request in requests}
+        names = {future: name for name, future in waiting.items() if future is not None}
+        with contextlib.suppress(TimeoutError):
+            for future in as_completed(names, timeout=wait_s):
+                del waiting[names[future]]
+                yield names[future], self._collect(names[future], future)
+        for name, under_way in waiting.items():
+            yield name, self._collect(name, under_way)
 
     def _start(self, request: SubmitRequest) -> None:
         if request.job_name in self._under_way:
@@ -88,18 +96,18 @@ class Slurm:
         if future is not None:
             self._under_way[request.job_name] = future
 
-    def _collect(self, job_name: str, future: "Future[Submission] | None") -> Submission:
+    def _collect(self, job_name: str, future: "Future[SbatchAnswer] | None") -> SbatchAnswer:
         if future is None:
-            return Submission("deferred", words="Waiting for its turn: the agent's sbatch_bucket is empty.")
+            return SbatchAnswer("deferred", words="Waiting for its turn: the agent's sbatch_bucket is empty.")
         if not future.done():
-            return Submission("deferred", words="sbatch has not answered yet.")
+            return SbatchAnswer("deferred", words="sbatch has not answered yet.")
         self._under_way.pop(job_name, None)
         try:
             return future.result()
         except CancelledError:
-            return Submission("deferred", words="The agent is stopping.")
+            return SbatchAnswer("deferred", words="The agent is stopping.")
 
-    def _submit_now(self, request: SubmitRequest) -> Submission:
+    def _submit_now(self, request: SubmitRequest) -> SbatchAnswer:
         result = self._run(commands.build_submit_argv(request), is_submission=True)
         answer = parse.parse_submission(result, self._extra)
         _log.info("sbatch_answered", job_name=request.job_name, job_id=answer.job_id, outcome=answer.outcome)
@@ -172,7 +180,13 @@ class Slurm:
         with self._lock:
             self._calls[argv[0]] += 1
         limit_s = self._settings.sbatch_timeout_s if is_submission else self._settings.query_timeout_s
-        result = run_command(argv, timeout_s=limit_s, env=self._environments[is_submission], stop=self._stop)
+        try:
+            result = run_command(argv, timeout_s=limit_s, env=self._environments[is_submission], stop=self._stop)
+        except Exception as error:  # noqa: BLE001 - what nobody expected of one call is that call's alone
+            _log.exception("slurm_command_broken", command=argv[0])
+            result = CommandResult(
+                tuple(argv), None, stderr=f"{argv[0]} could not be waited for ({error}); it may have been heard"
+            )
         if is_rate_limit(result.stderr):
             _log.warning("slurm_rate_limit_met", command=argv[0])
             self._submissions.bucket.slow_down()

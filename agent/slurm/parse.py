@@ -15,8 +15,8 @@ from agent.slurm.values import (
     JobList,
     NoAccounting,
     PollFailed,
+    SbatchAnswer,
     SlurmFacts,
-    Submission,
 )
 from mltm.contract.ids import JobId
 
@@ -40,20 +40,20 @@ _LIST_HEADER = "JOBID|STATE|"
 _NOTHING = frozenset({"", "N/A", "Unknown", "None", "(null)", "None assigned"})
 
 
-def parse_submission(result: CommandResult, extra: ExtraTexts | None = None) -> Submission:
+def parse_submission(result: CommandResult, extra: ExtraTexts | None = None) -> SbatchAnswer:
     """Read sbatch's answer. stdout goes first: a job id and exit 0 is accepted, whatever stderr says."""
     if result.not_started:
-        return Submission("transient", words=result.not_started)
+        return SbatchAnswer("transient", words=result.not_started)
     printed = _SUBMITTED.fullmatch(result.stdout)
     job_id = JobId(printed[1]) if printed else None
     words = read_words(result.stderr)
     if result.exit_code == 0 and job_id:
-        return Submission("accepted", job_id, words)
+        return SbatchAnswer("accepted", job_id, words)
     if result.exit_code is None or result.exit_code < 0:
-        return Submission("ambiguous", job_id, _join(words, f"sbatch was ended after {result.duration_s:.0f} s"))
+        return SbatchAnswer("ambiguous", job_id, _join(words, f"sbatch was ended after {result.duration_s:.0f} s"))
     if result.exit_code == 0 or job_id:
-        return Submission("ambiguous", job_id, _join(words, f"sbatch ended with {result.exit_code} and no clear id"))
-    return Submission(classify_refusal(result.stderr, extra), words=words or f"sbatch ended with {result.exit_code}")
+        return SbatchAnswer("ambiguous", job_id, _join(words, f"sbatch ended with {result.exit_code} and no clear id"))
+    return SbatchAnswer(classify_refusal(result.stderr, extra), words=words or f"sbatch ended with {result.exit_code}")
 
 
 def parse_list(result: CommandResult) -> JobList | PollFailed:

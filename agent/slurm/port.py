@@ -1,6 +1,6 @@
 """The door between the agent's decisions and Slurm. All calls block, and none for long but by its own time limit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -12,8 +12,8 @@ from agent.slurm.values import (
     NoAccounting,
     NotAsked,
     PollFailed,
+    SbatchAnswer,
     SlurmFacts,
-    Submission,
 )
 from mltm.contract.ids import JobId
 
@@ -28,8 +28,13 @@ class SlurmPort(Protocol):
         """How often each command was called since the start."""
         ...
 
-    def submit_many(self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0) -> dict[str, Submission]:
-        """Submit, and answer by job name; `deferred` for what the bucket or `wait_s` does not allow now."""
+    def submit_many(
+        self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0
+    ) -> Iterator[tuple[str, SbatchAnswer]]:
+        """Submit, and give each answer with its job's name; `deferred` for what the bucket or `wait_s` does not allow.
+
+        An answer is there as soon as Slurm gave it, whatever becomes of the others.
+        """
         ...
 
     def list_jobs(self, *, spare: int = 0) -> JobList | PollFailed | NotAsked:

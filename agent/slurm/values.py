@@ -10,14 +10,14 @@ from mltm.contract.ids import JobId
 
 __all__ = [
     "Accounting", "AccountingLine", "CancelOutcome", "JobLine", "JobList", "NoAccounting", "NotAsked", "PollFailed",
-    "SlurmFacts", "Submission", "SubmitOutcome",
+    "SbatchAnswer", "SlurmFacts", "SubmitOutcome",
 ]  # fmt: skip
 
 SubmitOutcome = Literal["accepted", "ambiguous", "transient", "limit", "permanent", "deferred"]
 
 
 @dataclass(frozen=True)
-class Submission:
+class SbatchAnswer:
     """Slurm's answer to one sbatch.
 
     accepted: `job_id` is set. ambiguous: a job may exist (`job_id` is a hint where one was printed). transient: surely

@@ -12,21 +12,15 @@ import structlog
 from pydantic import ValidationError
 
 from agent.errors import SpoolError
-from mltm.contract.base_models import Moment
-from mltm.contract.reports import Report, ReportContent, parse_details
+from agent.protocol.task_report import ReportDraft
+from mltm.contract.reports import Report, parse_details
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
 
-__all__ = ["Outbox", "ReportDraft"]
+__all__ = ["Outbox"]
 
 _NAME = re.compile(r"\d{10}-\d{12}\.json")
 _log = structlog.get_logger(__name__)
-
-
-class ReportDraft(ReportContent):
-    """A report before it has its identity. `at` None: now."""
-
-    at: Moment | None = None
 
 
 def _name(epoch: int, seq: int) -> str:
@@ -36,7 +30,17 @@ def _name(epoch: int, seq: int) -> str:
 class Outbox:
     """The events that the gateway has not confirmed. Make one per epoch; it may be used from several threads."""
 
-    def __init__(self, folder: Path, spool_id: str, epoch: int, clock: Clock, *, bad: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spool_id: str,
+        epoch: int,
+        clock: Clock,
+        *,
+        bad: Path | None = None,
+        on_put: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`on_put`: called after each put, in the caller's thread."""
         self._folder = folder
         self._bad = bad if bad is not None else folder.parent / "bad"
         self._spool_id = spool_id
@@ -44,7 +48,7 @@ class Outbox:
         self._clock = clock
         self._lock = threading.Lock()
         self._seq = 0
-        self.on_put: Callable[[], object] | None = None  #: called after each put, in the caller's thread
+        self._on_put = on_put
 
     def put(self, draft: ReportDraft | Mapping[str, object]) -> Report:
         """Give the draft its identity and write it, durably. Raises SpoolError where it may not have been written."""
@@ -54,8 +58,7 @@ class Outbox:
             data = report.model_dump_json(exclude_defaults=True).encode()
             if self._write(report, data) == data:
                 break
-        if self.on_put is not None:
-            self.on_put()
+        self._on_put()
         return report
 
     def pending(self, limit: int, *, without: Iterable[Report] = ()) -> list[Report]:

@@ -5,15 +5,15 @@ control/receipt says where that is, and which script was read there. A receipt i
 
 import json
 import os
-from typing import Protocol
 
 from pydantic import ValidationError
 
 from agent.intake.quiet_time import Entry
+from agent.protocol.task_report import ReportDraft
 from mltm.contract.base_models import Message, Moment
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import RECEIPT_SUFFIX, Spool
-from mltm.contract.states import State, is_final
+from mltm.contract.states import is_final
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
 
@@ -50,22 +50,6 @@ class Receipt(Message):
     updated_at: Moment
 
 
-class Standing(Protocol):
-    """What a receipt needs of a report."""
-
-    @property
-    def state(self) -> State:
-        """The task's state."""
-
-    @property
-    def words(self) -> str:
-        """The reason, for people."""
-
-    @property
-    def job_id(self) -> str | None:
-        """Slurm's id."""
-
-
 def render_place(name: str, clock: Clock, script: Entry | None, script_sha256: str | None) -> bytes:
     """Render control/receipt. ASCII only, so that any file name comes back as it was."""
     fields = {
@@ -82,7 +66,7 @@ def read_place(spool: Spool, task_id: TaskId) -> ReceiptPlace | None:
     return _parse_place(files.read_bytes(spool.task(task_id).control / PLACE_FILE))
 
 
-def update_receipt(spool: Spool, task_id: TaskId, draft: Standing, clock: Clock) -> bool:
+def update_receipt(spool: Spool, task_id: TaskId, draft: ReportDraft, clock: Clock) -> bool:
     """Write a dropped task's receipt anew; False for a task that was not dropped. Raises OSError."""
     folder = spool.task(task_id)
     place = read_place(spool, task_id)

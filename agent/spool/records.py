@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from agent.errors import SpoolError
-from agent.protocol.journal import AttemptLog, TaskLog
+from agent.protocol.journal import AttemptJournal, TaskJournal
 from mltm.contract.ids import TaskId
 from mltm.contract.journal_records import (
     Amended,
@@ -28,16 +28,17 @@ from mltm.contract.journal_records import (
     render_record,
 )
 from mltm.contract.manifest import Manifest
-from mltm.contract.spool_layout import Attempt, Spool
+from mltm.contract.spool_layout import Attempt, Spool, TaskFolder
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
 
 __all__ = [
+    "link_amended",
     "link_claim",
     "link_intent",
     "link_note",
     "name_deciding",
-    "read_task_log",
+    "read_journal",
     "sync_found",
     "write_submitted",
 ]
@@ -55,14 +56,14 @@ def _claims() -> TypeAdapter[JobClaim | Fence]:
     return TypeAdapter(Claim)
 
 
-def read_task_log(spool: Spool, task_id: TaskId, names: Sequence[str] | None = None) -> TaskLog:
+def read_journal(spool: Spool, task_id: TaskId, names: Sequence[str] | None = None) -> TaskJournal:
     """Read a task's log. `names`: a listing of its control folder, where the caller has one already.
 
     Raises OSError, and SpoolError where a deciding record cannot be understood (advice that cannot is passed over).
     """
     folder = spool.task(task_id)
     listed = files.list_names(folder.control) if names is None else names
-    attempts: list[AttemptLog] = []
+    attempts: list[AttemptJournal] = []
     closed: Closed | None = None
     for number in itertools.count(1):
         intent = _read_intent(folder.attempt(number))
@@ -72,7 +73,7 @@ def read_task_log(spool: Spool, task_id: TaskId, names: Sequence[str] | None = N
             closed = intent
             break
         attempts.append(_read_attempt(folder.attempt(number), intent, listed))
-    return TaskLog(
+    return TaskJournal(
         task_id=task_id,
         attempts=tuple(attempts),
         closed=closed,
@@ -83,14 +84,14 @@ def read_task_log(spool: Spool, task_id: TaskId, names: Sequence[str] | None = N
     )
 
 
-def name_deciding(log: TaskLog) -> tuple[object, ...]:
+def name_deciding(log: TaskJournal) -> tuple[object, ...]:
     """What decides in a log, to tell whether a record is new here."""
     last = log.last
     found = () if last is None else (last.claim and last.claim.nonce, last.noted is not None, last.declined is not None)
     return (log.manifest is not None, len(log.attempts), log.closed and log.closed.nonce, *found)
 
 
-def sync_found(spool: Spool, log: TaskLog, *, is_first: bool) -> None:
+def sync_found(spool: Spool, log: TaskJournal, *, is_first: bool) -> None:
     """Make durable what was found, before anything rests on it: whoever made it may have died before it could.
 
     `is_first`: the task itself is new here, so that its place in tasks/ is synced too. Raises OSError.
@@ -121,6 +122,11 @@ def link_note(attempt: Attempt, claim: JobClaim, clock: Clock) -> None:
     files.link_once(attempt.note, render_record(Note(claim=claim, at=clock.now())), clock.nonce())
 
 
+def link_amended(folder: TaskFolder, record: Amended, clock: Clock) -> None:
+    """Correct an end, once; whoever was first has corrected it."""
+    files.link_once(folder.amended, render_record(record), clock.nonce())
+
+
 def write_submitted(attempt: Attempt, record: Submitted, clock: Clock) -> None:
     """Write what Slurm answered: advice, the last one stays."""
     files.replace(attempt.submitted, render_record(record), clock.nonce())
@@ -149,10 +155,10 @@ def _read_deciding(path: Path) -> bytes | None:
         raise _unreadable(path) from error
 
 
-def _read_attempt(attempt: Attempt, intent: Submit, listed: Sequence[str]) -> AttemptLog:
+def _read_attempt(attempt: Attempt, intent: Submit, listed: Sequence[str]) -> AttemptJournal:
     note, ended = _read_advice(attempt.note, Note), _read_advice(attempt.exit, Exit)
     control = attempt.control
-    return AttemptLog(
+    return AttemptJournal(
         number=attempt.number,
         intent=intent,
         claim=_read_claim(attempt, is_owner_known=note is not None or ended is not None),

@@ -9,7 +9,7 @@ import structlog
 from pydantic import ValidationError
 
 from agent.errors import SpoolError
-from agent.spool.outbox import ReportDraft
+from agent.protocol.task_report import ReportDraft
 from mltm.contract.ids import TaskId, parse_task_id
 from mltm.contract.manifest import Manifest
 from mltm.contract.reports import parse_details

@@ -1,103 +1,106 @@
-"""Brings one task forward: read, look, decide, carry out, until there is nothing to do now; then settle."""
+"""Brings one task forward: read, plan, carry out, until there is nothing to do now; then tell, keep and bury.
 
-from collections.abc import Callable
+What goes wrong with one task is that task's alone: it is said, and the task is looked at again soon.
+"""
 
-from agent.protocol.actions import Amend, Wait
-from agent.protocol.decide import decide
-from agent.protocol.journal import TaskLog
-from agent.protocol.observation import date_fence
-from agent.slurm.request import SubmitRequest
-from agent.spool.last_reports import report_again
-from agent.spool.outbox import Outbox
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import structlog
+
+from agent.errors import SpoolError
+from agent.protocol.actions import Action, CancelJobs
+from agent.spool.last_reports import read_last_report
 from agent.spool.tombstones import has_tombstone, retire
-from agent.tasks.carry_out import Carrier
-from agent.tasks.memory import Memory, Polls
-from agent.tasks.perform import Hands, put_record
-from agent.tasks.settle import settle, tell_correction, tell_late_exits
-from agent.tasks.sight import find_lines, list_records, look_at_job, read_log, sum_up
+from agent.tasks.context import TaskContext
+from agent.tasks.effects import Effects
+from agent.tasks.facts import list_records, read_facts
+from agent.tasks.queue import QueueSnapshot
+from agent.tasks.state import TaskState
+from agent.tasks.turn import Surroundings, plan_telling, plan_turn
 from mltm.contract.ids import JobId, TaskId
 
-__all__ = ["Advance"]
+__all__ = ["Advance", "TurnResult"]
 
-_MOST_STEPS = 12
-_SOON_S = 0.5
+_MAX_ACTIONS = 12
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class TurnResult:
+    """What came of one task's turn. cancels: jobs to be cancelled, by id and name. problem: "" if all went well."""
+
+    state: TaskState
+    cancels: tuple[tuple[JobId, str], ...] = ()
+    has_opened: bool = False
+    problem: str = ""
 
 
 class Advance:
-    """Brings tasks forward, round after round."""
+    """Brings tasks forward, one turn at a time."""
 
-    def __init__(
-        self, hands: Hands, outbox: Outbox, boot_id: str, read_kill_wait_s: Callable[[], float] | None = None
-    ) -> None:
-        self._hands, self._outbox, self._boot_id = hands, outbox, boot_id
-        self._read_kill_wait_s = read_kill_wait_s or (lambda: hands.settings.slurm.kill_wait_s)
-        self._carrier = Carrier(hands, 0, self._read_kill_wait_s)
-        self.min_job_age_s = 300.0
+    def __init__(self, context: TaskContext, effects: Effects) -> None:
+        self._context, self._effects = context, effects
 
-    @property
-    def cancels(self) -> list[tuple[JobId, str]]:
-        """The jobs that this round cancels, by id and name."""
-        return self._carrier.cancels
+    def take_turn(
+        self, task_id: TaskId, before: TaskState, queue: QueueSnapshot, *, is_fresh: bool, is_rung: bool, may_open: bool
+    ) -> TurnResult:
+        """Bring one active task forward. Nothing that goes wrong on the way is lost: it is looked at again."""
+        result = TurnResult(before)
+        try:
+            listing = list_records(task_id, self._context)
+            is_due = self._context.clock.boot_s() >= before.due_s
+            if listing == before.listing and not (is_due or is_rung or is_fresh):
+                return result
+            if self._has_ended(task_id, listing):
+                self._tell_end(task_id)
+                return result
+            for step in self._steps(task_id, listing, before, queue, is_fresh=is_fresh, may_open=may_open):
+                result = step
+        except (OSError, SpoolError) as error:
+            due_s = self._context.clock.boot_s() + self._context.settings.waits.poll_soon_s
+            _log.warning("task_waits", task_id=task_id, error=str(error))
+            words = f"Task {task_id} is blocked and will be retried: {error}"
+            return replace(result, state=replace(result.state, listing=(), due_s=due_s), problem=words)
+        return result
 
-    @property
-    def submissions(self) -> dict[TaskId, tuple[int, SubmitRequest]]:
-        """The attempts that this round calls sbatch for."""
-        return self._carrier.submissions
+    def _steps(
+        self, task_id: TaskId, listing: tuple[str, ...], state: TaskState, queue: QueueSnapshot, *, is_fresh: bool,
+        may_open: bool,
+    ) -> Iterator[TurnResult]:  # fmt: skip
+        """What the turn has come to after each of its steps, so that an error in the next one loses none of it."""
+        result, around = TurnResult(state), self._look_around(queue, is_fresh=is_fresh, may_open=may_open)
+        facts = read_facts(task_id, listing, state, self._context)
+        for _ in range(_MAX_ACTIONS):
+            turn = plan_turn(facts, result.state, around)
+            yield (result := replace(result, state=turn.state))
+            if turn.action is None:
+                break
+            yield (result := self._perform(turn.action, task_id, result))
+            if result.state.submission is not None:
+                break
+            around = self._look_around(queue, is_fresh=False, may_open=may_open and not result.has_opened)
+            facts = read_facts(task_id, list_records(task_id, self._context), result.state, self._context)
+        for effect in plan_telling(facts.journal, result.state, queue):
+            yield (result := replace(result, state=self._effects.carry_out(effect, task_id, result.state)))
 
-    def begin_round(self, room: int) -> None:
-        """Forget what the last round asked of Slurm. `room`: how many attempts may be opened in this one."""
-        self._carrier = Carrier(self._hands, room, self._read_kill_wait_s)
+    def _look_around(self, queue: QueueSnapshot, *, is_fresh: bool, may_open: bool) -> Surroundings:
+        waits, now_s = self._context.settings.waits, self._context.clock.boot_s()
+        return Surroundings(queue, waits, self._context.boot_id, now_s, is_fresh=is_fresh, may_open=may_open)
 
-    def look_at(self, task_id: TaskId, memory: Memory, polls: Polls, *, is_fresh: bool, is_rung: bool) -> None:
-        """Bring one active task forward. Raises OSError, SpoolError: nothing is lost, it is looked at again."""
-        names = list_records(task_id, self._hands)
-        is_due = self._hands.clock.boot_s() >= memory.due_s
-        if names == memory.names and not (is_due or is_rung or is_fresh):
-            return
-        spool = self._hands.spool
-        if spool.task(task_id).attempt(1).intent.name not in names and has_tombstone(spool, task_id):
-            self._tell_end(task_id)
-            return
-        log = read_log(task_id, names, memory, self._hands, self._boot_id)
-        before = memory.observation
-        look_at_job(log, memory, polls, self._hands, is_fresh=is_fresh, min_job_age_s=self.min_job_age_s)
-        memory.names, log = self._take_steps(log, names, memory, polls)
-        settle(log, memory, find_lines(log, polls), before, self._hands, self._outbox)
+    def _perform(self, action: Action, task_id: TaskId, before: TurnResult) -> TurnResult:
+        state = self._effects.perform(action, task_id, before.state)
+        cancels = tuple((JobId(job_id), name) for job_id, name in action.jobs) if isinstance(action, CancelJobs) else ()
+        has_opened = before.has_opened or state.may_submit > before.state.may_submit
+        return replace(before, state=state, cancels=(*before.cancels, *cancels), has_opened=has_opened)
 
-    def look_again(self, task_id: TaskId) -> None:
-        """Look at a task that has ended: a late exit may correct it, once (rule 7). Raises OSError, SpoolError."""
-        memory = Memory()
-        log = read_log(task_id, list_records(task_id, self._hands), memory, self._hands, self._boot_id)
-        if log.closed is None:
-            return
-        step = decide(log, sum_up(log, memory, Polls(), self._hands), self._hands.settings.waits)
-        if isinstance(step, Amend):
-            put_record(step, task_id, self._hands)
-            log = read_log(task_id, list_records(task_id, self._hands), memory, self._hands, self._boot_id)
-        tell_late_exits(log, memory, self._outbox)
-        tell_correction(log, self._hands, self._outbox)
+    def _has_ended(self, task_id: TaskId, listing: tuple[str, ...]) -> bool:
+        spool = self._context.spool
+        return spool.task(task_id).attempt(1).intent.name not in listing and has_tombstone(spool, task_id)
 
     def _tell_end(self, task_id: TaskId) -> None:
         """Of a task that ended its tombstone is left, and somebody asks: its bundle or a cancel came once more."""
-        draft = report_again(self._hands.spool, task_id)
+        draft = read_last_report(self._context.spool, task_id)
         if draft is not None:
-            self._outbox.put(draft)
-        retire(self._hands.spool, task_id)
-
-    def _take_steps(
-        self, log: TaskLog, names: tuple[str, ...], memory: Memory, polls: Polls
-    ) -> tuple[tuple[str, ...], TaskLog]:
-        """Decide and do until there is nothing to do now; what was listed and read last."""
-        for _ in range(_MOST_STEPS):
-            step = decide(log, sum_up(log, memory, polls, self._hands), self._hands.settings.waits)
-            if isinstance(step, Wait):
-                memory.due_s, memory.needs_poll = step.due_s, step.needs_poll
-                break
-            if not self._carrier.do(step, log, memory):
-                memory.due_s = self._hands.clock.boot_s() + _SOON_S
-                break
-            names = list_records(log.task_id, self._hands)
-            log = read_log(log.task_id, names, memory, self._hands, self._boot_id)
-            if log.last is not None and memory.observation is not None:
-                memory.observation = date_fence(memory.observation, log.last, self._hands.clock.boot_s())
-        return names, log
+            self._context.outbox.put(draft)
+        retire(self._context.spool, task_id)

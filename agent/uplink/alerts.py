@@ -2,10 +2,10 @@
 
 import threading
 
-__all__ = ["ProblemBoard"]
+__all__ = ["AlertBoard"]
 
 
-class ProblemBoard:
+class AlertBoard:
     """One sentence per place; a place that is well again takes its sentence back."""
 
     def __init__(self) -> None:

@@ -37,7 +37,7 @@ __all__ = ["GatewayClient", "GatewayRefusedError", "RawCommands", "enrol", "open
 _Answer = TypeVar("_Answer", bound=BaseModel)
 _CALL_S = 60.0
 _POLL_MARGIN_S = 20.0
-Heed = Callable[[str], Awaitable[None]]
+OnGeneration = Callable[[str], Awaitable[None]]
 
 
 class GatewayRefusedError(AgentError):
@@ -61,11 +61,19 @@ class RawCommands(Answer):
 class GatewayClient:
     """Calls the gateway, with the credential and at the address that the files hold at the time of the call."""
 
-    def __init__(self, session: aiohttp.ClientSession, settings: AgentSettings, *, tls: Tls) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        settings: AgentSettings,
+        *,
+        tls: Tls,
+        on_generation: OnGeneration | None = None,
+    ) -> None:
+        """`on_generation`: awaited with the generation of every answer."""
         self._session = session
         self._settings = settings
         self._tls = tls
-        self.heed_generation: Heed | None = None  #: awaited with the generation of every answer
+        self._on_generation = on_generation
 
     async def send_reports(self, batch: ReportBatch) -> ReportsAnswer:
         """Post a batch of events."""
@@ -106,8 +114,8 @@ class GatewayClient:
         headers = {"Authorization": f"Bearer {known.credential}", "Content-Type": content_type, **(named or {})}
         sent = body.model_dump_json(exclude_defaults=True).encode() if body is not None else data
         answer = await _request(self._session, method, url + path, shape, sent, headers, self._tls, timeout_s)
-        if self.heed_generation is not None and isinstance(answer, Answer):
-            await self.heed_generation(answer.generation)
+        if self._on_generation is not None and isinstance(answer, Answer):
+            await self._on_generation(answer.generation)
         return answer
 
 

@@ -19,14 +19,14 @@ from mltm.contract.spool_layout import Spool, TaskFolder
 from mltm.runtime.clock import Clock
 from mltm.runtime.retry import Backoff, Sleep
 
-__all__ = ["Poller"]
+__all__ = ["CommandPoller"]
 
 _OUTPUTS = "outputs/"
 _CLOSED = frozenset({404, 409, 410})  #: another agent was first, or nobody waits any more
 _log = structlog.get_logger(__name__)
 
 
-class Poller:
+class CommandPoller:
     """Polls, carries out, acknowledges. A command that fails stays open and comes again with the next poll."""
 
     def __init__(

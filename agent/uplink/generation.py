@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 
 from agent.errors import AgentError
-from agent.uplink.alerts import ProblemBoard
+from agent.uplink.alerts import AlertBoard
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
 
@@ -20,27 +20,27 @@ class GenerationWatch:
     """Remembers the generation in the spool. A new one is remembered only after everything was put into the outbox."""
 
     def __init__(
-        self, place: Path, on_new_generation: Callable[[], Awaitable[None]], board: ProblemBoard, clock: Clock
+        self, place: Path, on_new_generation: Callable[[], Awaitable[None]], alerts: AlertBoard, clock: Clock
     ) -> None:
         self._place = place
         self._on_new_generation = on_new_generation
-        self._board = board
+        self._alerts = alerts
         self._clock = clock
         self._lock = asyncio.Lock()
         self._known: str | None = None
 
-    async def heed(self, generation: str) -> None:
+    async def compare(self, generation: str) -> None:
         """Compare an answer's generation. What fails here is tried again at the next answer."""
         if generation == self._known:
             return
         async with self._lock:
             try:
-                await self._compare(generation)
+                await self._compare_file(generation)
             except (OSError, AgentError) as error:
-                if self._board.show("generation", f"Not everything could be reported again to a new gateway: {error}"):
+                if self._alerts.show("generation", f"Not everything could be reported again to a new gateway: {error}"):
                     _log.warning("report_again_failed", error=str(error))
 
-    async def _compare(self, generation: str) -> None:
+    async def _compare_file(self, generation: str) -> None:
         if generation != self._known:
             remembered = await asyncio.to_thread(files.read_bytes, self._place)
             if remembered != generation.encode():
@@ -48,4 +48,4 @@ class GenerationWatch:
                 await self._on_new_generation()
                 await asyncio.to_thread(files.replace, self._place, generation.encode(), self._clock.nonce())
         self._known = generation
-        self._board.clear("generation")
+        self._alerts.clear("generation")

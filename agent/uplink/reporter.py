@@ -7,7 +7,7 @@ import structlog
 
 from agent.errors import AgentError, GatewayAwayError
 from agent.spool.outbox import Outbox
-from agent.uplink.alerts import ProblemBoard
+from agent.uplink.alerts import AlertBoard
 from agent.uplink.client import GatewayClient, GatewayRefusedError
 from mltm.contract.agent_api import MAX_REPORTS, ReportBatch, ReportOutcome
 from mltm.contract.reports import Report
@@ -33,22 +33,27 @@ class Reporter:
     """The loop that empties the outbox."""
 
     def __init__(
-        self, outbox: Outbox, client: GatewayClient, board: ProblemBoard, clock: Clock, *, sleep: Sleep = asyncio.sleep
+        self,
+        outbox: Outbox,
+        client: GatewayClient,
+        alerts: AlertBoard,
+        clock: Clock,
+        *,
+        news: asyncio.Event,
+        tell_again: TellAgain,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
+        """`news`: set when something was put into the outbox. `tell_again`: of tasks the gateway does not know."""
         self._outbox = outbox
         self._client = client
-        self._board = board
+        self._alerts = alerts
         self._sleep = sleep
         self._backoff = Backoff(clock)
-        self._wake = asyncio.Event()
-        self._most = MAX_REPORTS
+        self._news = news
+        self._max_reports = MAX_REPORTS
         self._unknown: dict[str, list[Report]] = {}  #: by task: what waits until the gateway knows the task
         self._told: set[str] = set()
-        self.tell_again: TellAgain | None = None  #: awaited with tasks that the gateway still does not know
-
-    def wake(self) -> None:
-        """Something was put into the outbox. Call it in the loop's thread."""
-        self._wake.set()
+        self._tell_of = tell_again
 
     async def run(self) -> None:
         """Send for ever; ends by cancellation."""
@@ -61,12 +66,12 @@ class Reporter:
                 await self._sleep(pause_s)
                 continue
             except OSError as error:  # the outbox's own folder is away
-                self._board.show("outbox", f"The outbox cannot be read: {error}.")
+                self._alerts.show("outbox", f"The outbox cannot be read: {error}.")
                 await self._sleep(self._backoff.next_s())
                 continue
             self._backoff.reset()
             if not sent:
-                await wait_for_event(self._wake, _LOOK_AGAIN_S)
+                await wait_for_event(self._news, _LOOK_AGAIN_S)
 
     async def flush(self) -> None:
         """Send what is there, once. Raises what send_batch raises."""
@@ -83,26 +88,26 @@ class Reporter:
         except AgentError as error:
             if isinstance(error, GatewayRefusedError) and _is_about_content(error):
                 return await asyncio.to_thread(self._shrink, error, batch)
-            self._board.show("reports", str(error))
+            self._alerts.show("reports", str(error))
             raise
-        self._board.clear("reports")
-        self._most = MAX_REPORTS
+        self._alerts.clear("reports")
+        self._max_reports = MAX_REPORTS
         return await asyncio.to_thread(self._settle, batch, answer.outcomes)
 
     def _read_batch(self) -> list[Report]:
         waiting = [report for reports in self._unknown.values() for report in reports]
-        batch = self._outbox.pending(self._most, without=waiting)
+        batch = self._outbox.pending(self._max_reports, without=waiting)
         self._show_set_aside()
-        self._board.clear("outbox")
+        self._alerts.clear("outbox")
         return batch
 
     def _show_set_aside(self) -> None:
         """Shown until a person has taken them away; after a restart, too."""
         names = self._outbox.list_set_aside()
         if not names:
-            self._board.clear("bad")
+            self._alerts.clear("bad")
             return
-        self._board.show(
+        self._alerts.show(
             "bad",
             f"{len(names)} reports were not taken and lie in the spool's bad folder, with the reasons beside them: "
             f"the last one is {names[-1]}. Move them away when you have seen to them.",
@@ -111,7 +116,7 @@ class Reporter:
     def _shrink(self, error: GatewayRefusedError, batch: list[Report]) -> int:
         """A batch that is refused as a whole (413, 422) is halved, until the one event that is wrong stands alone."""
         if len(batch) > 1:
-            self._most = len(batch) // 2
+            self._max_reports = len(batch) // 2
             return len(batch)
         return int(self._outbox.set_aside(batch[0], str(error)))
 
@@ -142,18 +147,18 @@ class Reporter:
     async def _tell_again(self) -> int:
         """All else is sent, and still the gateway lacks tasks: report those with their configs, once; how many."""
         new = [task_id for task_id in self._unknown if task_id not in self._told]
-        if new and self.tell_again is not None:
-            await self.tell_again(new)
+        if new:
+            await self._tell_of(new)
             self._told.update(new)
             return len(new)
         if self._unknown:
-            self._board.show(
+            self._alerts.show(
                 "unknown tasks",
                 f"The gateway does not know {len(self._unknown)} tasks of this spool; their reports wait. If its "
                 "database was put back from a backup, run `mltm-gateway restored` there.",
             )
         else:
-            self._board.clear("unknown tasks")
+            self._alerts.clear("unknown tasks")
         return 0
 
 

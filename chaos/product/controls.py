@@ -6,13 +6,13 @@ Only processes of chaos ever run these. A harness that calls a control clean pro
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from agent.protocol.actions import OpenAttempt, PutFence, Step
-from agent.protocol.decide import Seen, decide
-from agent.protocol.journal import TaskLog
+from agent.protocol.actions import Action, OpenAttempt, PutFence
+from agent.protocol.decide import Situation, decide
+from agent.protocol.journal import TaskJournal
 from agent.protocol.observation import Observation, is_over
 from agent.settings import Waits
 from agent.spool.commands import record_command
-from agent.spool.records import read_task_log
+from agent.spool.records import read_journal
 from chaos.product.instrument import replace_everywhere
 from mltm.contract.agent_api import Ack, CommandMessage
 from mltm.contract.ids import TaskId
@@ -29,7 +29,7 @@ WRAPPER_CONTROLS = {"no-claim": "decide_claim() { :; }\ncheck_note() { :; }\n"}
 def drop_fence() -> None:
     """An agent that opens the next attempt where it should fence this one first."""
 
-    def without_fence(log: TaskLog, seen: Seen, waits: Waits) -> Step:
+    def without_fence(log: TaskJournal, seen: Situation, waits: Waits) -> Action:
         step = decide(log, seen, waits)
         return OpenAttempt(step.number + 1) if isinstance(step, PutFence) else step
 
@@ -57,12 +57,12 @@ def keep_cancels_in_memory() -> None:
         )
         return Ack(outcome="done")
 
-    def recall(spool: Spool, task_id: TaskId, names: Sequence[str] | None = None) -> TaskLog:
-        log = read_task_log(spool, task_id, names)
+    def recall(spool: Spool, task_id: TaskId, names: Sequence[str] | None = None) -> TaskJournal:
+        log = read_journal(spool, task_id, names)
         return replace(log, cancel=log.cancel or kept.get(task_id))
 
     replace_everywhere(record_command, remember)
-    replace_everywhere(read_task_log, recall)
+    replace_everywhere(read_journal, recall)
 
 
 AGENT_CONTROLS: dict[str, Callable[[], None]] = {

@@ -36,7 +36,7 @@ mark("start")
 class EndsHouse(House):
     """A House that tries again soon what Slurm refused."""
 
-    waits = WAITS + "retry_most_s = 2\nlimit_retry_s = 2\n"
+    waits = WAITS + "retry_max_s = 2\nlimit_retry_s = 2\n"
 
 
 Condition = Callable[[], object]

@@ -21,8 +21,8 @@ from agent.slurm.values import (
     NoAccounting,
     NotAsked,
     PollFailed,
+    SbatchAnswer,
     SlurmFacts,
-    Submission,
 )
 from mltm.contract.ids import JobId, TaskId, parse_job_name
 from mltm.contract.journal_records import Dup, Exit, JobClaim, StopSignal, render_record
@@ -87,28 +87,31 @@ class MemorySlurm:
         """How often each command was called."""
         return self._calls
 
-    def submit_many(self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0) -> dict[str, Submission]:
+    def submit_many(
+        self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0
+    ) -> Iterator[tuple[str, SbatchAnswer]]:
         """Accept, or do as the fault says: `mute`, `late`, `deaf` (all ambiguous), `forget`, `busy`."""
         self._calls["sbatch"] += len(requests)
-        return {request.job_name: self._submit(request) for request in requests}
+        for request in requests:
+            yield request.job_name, self._submit(request)
 
-    def _submit(self, request: SubmitRequest) -> Submission:
+    def _submit(self, request: SubmitRequest) -> SbatchAnswer:
         self._find_unwanted(request)
         if request.partition not in _PARTITIONS:
-            return Submission("permanent", words="Invalid partition name specified")
+            return SbatchAnswer("permanent", words="Invalid partition name specified")
         match self.sbatch:
             case "busy":
-                return Submission("transient", words="Slurm temporarily unable to accept job")
+                return SbatchAnswer("transient", words="Slurm temporarily unable to accept job")
             case "deaf":
-                return Submission("ambiguous", words=_WORDS)
+                return SbatchAnswer("ambiguous", words=_WORDS)
             case "late":
                 self.unheard.append(request)
-                return Submission("ambiguous", words=_WORDS)
+                return SbatchAnswer("ambiguous", words=_WORDS)
             case "forget":
-                return Submission("accepted", JobId(str(next(self._ids))))
+                return SbatchAnswer("accepted", JobId(str(next(self._ids))))
             case _:
                 job_id = self.accept(request)
-        return Submission("ambiguous", words=_WORDS) if self.sbatch == "mute" else Submission("accepted", job_id)
+        return SbatchAnswer("ambiguous", words=_WORDS) if self.sbatch == "mute" else SbatchAnswer("accepted", job_id)
 
     def _find_unwanted(self, request: SubmitRequest) -> None:
         """Nothing goes to Slurm of a task whose cancel is on record, or whose hold is and no later release."""

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from agent.spool.records import read_task_log
+from agent.spool.records import read_journal
 from chaos.ledger import Expectation, Shown, judge
 from gateway.store.commands import HoldKind
 from mltm.contract.ids import TaskId
@@ -251,7 +251,7 @@ class Machine(RuleBasedStateMachine):
         assert self._judge({task_id: row for task_id, row in rows.items() if row.final}) == []
 
     def _require_closed(self, task_id: TaskId) -> None:
-        closed = read_task_log(self.whole.spool, task_id).closed
+        closed = read_journal(self.whole.spool, task_id).closed
         assert closed is not None or self.whole.spool.tombstone(task_id).exists()
 
     def _judge(self, rows: Mapping[str, TaskAnswer]) -> list[str]:

@@ -15,11 +15,11 @@ from agent.daemon.tick import Tick
 from agent.errors import AgentError
 from agent.settings import AgentSettings, InstanceType
 from agent.spool.outbox import Outbox
-from agent.spool.records import read_task_log
+from agent.spool.records import read_journal
 from agent.spool.setup import prepare_spool
-from agent.uplink.alerts import ProblemBoard
+from agent.uplink.alerts import AlertBoard
 from agent.uplink.client import GatewayClient
-from agent.uplink.command_poller import Poller
+from agent.uplink.command_poller import CommandPoller
 from agent.uplink.reporter import Reporter
 from gateway.errors import ConflictError
 from gateway.store.commands import HoldKind
@@ -44,7 +44,7 @@ class _KilledError(BaseException):
 class _AgentPart:
     tick: Tick
     reporter: Reporter
-    poller: Poller
+    poller: CommandPoller
 
 
 class Whole:
@@ -86,8 +86,8 @@ class Whole:
         client = cast("GatewayClient", self._line)
         return _AgentPart(
             Tick(self._settings, self.spool, self.slurm, outbox, self._clock, identity),
-            Reporter(outbox, client, ProblemBoard(), self._clock),
-            Poller(self.spool, client, self._clock, lambda: None),
+            Reporter(outbox, client, AlertBoard(), self._clock, news=asyncio.Event(), tell_again=_tell_nothing),
+            CommandPoller(self.spool, client, self._clock, lambda: None),
         )
 
     def close(self) -> None:
@@ -121,10 +121,10 @@ class Whole:
     def _watching_cancels(self) -> Iterator[None]:
         """A task whose cancel is on record gets no further attempt, not even one that is fenced at once."""
         recorded = [task_id for task_id in self.cancelled if self.spool.task(task_id).cancel.exists()]
-        before = {task_id: len(read_task_log(self.spool, task_id).attempts) for task_id in recorded}
+        before = {task_id: len(read_journal(self.spool, task_id).attempts) for task_id in recorded}
         yield
         for task_id, count in before.items():
-            if len(read_task_log(self.spool, task_id).attempts) > count:
+            if len(read_journal(self.spool, task_id).attempts) > count:
                 self.slurm.harm.append(f"{task_id}: attempt {count + 1} was opened although a cancel is on record")
 
     def tick(self, *, second: bool, after_s: float) -> None:
@@ -227,6 +227,10 @@ class Whole:
             if copy.stopped or self.task_of(job) not in self.cancelled:
                 self.slurm.end_code(job, copy, 0)
         self.slurm.forget_ended()
+
+
+async def _tell_nothing(_: Sequence[str]) -> None:
+    return
 
 
 async def _try(step: Any) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.slurm.values import PollFailed, SlurmFacts, Submission
-from agent.tasks import perform, slurm_round
+from agent.slurm.values import PollFailed, SbatchAnswer, SlurmFacts
+from agent.tasks import submissions
+from agent.tasks.context import TaskContext
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State
 from mltm.runtime import files
@@ -51,12 +52,13 @@ def test_an_answer_of_sbatch_that_cannot_be_written_is_kept_and_asked_for_once(
 ) -> None:
     full: list[bool] = [True]
 
-    def write(answer: Submission, task_id: TaskId, number: int, hands: perform.Hands) -> None:
+    def write(answer: SbatchAnswer, task_id: TaskId, number: int, context: TaskContext) -> None:
         if full and task_id.endswith("1"):
             raise OSError(errno.ENOSPC, "No space left on device")
-        perform.record_submission(answer, task_id, number, hands)
+        record_answer(answer, task_id, number, context)
 
-    monkeypatch.setattr(slurm_round, "record_submission", write)
+    record_answer = submissions.record_answer
+    monkeypatch.setattr(submissions, "record_answer", write)
     world.slurm.is_down = True  # otherwise the job is found by its name
     submit(world, 4)
     written = [world.hands.spool.task(task_id).attempt(1).submitted for task_id in world.hands.tasks()]

@@ -5,15 +5,17 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace as change
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.intake import private_copy
-from agent.spool.last_reports import reports_again
-from agent.spool.outbox import ReportDraft
-from agent.tasks import settle
+from agent.protocol.task_report import ReportDraft
+from agent.spool.last_reports import read_last_reports
+from agent.spool.observations import list_kept, save_observation
+from agent.tasks import effects
 from mltm.contract.reports import Report
 from mltm.contract.states import State
 from mltm.runtime import files
@@ -176,24 +178,31 @@ def look_again_and_again(world: World[CountedSlurm]) -> None:
         world.run(after_s=1)
 
 
+def forget_receipts(world: World[CountedSlurm]) -> None:
+    for kept in list_kept(world.hands.spool, world.task_id):
+        before = change(kept, told=change(kept.told, receipted=""))
+        save_observation(world.hands.spool, world.task_id, before, world.hands.clock)
+
+
 def test_a_receipt_that_failed_is_written_at_the_next_look_and_not_again_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[State] = []
 
-    def fail_at_the_second(_spool: object, _task_id: object, draft: ReportDraft, _clock: object) -> bool:
+    def fail_at_first(_spool: object, _task_id: object, draft: ReportDraft, _clock: object) -> bool:
         tries.append(draft.state)
-        if len(tries) == 2:
+        if len(tries) == 1:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return True
 
     world = make_world(tmp_path)
     send(world.hands)
     look_again_and_again(world)
-    monkeypatch.setattr(settle, "update_receipt", fail_at_the_second)
+    forget_receipts(world)
+    monkeypatch.setattr(effects, "update_receipt", fail_at_first)
     look_again_and_again(world.start_again())
 
-    assert tries == [State.PENDING] * 3  # before its first poll, and twice with what that said
+    assert tries == [State.PENDING] * 2
 
 
 def test_the_last_receipt_is_tried_until_it_is_there_and_the_end_is_told_once_and_at_once(
@@ -260,8 +269,8 @@ def test_a_gateway_that_lost_its_memory_is_told_again_even_without_the_tasks_fol
     drop_file(world.hands)
     run_for_s(world, 10)
     told = check_rejected(world, "run.json", "model_parms")
-    here = list(reports_again(world.hands.spool))
+    here = list(read_last_reports(world.hands.spool))
     (world.hands.spool.tasks / told.task_id).rename(world.hands.root / "away")
-    for (again,) in (here, list(reports_again(world.hands.spool))):
+    for (again,) in (here, list(read_last_reports(world.hands.spool))):
         assert (again.state, again.closed, again.words) == (State.REJECTED, True, told.words)
         assert again.manifest == told.manifest

@@ -11,8 +11,8 @@ import pytest
 
 from agent.intake.bundles import Intake
 from agent.intake.private_copy import publish
-from agent.spool.last_reports import reports_again
-from agent.spool.records import read_task_log
+from agent.spool.last_reports import read_last_reports
+from agent.spool.records import read_journal
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State
 from tests.agent.intake.test_kills import run_killed
@@ -64,7 +64,7 @@ def test_a_faulty_bundle_is_rejected_after_a_minute_and_stops_no_other(
     assert "entrypoint.py" in scan_for_s(hands, intake, 40)[0]
     assert hands.tasks() == [OTHER]
     scan_for_s(hands, intake, 40)
-    closed = read_task_log(hands.spool, TASK).closed
+    closed = read_journal(hands.spool, TASK).closed
     assert closed is not None
     assert closed.verdict.state == State.REJECTED
     assert "entrypoint.py" in closed.verdict.reason
@@ -77,7 +77,7 @@ def test_a_bundle_that_becomes_whole_in_time_is_taken(hands: Hands) -> None:
     scan_for_s(hands, intake, 20)
     (bundle / "files" / "entrypoint.py").write_bytes(SCRIPT)
     assert scan_for_s(hands, intake, 80) == []
-    assert read_task_log(hands.spool, TASK).closed is None
+    assert read_journal(hands.spool, TASK).closed is None
     assert hands.manifest(TASK).task_id == TASK
 
 
@@ -160,8 +160,8 @@ def rewrite_manifest(bundle: Path, **fields: object) -> None:
 def test_a_faulty_bundle_can_be_listed_by_a_gateway_that_lost_its_rows(hands: Hands, fields: dict[str, object]) -> None:
     rewrite_manifest(send(hands, given=b""), **fields)
     scan_for_s(hands, intake_of(hands), 80)
-    (again,) = reports_again(hands.spool)
-    closed = read_task_log(hands.spool, TASK).closed
+    (again,) = read_last_reports(hands.spool)
+    closed = read_journal(hands.spool, TASK).closed
     assert closed is not None
     assert again.manifest is not None
     assert (again.manifest.owner, again.manifest.source, again.manifest.cluster) == ("ana", "gateway", "atena02")
@@ -176,7 +176,7 @@ def test_a_faulty_bundle_can_be_listed_by_a_gateway_that_lost_its_rows(hands: Ha
 def test_a_faulty_bundle_without_owner_and_config_is_rejected_as_it_is(hands: Hands, fields: dict[str, object]) -> None:
     rewrite_manifest(send(hands, given=b""), **fields)
     scan_for_s(hands, intake_of(hands), 80)
-    assert read_task_log(hands.spool, TASK).closed is not None
+    assert read_journal(hands.spool, TASK).closed is not None
     assert not hands.spool.task(TASK).manifest.exists()
 
 
@@ -184,7 +184,7 @@ def test_a_faulty_bundle_without_owner_and_config_is_rejected_as_it_is(hands: Ha
 def test_a_bundle_whose_manifest_is_no_object_is_rejected(hands: Hands, raw: bytes) -> None:
     (send(hands) / "manifest.json").write_bytes(raw)
     scan_for_s(hands, intake_of(hands), 80)
-    assert read_task_log(hands.spool, TASK).closed is not None
+    assert read_journal(hands.spool, TASK).closed is not None
 
 
 @pytest.mark.parametrize("after", [False, True])

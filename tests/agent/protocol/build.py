@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.protocol.journal import AttemptLog, TaskLog
+from agent.protocol.journal import AttemptJournal, TaskJournal
 from agent.protocol.observation import Observation
 from mltm.contract.ids import TaskId
 from mltm.contract.journal_records import Author, Closed, Command, Exit, Fence, FenceReason, JobClaim, Submit, Verdict
@@ -50,9 +50,9 @@ def cancel() -> Command:
     return Command(kind="cancel", command_id="c", at=NOW)
 
 
-def task_log(*attempts: AttemptLog, **fields: Any) -> TaskLog:
-    return TaskLog(TASK, attempts, **fields)
+def task_journal(*attempts: AttemptJournal, **fields: Any) -> TaskJournal:
+    return TaskJournal(TASK, attempts, **fields)
 
 
-def observation(attempt: int = 1, **fields: object) -> Observation:
-    return Observation.model_validate({"boot_id": "b", "attempt": attempt, "since_s": 0.0, **fields})
+def observation(attempt: int = 1, **fields: Any) -> Observation:
+    return Observation(**{"boot_id": "b", "attempt": attempt, "since_s": 0.0, **fields})

@@ -2,7 +2,7 @@
 
 from agent.protocol.actions import Amend, CancelJobs, Close, OpenAttempt, PutNote, Wait
 from agent.protocol.decide import decide
-from agent.protocol.journal import AttemptLog, TaskLog
+from agent.protocol.journal import AttemptJournal, TaskJournal
 from mltm.contract.journal_records import Amended, Dup, JobClaim
 from mltm.contract.states import State
 from tests.agent.protocol import build
@@ -10,33 +10,33 @@ from tests.agent.protocol.views import GONE, NAME, NOW_S, OVER, OWNED, WAITS, at
 
 
 def test_a_claim_is_noted_before_anything_else() -> None:
-    log = build.task_log(attempt(claim=build.claim()))
+    journal = build.task_journal(attempt(claim=build.claim()))
 
-    assert decide(log, seen(**OVER), WAITS) == PutNote(1, build.claim())
+    assert decide(journal, seen(**OVER), WAITS) == PutNote(1, build.claim())
 
 
 def test_a_wiped_claim_that_was_noted_counts() -> None:
-    log = build.task_log(attempt(noted=build.claim()), cancel=build.cancel())
+    journal = build.task_journal(attempt(noted=build.claim()), cancel=build.cancel())
 
-    assert decide(log, seen(), WAITS) == CancelJobs((("7", NAME),))
+    assert decide(journal, seen(), WAITS) == CancelJobs((("7", NAME),))
 
 
 def test_a_cancel_of_a_running_task_is_repeated_until_it_is_over() -> None:
-    log = build.task_log(attempt(**OWNED), cancel=build.cancel())
+    journal = build.task_journal(attempt(**OWNED), cancel=build.cancel())
 
-    assert isinstance(decide(log, seen(scancel_at_s=NOW_S - 5), WAITS), Wait)
-    assert isinstance(decide(log, seen(scancel_at_s=NOW_S - 31), WAITS), CancelJobs)
+    assert isinstance(decide(journal, seen(scancel_at_s=NOW_S - 5), WAITS), Wait)
+    assert isinstance(decide(journal, seen(scancel_at_s=NOW_S - 31), WAITS), CancelJobs)
 
 
 def test_a_cancel_goes_on_when_the_end_may_be_a_copys() -> None:
     dup = (Dup(nonce=build.NONCE, job_id="7", node="n2"),)
-    log = build.task_log(attempt(**OWNED, dups=dup), cancel=build.cancel())
+    journal = build.task_journal(attempt(**OWNED, dups=dup), cancel=build.cancel())
 
-    assert isinstance(decide(log, seen(ended="COMPLETED"), WAITS), CancelJobs)
+    assert isinstance(decide(journal, seen(ended="COMPLETED"), WAITS), CancelJobs)
 
 
 def test_an_exit_record_closes_the_task() -> None:
-    step = decide(build.task_log(attempt(**OWNED, exit=build.exit_record(0))), seen(), WAITS)
+    step = decide(build.task_journal(attempt(**OWNED, exit=build.exit_record(0))), seen(), WAITS)
 
     assert isinstance(step, Close)
     assert (step.number, step.verdict.state) == (2, State.SUCCEEDED)
@@ -45,31 +45,31 @@ def test_an_exit_record_closes_the_task() -> None:
 def test_an_exit_record_of_another_nonce_counts_for_nothing() -> None:
     forged = build.exit_record(0, nonce="f" * 32)
 
-    assert isinstance(decide(build.task_log(attempt(**OWNED, exit=forged)), seen(), WAITS), Wait)
+    assert isinstance(decide(build.task_journal(attempt(**OWNED, exit=forged)), seen(), WAITS), Wait)
 
 
 def test_a_stopped_job_is_judged_with_slurms_word() -> None:
     stopped = build.exit_record(0, stop_signals=[{"name": "TERM", "uptime_s": 1.0}])
-    log = build.task_log(attempt(**OWNED, exit=stopped))
+    journal = build.task_journal(attempt(**OWNED, exit=stopped))
 
-    assert decide(log, seen(), WAITS) == Wait(NOW_S + WAITS.poll_soon_s, needs_poll=True)
-    told = decide(log, seen(ended="TIMEOUT"), WAITS)
-    silent = decide(log, seen(**GONE), WAITS)
+    assert decide(journal, seen(), WAITS) == Wait(NOW_S + WAITS.poll_soon_s, needs_poll=True)
+    told = decide(journal, seen(ended="TIMEOUT"), WAITS)
+    silent = decide(journal, seen(**GONE), WAITS)
     assert isinstance(told, Close)
     assert isinstance(silent, Close)
     assert (told.verdict.state, silent.verdict.state) == (State.TIMEOUT, State.FAILED)
 
 
 def test_slurms_end_without_the_beats_is_no_end() -> None:
-    assert isinstance(decide(build.task_log(attempt(**OWNED)), seen(ended="NODE_FAIL"), WAITS), Wait)
+    assert isinstance(decide(build.task_journal(attempt(**OWNED)), seen(ended="NODE_FAIL"), WAITS), Wait)
 
 
 def test_over_without_an_exit_record_is_closed_by_slurms_word_or_lost() -> None:
-    log = build.task_log(attempt(**OWNED))
-    named = decide(log, seen(**OVER, ended="NODE_FAIL"), WAITS)
-    unnamed = decide(log, seen(**OVER), WAITS)
+    journal = build.task_journal(attempt(**OWNED))
+    named = decide(journal, seen(**OVER, ended="NODE_FAIL"), WAITS)
+    unnamed = decide(journal, seen(**OVER), WAITS)
     dup = (Dup(nonce=build.NONCE, job_id="7", node="n2"),)
-    copied = decide(build.task_log(attempt(**OWNED, dups=dup)), seen(**OVER, ended="NODE_FAIL"), WAITS)
+    copied = decide(build.task_journal(attempt(**OWNED, dups=dup)), seen(**OVER, ended="NODE_FAIL"), WAITS)
 
     assert isinstance(named, Close)
     assert isinstance(unnamed, Close)
@@ -80,22 +80,22 @@ def test_over_without_an_exit_record_is_closed_by_slurms_word_or_lost() -> None:
 
 def test_a_rerun_happens_only_where_it_was_asked_for_and_within_its_limit() -> None:
     config = build.config(rerun_on=["node_fail"], rerun_limit=1)
-    log = build.task_log(attempt(**OWNED))
+    journal = build.task_journal(attempt(**OWNED))
     over = {**OVER, "ended": "NODE_FAIL"}
 
-    again = decide(log, seen(**over, config=config), WAITS)
+    again = decide(journal, seen(**over, config=config), WAITS)
     assert again == OpenAttempt(2, "attempt 1 ended as node_fail", State.NODE_FAIL)
-    assert isinstance(decide(log, seen(**OVER, config=config), WAITS), Close)
-    assert isinstance(decide(build.task_log(attempt(**OWNED), cancel=build.cancel()), seen(**over), WAITS), Close)
-    second = AttemptLog(2, build.submit(2, State.NODE_FAIL), claim=build.claim("8"), noted=build.claim("8"))
-    spent = decide(build.task_log(attempt(**OWNED), second), seen(attempt=2, **over, config=config), WAITS)
+    assert isinstance(decide(journal, seen(**OVER, config=config), WAITS), Close)
+    assert isinstance(decide(build.task_journal(attempt(**OWNED), cancel=build.cancel()), seen(**over), WAITS), Close)
+    second = AttemptJournal(2, build.submit(2, State.NODE_FAIL), claim=build.claim("8"), noted=build.claim("8"))
+    spent = decide(build.task_journal(attempt(**OWNED), second), seen(attempt=2, **over, config=config), WAITS)
     assert isinstance(spent, Close)
 
 
 def test_a_rerun_that_never_started_keeps_the_first_attempts_end() -> None:
     first = attempt(**OWNED)
-    second = AttemptLog(2, build.submit(2, State.NODE_FAIL), claim=build.fence("refused_by_slurm", "words"))
-    step = decide(TaskLog(build.TASK, (first, second)), seen(attempt=2), WAITS)
+    second = AttemptJournal(2, build.submit(2, State.NODE_FAIL), claim=build.fence("refused_by_slurm", "words"))
+    step = decide(TaskJournal(build.TASK, (first, second)), seen(attempt=2), WAITS)
 
     assert isinstance(step, Close)
     assert step.verdict.state is State.NODE_FAIL
@@ -105,14 +105,16 @@ def test_a_late_exit_record_corrects_lost_once() -> None:
     ran = attempt(**OWNED, exit=build.exit_record(0))
     lost = build.closed(2, State.LOST)
 
-    step = decide(build.task_log(ran, closed=lost), seen(), WAITS)
+    step = decide(build.task_journal(ran, closed=lost), seen(), WAITS)
     assert isinstance(step, Amend)
     assert step.verdict.state is State.SUCCEEDED
     amended = Amended(verdict=step.verdict, at=build.NOW)
-    assert isinstance(decide(build.task_log(ran, closed=lost, amended=amended), seen(), WAITS), Wait)
+    assert isinstance(decide(build.task_journal(ran, closed=lost, amended=amended), seen(), WAITS), Wait)
 
 
 def test_a_closed_task_stays_closed() -> None:
-    log = build.task_log(attempt(claim=JobClaim(**build.claim().model_dump())), closed=build.closed(2, State.FAILED))
+    journal = build.task_journal(
+        attempt(claim=JobClaim(**build.claim().model_dump())), closed=build.closed(2, State.FAILED)
+    )
 
-    assert isinstance(decide(log, seen(may_submit=True, **GONE), WAITS), Wait)
+    assert isinstance(decide(journal, seen(may_submit=True, **GONE), WAITS), Wait)

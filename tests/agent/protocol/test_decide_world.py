@@ -2,9 +2,9 @@
 
 import pytest
 
-from agent.protocol.actions import Close, OpenAttempt, PutFence, Step
-from agent.protocol.decide import Seen, decide
-from agent.protocol.journal import TaskLog
+from agent.protocol.actions import Action, Close, OpenAttempt, PutFence
+from agent.protocol.decide import Situation, decide
+from agent.protocol.journal import TaskJournal
 from agent.settings import Waits
 from mltm.contract.journal_records import Verdict
 from mltm.contract.states import State
@@ -29,33 +29,33 @@ def test_real_decide_survives_the_hostile_world(case: Case) -> None:
     assert dead_ends == 0
 
 
-def _without_fence(log: TaskLog, seen: Seen, waits: Waits) -> Step:
-    step = decide(log, seen, waits)
+def _without_fence(journal: TaskJournal, seen: Situation, waits: Waits) -> Action:
+    step = decide(journal, seen, waits)
     return OpenAttempt(step.number + 1) if isinstance(step, PutFence) else step
 
 
-def _believes_slurm(log: TaskLog, seen: Seen, waits: Waits) -> Step:
+def _believes_slurm(journal: TaskJournal, seen: Situation, waits: Waits) -> Action:
     """Takes Slurm's word for an end without asking the beat."""
-    last = log.last
-    if log.closed is None and last is not None and last.owner is not None and seen.observation.ended is not None:
+    last = journal.last
+    if journal.closed is None and last is not None and last.owner is not None and seen.observation.ended is not None:
         return OpenAttempt(last.number + 1)
-    return decide(log, seen, waits)
+    return decide(journal, seen, waits)
 
 
-def _says_never_started(log: TaskLog, seen: Seen, waits: Waits) -> Step:
+def _says_never_started(journal: TaskJournal, seen: Situation, waits: Waits) -> Action:
     """Calls a fenced rerun `cancelled before it started` although an earlier attempt ran."""
-    step = decide(log, seen, waits)
-    if isinstance(step, Close) and log.last is not None and log.last.fence is not None:
+    step = decide(journal, seen, waits)
+    if isinstance(step, Close) and journal.last is not None and journal.last.fence is not None:
         return Close(step.number, Verdict(state=State.CANCELLED, evidence="fence"))
     return step
 
 
-def _believes_any_refusal(log: TaskLog, seen: Seen, waits: Waits) -> Step:
+def _believes_any_refusal(journal: TaskJournal, seen: Situation, waits: Waits) -> Action:
     """Takes the refusal of any copy for the owner's."""
-    last = log.last
-    if log.closed is None and last is not None and last.noted is not None and last.refused and last.exit is None:
+    last = journal.last
+    if journal.closed is None and last is not None and last.noted is not None and last.refused and last.exit is None:
         return OpenAttempt(last.number + 1)
-    return decide(log, seen, waits)
+    return decide(journal, seen, waits)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from agent.protocol.journal import AttemptLog
+from agent.protocol.journal import AttemptJournal
 from mltm.contract.journal_records import Verdict
 from mltm.contract.states import NEVER_RAN, State
 from tests.agent.protocol.watched import OWNER, STRANGER, Watched
@@ -67,13 +67,13 @@ def test_no_sequence_ends_a_task_without_positive_evidence(
         assert watched.problems == []
         if watched.close is not None:
             event(f"{watched.close.state} by {watched.close.evidence}")
-            assert is_founded(watched, watched.close), (watched.close, watched.log, watched.witness)
+            assert is_founded(watched, watched.close), (watched.close, watched.journal, watched.witness)
             return
 
 
 def is_founded(watched: Watched, verdict: Verdict) -> bool:
-    log = watched.log
-    last, ran = log.last, [attempt for attempt in log.attempts if attempt.may_have_run]
+    journal = watched.journal
+    last, ran = journal.last, [attempt for attempt in journal.attempts if attempt.may_have_run]
     if verdict.evidence in {"fence", "policy"}:
         return not ran and _is_said_to_never_run(watched, verdict)
     if last is not None and last.own_exit is not None:
@@ -82,12 +82,12 @@ def is_founded(watched: Watched, verdict: Verdict) -> bool:
         is_over = watched.witness.is_over(watched.now_s, is_copied=bool(last.dups))
         return is_over and _agrees_with_slurm(watched, last, verdict)
     # The last attempt is fenced or declined: the end is that of the one before which ran.
-    ends = {attempt.intent.after_state for attempt in log.attempts} - {None}
-    is_cancelled = log.cancel is not None or State.CANCELLED in watched.said  # the rerun was, while it waited
+    ends = {attempt.intent.after_state for attempt in journal.attempts} - {None}
+    is_cancelled = journal.cancel is not None or State.CANCELLED in watched.said  # the rerun was, while it waited
     return bool(ran) and (verdict.state in ends or (verdict.state is State.CANCELLED and is_cancelled))
 
 
-def _agrees_with_exit(last: AttemptLog, verdict: Verdict) -> bool:
+def _agrees_with_exit(last: AttemptJournal, verdict: Verdict) -> bool:
     record = last.own_exit
     assert record is not None
     match verdict.state:
@@ -100,7 +100,7 @@ def _agrees_with_exit(last: AttemptLog, verdict: Verdict) -> bool:
             return record.code != 0 or bool(record.stop_signals)
 
 
-def _agrees_with_slurm(watched: Watched, last: AttemptLog, verdict: Verdict) -> bool:
+def _agrees_with_slurm(watched: Watched, last: AttemptJournal, verdict: Verdict) -> bool:
     named = watched.ends_named()
     if verdict.state is State.LOST:
         return True
@@ -108,15 +108,15 @@ def _agrees_with_slurm(watched: Watched, last: AttemptLog, verdict: Verdict) -> 
 
 
 def _is_said_to_never_run(watched: Watched, verdict: Verdict) -> bool:
-    log = watched.log
+    journal = watched.journal
     match verdict.state:
         case State.CANCELLED:
-            return log.cancel is not None or State.CANCELLED in watched.said
+            return journal.cancel is not None or State.CANCELLED in watched.said
         case State.DEADLINE:
             return State.DEADLINE in watched.said
         case State.REJECTED:
-            refusals = [record for attempt in log.attempts for record in attempt.refused if record.check == "image"]
-            is_refused = any(a.submitted is not None and a.submitted.outcome == "permanent" for a in log.attempts)
+            refusals = [record for attempt in journal.attempts for record in attempt.refused if record.check == "image"]
+            is_refused = any(a.submitted is not None and a.submitted.outcome == "permanent" for a in journal.attempts)
             return is_refused or len(refusals) >= 3
         case _:
             return False

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.protocol.journal import AttemptLog
+from agent.protocol.journal import AttemptJournal
 from agent.protocol.task_report import describe_task
 from agent.slurm.values import JobLine
 from mltm.contract.ids import JobId
@@ -26,31 +26,31 @@ ACCEPTED = Submitted.model_validate({"outcome": "accepted", "job_id": "7", "at":
 )
 def test_a_person_is_called_only_where_waiting_does_not_help(reason: str, kind: str) -> None:
     line = JobLine(JobId("7"), "PENDING", "name", reason=reason)
-    draft = describe_task(build.task_log(AttemptLog(1, build.submit(1))), build.observation(), (line,))
+    draft = describe_task(build.task_journal(AttemptJournal(1, build.submit(1))), build.observation(), (line,))
 
     assert (draft.note or Note()).kind == kind
     assert reason in (draft.note or Note()).words or not kind
 
 
-def words_of(*attempts: AttemptLog) -> str:
-    note = describe_task(build.task_log(*attempts, held=True), build.observation(), ()).note
+def words_of(*attempts: AttemptJournal) -> str:
+    note = describe_task(build.task_journal(*attempts, held=True), build.observation(), ()).note
     assert note is not None
     assert note.kind == "held"
     return note.words
 
 
 def test_a_hold_says_what_it_can_still_keep_back() -> None:
-    at_slurm = AttemptLog(1, build.submit(1), submitted=ACCEPTED)
+    at_slurm = AttemptJournal(1, build.submit(1), submitted=ACCEPTED)
 
     assert words_of() == "Held; release it to let it start."
-    assert words_of(AttemptLog(1, build.submit(1), submitted=ACCEPTED, claim=build.fence())) == words_of()
+    assert words_of(AttemptJournal(1, build.submit(1), submitted=ACCEPTED, claim=build.fence())) == words_of()
     assert words_of(at_slurm).startswith("Held after Slurm had taken this attempt")
 
 
 @pytest.mark.parametrize("words", ["x" * 100_000, "a\x1b[31m\x00", "\udcff"])
 def test_words_that_a_report_cannot_carry_are_cut_and_cleaned(words: str) -> None:
     refused = Submitted.model_validate({"outcome": "transient", "words": "", "at": build.NOW})
-    log = build.task_log(AttemptLog(1, build.submit(1), submitted=refused.model_copy(update={"words": words})))
+    log = build.task_journal(AttemptJournal(1, build.submit(1), submitted=refused.model_copy(update={"words": words})))
 
     draft = describe_task(log, build.observation(), ())
 
@@ -62,7 +62,7 @@ def test_words_that_a_report_cannot_carry_are_cut_and_cleaned(words: str) -> Non
 def test_a_detail_that_a_report_cannot_carry_is_left_out_and_nothing_else() -> None:
     claim = build.claim().model_copy(update={"job_id": "9" * 5000, "node": "n\n1"})
 
-    draft = describe_task(build.task_log(AttemptLog(1, build.submit(1), claim=claim)), build.observation(), ())
+    draft = describe_task(build.task_journal(AttemptJournal(1, build.submit(1), claim=claim)), build.observation(), ())
 
     assert (draft.state, draft.job_id, draft.node) == (State.RUNNING, None, "n\ufffd1")
     assert "job_id" in draft.words

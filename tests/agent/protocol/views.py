@@ -1,9 +1,11 @@
 """What a decision is given, with the fields that a test does not name filled in."""
 
+import dataclasses
 from typing import Any
 
-from agent.protocol.decide import Seen
-from agent.protocol.journal import AttemptLog
+from agent.protocol.decide import Situation
+from agent.protocol.journal import AttemptJournal
+from agent.protocol.observation import Observation
 from agent.settings import Waits
 from agent.slurm.values import JobLine
 from mltm.contract.ids import JobId, render_job_name
@@ -15,14 +17,16 @@ NOW_S = 10_000.0
 NAME = render_job_name(build.TASK, 1)
 
 
-def seen(**fields: Any) -> Seen:
-    observed = {key: fields.pop(key) for key in list(fields) if key in type(build.observation()).model_fields}
-    known = {"observation": build.observation(**observed), "now_s": NOW_S, "config": build.config(), **fields}
-    return Seen(**known)
+def seen(**fields: Any) -> Situation:
+    observed = {
+        key: fields.pop(key) for key in list(fields) if key in {each.name for each in dataclasses.fields(Observation)}
+    }
+    usual = {"observation": build.observation(**observed), "now_s": NOW_S, "config": build.config()}
+    return Situation(**{**usual, **fields})
 
 
-def attempt(number: int = 1, **fields: Any) -> AttemptLog:
-    return AttemptLog(number, build.submit(number), **fields)
+def attempt(number: int = 1, **fields: Any) -> AttemptJournal:
+    return AttemptJournal(number, build.submit(number), **fields)
 
 
 def submitted(outcome: str, job_id: str | None = None) -> Submitted:

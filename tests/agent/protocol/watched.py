@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.protocol.actions import (
+    Action,
     Adopt,
     Amend,
     CallSbatch,
@@ -17,12 +18,11 @@ from agent.protocol.actions import (
     OpenAttempt,
     PutFence,
     PutNote,
-    Step,
     Wait,
 )
-from agent.protocol.decide import Seen, decide
-from agent.protocol.journal import AttemptLog, TaskLog
-from agent.protocol.observation import Look, Observation, apply_accounting, date_fence, look
+from agent.protocol.decide import Situation, decide
+from agent.protocol.journal import AttemptJournal, TaskJournal
+from agent.protocol.observation import Observation, Reading, apply_accounting, date_fence, update_observation
 from agent.protocol.verdict import read_slurm_end
 from agent.settings import Waits
 from agent.slurm.states import classify_state
@@ -65,7 +65,7 @@ class Watched:
 
     def __init__(self, *, rerun: bool, answers: Sequence[str]) -> None:
         self.now_s, self.config = 1000.0, build.config(rerun_on=_RERUN_ON if rerun else [], rerun_limit=2)
-        self.log = TaskLog(build.TASK)
+        self.journal = TaskJournal(build.TASK)
         self.observation: Observation = build.observation(0, since_s=self.now_s, beat_since_s=self.now_s)
         self.witness = Witness()
         self.answers, self.may_submit, self.beat_ns = itertools.cycle(answers), 0, 0
@@ -77,7 +77,7 @@ class Watched:
     @property
     def close(self) -> Verdict | None:
         """The task's end."""
-        return self.log.closed.verdict if self.log.closed else None
+        return self.journal.closed.verdict if self.journal.closed else None
 
     def ends_named(self) -> set[State]:
         """The ends that Slurm gave the owner's job."""
@@ -91,10 +91,10 @@ class Watched:
 
     def poll(self, jobs: tuple[tuple[str, str], ...] | None) -> None:
         """A poll: (job id, state) of each job of our name; None: it failed."""
-        if jobs is None or self.log.last is None:
+        if jobs is None or self.journal.last is None:
             self._look(None)
             return
-        name = render_job_name(build.TASK, self.log.last.number)
+        name = render_job_name(build.TASK, self.journal.last.number)
         self.lines = tuple(JobLine(JobId(job_id), state, name, time_limit_s=600) for job_id, state in jobs)
         self._testify([state for job_id, state in jobs if job_id == OWNER], [state for _, state in jobs])
         self._look(self.lines)
@@ -107,7 +107,7 @@ class Watched:
 
     def _testify(self, owners: list[str], states: list[str]) -> None:
         seen = self.witness
-        if self.log.last is not None and self.log.last.owner is None:
+        if self.journal.last is not None and self.journal.last.owner is None:
             self.said |= {classify_state(state).ended for state in states}
             return
         kinds = [classify_state(state).kind for state in owners]
@@ -120,15 +120,15 @@ class Watched:
 
     def account(self, state: str) -> None:
         """Sacct speaks of the owner's job."""
-        if self.log.last is None or self.observation.absent_polls == 0:
+        if self.journal.last is None or self.observation.absent_polls == 0:
             return
-        name = render_job_name(build.TASK, self.log.last.number)
+        name = render_job_name(build.TASK, self.journal.last.number)
         line = AccountingLine(JobId(OWNER), state, name)
         if classify_state(state).kind == "ended":
             self.witness.ended.append(state)
-            if self.log.last.owner is None:
+            if self.journal.last.owner is None:
                 self.said.add(classify_state(state).ended)
-        self.observation = apply_accounting(self.observation, self.log.last, (line,))
+        self.observation = apply_accounting(self.observation, self.journal.last, (line,))
         self._look(None)
 
     def beat(self) -> None:
@@ -138,17 +138,17 @@ class Watched:
 
     def claim(self) -> None:
         """A job of the last attempt starts; it loses where a fence lies."""
-        last = self.log.last
+        last = self.journal.last
         if last is not None and last.claim is None and last.noted is None and self.close is None:
             self._change(claim=build.claim(OWNER))
 
     def lose_claim(self) -> None:
         """The power goes at a file server, and with it a record whose folder was not synced."""
-        if self.log.last is not None and self.log.last.noted is not None:
+        if self.journal.last is not None and self.journal.last.noted is not None:
             self._change(claim=None)
 
     def exit(self, code: int, *, is_own: bool, signals: tuple[str, ...] = ()) -> None:
-        last = self.log.last
+        last = self.journal.last
         if last is None or last.exit is not None or (is_own and last.claim is None) or last.fence is not None:
             return
         stops = [{"name": name, "at": build.NOW, "uptime_s": 1.0} for name in signals]
@@ -156,7 +156,7 @@ class Watched:
         self._change(exit=record)
 
     def refuse(self, check: str, *, is_own: bool) -> None:
-        last = self.log.last
+        last = self.journal.last
         if last is None or (is_own and (last.exit is not None or last.claim is None)):
             return
         nonce = build.NONCE if is_own else f"{len(last.refused):032x}"
@@ -164,30 +164,30 @@ class Watched:
         self._change(refused=(*last.refused, record))
 
     def copy(self) -> None:
-        if self.log.last is not None:
-            self._change(dups=(*self.log.last.dups, Dup(nonce="d" * 32, job_id=OWNER, node="n2")))
+        if self.journal.last is not None:
+            self._change(dups=(*self.journal.last.dups, Dup(nonce="d" * 32, job_id=OWNER, node="n2")))
 
     def cancel(self) -> None:
-        self.log = replace(self.log, cancel=build.cancel())
+        self.journal = replace(self.journal, cancel=build.cancel())
         self._look(None)
 
     # What the agent does about it -----------------------------------------------------------------------------
 
     def _change(self, **fields: object) -> None:
-        changed = replace(self.log.attempts[-1], **fields)  # type: ignore[arg-type] # a field of AttemptLog
-        self.log = replace(self.log, attempts=(*self.log.attempts[:-1], changed))
+        changed = replace(self.journal.attempts[-1], **fields)  # type: ignore[arg-type] # a field of AttemptJournal
+        self.journal = replace(self.journal, attempts=(*self.journal.attempts[:-1], changed))
         self._look(None)
 
     def _look(self, lines: tuple[JobLine, ...] | None) -> None:
-        last = self.log.last
+        last = self.journal.last
         if self.close is not None:
             return
         if last is not None:
             if last.owner is not None and self.witness.claimed_s is None:
                 self.witness = Witness(claimed_s=self.now_s, beat_s=self.witness.beat_s)
                 self._recount(lines)
-            shown = Look(lines, self.beat_ns or None, self.now_s)
-            self.observation = look(self.observation, last, shown, WAITS, MIN_JOB_AGE_S)
+            shown = Reading(lines, self.beat_ns or None, self.now_s)
+            self.observation = update_observation(self.observation, last, shown, WAITS, MIN_JOB_AGE_S)
         self.settle()
 
     def _recount(self, lines: tuple[JobLine, ...] | None) -> None:
@@ -197,28 +197,28 @@ class Watched:
     def settle(self) -> None:
         """Decide and do until there is nothing to do now."""
         for _ in range(20):
-            last = self.log.last
+            last = self.journal.last
             number = last.number if last else 0
-            seen = Seen(
+            seen = Situation(
                 self.observation, self.now_s, lines=self.lines, may_submit=bool(number) and self.may_submit == number,
                 config=self.config,
             )  # fmt: skip
-            step = decide(self.log, seen, WAITS)
+            step = decide(self.journal, seen, WAITS)
             if isinstance(step, Wait | Amend) or not self._do(step):
                 return
-            if self.log.last is not None:
-                self.observation = date_fence(self.observation, self.log.last, self.now_s)
+            if self.journal.last is not None:
+                self.observation = date_fence(self.observation, self.journal.last, self.now_s)
         self.problems.append("the agent does not come to rest")
 
-    def _do(self, step: Step) -> bool:
-        last = self.log.attempts[-1] if self.log.attempts else None
+    def _do(self, step: Action) -> bool:
+        last = self.journal.attempts[-1] if self.journal.attempts else None
         match step:
             case OpenAttempt(number, _, after_state):
                 self._judge_open(last, after_state)
                 self._open(number, after_state)
             case Close(number, verdict):
-                self.log = replace(
-                    self.log, closed=build.closed(number, verdict.state).model_copy(update={"verdict": verdict})
+                self.journal = replace(
+                    self.journal, closed=build.closed(number, verdict.state).model_copy(update={"verdict": verdict})
                 )
             case PutFence(_, reason, words) if last is not None:
                 self._set(replace(last, claim=build.fence(reason, words)))
@@ -230,27 +230,27 @@ class Watched:
                 job_id = OWNER if outcome == "accepted" else None
                 self._set(replace(last, submitted=Submitted(job_id=job_id, outcome=outcome, words="w", at=build.NOW)))
                 retry_s = self.now_s + 60 if outcome == "transient" else None
-                self.observation = self.observation.model_copy(update={"retry_at_s": retry_s})
+                self.observation = replace(self.observation, retry_at_s=retry_s)
             case Adopt(_, job_id) if last is not None:
                 found = Submitted(job_id=job_id, outcome="accepted", words="", at=build.NOW)
                 self._set(replace(last, submitted=found))
             case CancelJobs(_):
-                self.observation = self.observation.model_copy(update={"scancel_at_s": self.now_s})
+                self.observation = replace(self.observation, scancel_at_s=self.now_s)
             case _:
                 return False
         return True
 
-    def _set(self, attempt: AttemptLog) -> None:
-        self.log = replace(self.log, attempts=(*self.log.attempts[:-1], attempt))
+    def _set(self, attempt: AttemptJournal) -> None:
+        self.journal = replace(self.journal, attempts=(*self.journal.attempts[:-1], attempt))
 
     def _open(self, number: int, after_state: State | None) -> None:
-        self.log = replace(
-            self.log, attempts=(*self.log.attempts, AttemptLog(number, build.submit(number, after_state)))
+        self.journal = replace(
+            self.journal, attempts=(*self.journal.attempts, AttemptJournal(number, build.submit(number, after_state)))
         )
         self.observation = build.observation(number, since_s=self.now_s, beat_since_s=self.now_s)
         self.witness, self.lines, self.may_submit, self.beat_ns = Witness(), (), number, 0
 
-    def _judge_open(self, last: AttemptLog | None, after_state: State | None) -> None:
+    def _judge_open(self, last: AttemptJournal | None, after_state: State | None) -> None:
         if last is None or not last.may_have_run:
             return
         if not self.witness.is_over(self.now_s, is_copied=bool(last.dups)) or after_state not in self.config.rerun_on:

@@ -7,11 +7,11 @@ without cause; the one thing that is true is that a beat which stands still mean
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agent.protocol.actions import CallSbatch, Close, OpenAttempt, PutFence, PutNote, Step
-from agent.protocol.decide import Seen, decide
-from agent.protocol.journal import AttemptLog, TaskLog
+from agent.protocol.actions import Action, CallSbatch, Close, OpenAttempt, PutFence, PutNote
+from agent.protocol.decide import Situation, decide
+from agent.protocol.journal import AttemptJournal, TaskJournal
 from agent.protocol.observation import Observation
 from agent.settings import Waits
 from agent.slurm.values import JobLine
@@ -70,28 +70,30 @@ def steps(
     state: State, case: Case, decide_with: object, decided: dict[object, frozenset[tuple[object, ...]]]
 ) -> Iterator[tuple[str, State]]:
     """Everything that may happen next."""
-    agents, log, cancel, runs = state
-    last = max((k for k, row in enumerate(log) if row[INTENT] != "-"), default=-1)
-    is_done = last >= 0 and log[last][INTENT] in (*model.CLOSED, BEYOND)
+    agents, journal, cancel, runs = state
+    last = max((k for k, row in enumerate(journal) if row[INTENT] != "-"), default=-1)
+    is_done = last >= 0 and journal[last][INTENT] in (*model.CLOSED, BEYOND)
     for i, doing in enumerate(agents):
         if doing != ("idle",):
-            yield "killed", (_with(agents, i, ("idle",)), log, cancel, runs)
+            yield "killed", (_with(agents, i, ("idle",)), journal, cancel, runs)
         elif not is_done:
             if cancel == "asked":
-                yield "records the cancel", (agents, log, "recorded", runs)
-            visible = tuple((r[INTENT], r[CLAIM], r[EXIT], r[DUP], r[NOTE], r[RUNNING] == 0) for r in log[: last + 1])
+                yield "records the cancel", (agents, journal, "recorded", runs)
+            visible = tuple(
+                (r[INTENT], r[CLAIM], r[EXIT], r[DUP], r[NOTE], r[RUNNING] == 0) for r in journal[: last + 1]
+            )
             key = (visible, cancel)  # all that decide() can see
             if key not in decided:
-                decided[key] = frozenset(_decided(log, last, case, cancel, decide_with))
+                decided[key] = frozenset(_decided(journal, last, case, cancel, decide_with))
             for action in decided[key]:
-                if action[0] == "sbatch" and int(str(log[last][ASKED])) >= case.requests:
+                if action[0] == "sbatch" and int(str(journal[last][ASKED])) >= case.requests:
                     continue
-                yield "decides", (_with(agents, i, action), log, cancel, runs)
+                yield "decides", (_with(agents, i, action), journal, cancel, runs)
         yield from _act(state, i, doing, case)
-    for k, row in enumerate(log):
+    for k, row in enumerate(journal):
         known = model.slurm(row, None)  # type: ignore[no-untyped-call] # kept as it was checked
         for label, changes, started in (*known, *_declines(row)):
-            yield label, (agents, _row(log, k, **changes), cancel, min(runs + started, 3))
+            yield label, (agents, _row(journal, k, **changes), cancel, min(runs + started, 3))
 
 
 def _declines(row: tuple[object, ...]) -> Iterator[tuple[str, dict[str, object], int]]:
@@ -105,41 +107,41 @@ def _declines(row: tuple[object, ...]) -> Iterator[tuple[str, dict[str, object],
 
 
 def _act(state: State, i: int, doing: tuple[object, ...], case: Case) -> Iterator[tuple[str, State]]:
-    agents, log, cancel, runs = state
+    agents, journal, cancel, runs = state
     idle = _with(agents, i, ("idle",))
     match doing:
         case ("link", int(field), int(k), value):
-            if log[k][field] != "-":
-                yield "finds it decided", (idle, log, cancel, runs)
+            if journal[k][field] != "-":
+                yield "finds it decided", (idle, journal, cancel, runs)
             elif field == INTENT:
                 after = _with(agents, i, ("sbatch", k)) if value == "S" else idle
-                yield "links intent", (after, _row(log, k, INTENT=value), cancel, runs)
+                yield "links intent", (after, _row(journal, k, INTENT=value), cancel, runs)
             else:
-                yield "fences", (idle, _row(log, k, CLAIM=value), cancel, runs)
+                yield "fences", (idle, _row(journal, k, CLAIM=value), cancel, runs)
         case ("note", int(k)):
-            yield "notes", (idle, _row(log, k, NOTE=True), cancel, runs)
-        case ("sbatch", int(k)) if int(str(log[k][ASKED])) < case.requests:
-            asked = int(str(log[k][ASKED])) + 1
-            flight = int(str(log[k][FLIGHT])) + 1
-            yield "calls sbatch", (idle, _row(log, k, FLIGHT=flight, ASKED=asked), cancel, runs)
+            yield "notes", (idle, _row(journal, k, NOTE=True), cancel, runs)
+        case ("sbatch", int(k)) if int(str(journal[k][ASKED])) < case.requests:
+            asked = int(str(journal[k][ASKED])) + 1
+            flight = int(str(journal[k][FLIGHT])) + 1
+            yield "calls sbatch", (idle, _row(journal, k, FLIGHT=flight, ASKED=asked), cancel, runs)
         case _:
             pass
 
 
 def _decided(
-    log: tuple[tuple[object, ...], ...], last: int, case: Case, cancel: str, decide_with: object
+    journal: tuple[tuple[object, ...], ...], last: int, case: Case, cancel: str, decide_with: object
 ) -> set[tuple[object, ...]]:
     """Every action that decide() may choose here, over all that an agent may have seen."""
     actions = set()
-    for task_log, seen in _views(log, last, case, is_cancelled=cancel == "recorded"):
-        step: Step = decide_with(task_log, seen, Waits())  # type: ignore[operator] # a mutated decide in one test
+    for task_journal, seen in _views(journal, last, case, is_cancelled=cancel == "recorded"):
+        step: Action = decide_with(task_journal, seen, Waits())  # type: ignore[operator] # a mutated decide in one test
         action = _translate(step, case)
         if action is not None:
             actions.add(action)
     return actions
 
 
-def _translate(step: Step, case: Case) -> tuple[object, ...] | None:
+def _translate(step: Action, case: Case) -> tuple[object, ...] | None:
     match step:
         case OpenAttempt(number):
             return ("link", INTENT, number - 1, "S" if number <= case.attempts else BEYOND)
@@ -157,26 +159,26 @@ def _translate(step: Step, case: Case) -> tuple[object, ...] | None:
 
 
 def _views(
-    log: tuple[tuple[object, ...], ...], last: int, case: Case, *, is_cancelled: bool
-) -> Iterator[tuple[TaskLog, Seen]]:
+    journal: tuple[tuple[object, ...], ...], last: int, case: Case, *, is_cancelled: bool
+) -> Iterator[tuple[TaskJournal, Situation]]:
     rerun_on = ["node_fail", "lost", "timeout", "preempted"] if case.rerun else []
     config = build.config(rerun_on=rerun_on, rerun_limit=100)
     cancel = build.cancel() if is_cancelled else None
-    row = log[last] if last >= 0 else model.FREE
+    row = journal[last] if last >= 0 else model.FREE
     for submitted in (None, "accepted", "permanent", "transient", "ambiguous"):
-        attempts = tuple(_attempt(log[k], k, submitted if k == last else None) for k in range(last + 1))
+        attempts = tuple(_attempt(journal[k], k, submitted if k == last else None) for k in range(last + 1))
         for seen in _adversary(row, last + 1, config):
-            yield TaskLog(build.TASK, attempts, cancel=cancel), seen
+            yield TaskJournal(build.TASK, attempts, cancel=cancel), seen
 
 
-def _attempt(row: tuple[object, ...], k: int, submitted: str | None) -> AttemptLog:
+def _attempt(row: tuple[object, ...], k: int, submitted: str | None) -> AttemptJournal:
     taken = str(row[CLAIM])
     claim = build.claim() if taken in {"J", "R"} else None
     fence = build.fence(taken[2:]) if taken.startswith("F:") else None  # type: ignore[arg-type] # a reason of ours
     # Beside a job's claim lies the refusal of another copy, beside `R` the owner's own.
     nonce = "f" * 32 if taken == "J" else build.NONCE
     refused = Refused(nonce=nonce, job_id="7", node="n1", check="image", words=f"no image, attempt {k}")
-    return AttemptLog(
+    return AttemptJournal(
         number=k + 1,
         intent=build.submit(k + 1),
         claim=claim or fence,
@@ -192,24 +194,24 @@ def _submitted(outcome: str) -> Submitted:
     return Submitted(job_id="7" if outcome == "accepted" else None, outcome=outcome, words="words", at=build.NOW)
 
 
-def _adversary(row: tuple[object, ...], number: int, config: TaskConfig) -> Iterator[Seen]:
+def _adversary(row: tuple[object, ...], number: int, config: TaskConfig) -> Iterator[Situation]:
     """What an agent may believe about the last attempt."""
     plain = build.observation(number, fenced_since_s=-_LATE_S, beat_since_s=_LATE_S)
     beliefs: list[Observation] = [plain]
-    beliefs.append(plain.model_copy(update={"absent_polls": 9, "absent_since_s": -_LATE_S}))
+    beliefs.append(replace(plain, absent_polls=9, absent_since_s=-_LATE_S))
     ends = ("CANCELLED", "COMPLETED", "FAILED", "NODE_FAIL", "TIMEOUT", "DEADLINE")
-    beliefs += [plain.model_copy(update={"ended": end}) for end in ends]
+    beliefs += [replace(plain, ended=end) for end in ends]
     if row[RUNNING] == 0 and row[EXIT] != "w":  # rule 5: the beat stood still, and the folder was looked at again
-        still = plain.model_copy(update={"over_since_s": -_LATE_S})
-        beliefs += [still, still.model_copy(update={"ended": "NODE_FAIL"})]
+        still = replace(plain, over_since_s=-_LATE_S)
+        beliefs += [still, replace(still, ended="NODE_FAIL")]
     for observation in beliefs:
-        yield Seen(observation, 0.0, config=config)
-        yield Seen(observation, 0.0, config=config, refusal="policy says no")
+        yield Situation(observation, 0.0, config=config)
+        yield Situation(observation, 0.0, config=config, refusal="policy says no")
     listed = [("PENDING", ""), ("RUNNING", ""), ("PENDING", "launch failed requeued held")]
     for state, reason in listed:
         line = JobLine(JobId("7"), state, render_job_name(build.TASK, max(1, number)), reason=reason)
-        seen = plain.model_copy(update={"running_since_s": -_LATE_S, "running_seen_s": 0.0})
-        yield Seen(seen, 0.0, lines=(line,), config=config)
+        seen = replace(plain, running_since_s=-_LATE_S, running_seen_s=0.0)
+        yield Situation(seen, 0.0, lines=(line,), config=config)
 
 
 def _alive(seen: set[State], following: dict[State, list[State]]) -> set[State]:
@@ -232,8 +234,8 @@ def _with(agents: tuple[tuple[object, ...], ...], i: int, doing: tuple[object, .
     return (*agents[:i], doing, *agents[i + 1 :])
 
 
-def _row(log: tuple[tuple[object, ...], ...], k: int, **changes: object) -> tuple[tuple[object, ...], ...]:
-    row = list(log[k])
+def _row(journal: tuple[tuple[object, ...], ...], k: int, **changes: object) -> tuple[tuple[object, ...], ...]:
+    row = list(journal[k])
     for name, value in changes.items():
         row[getattr(model, name)] = value
-    return (*log[:k], tuple(row), *log[k + 1 :])
+    return (*journal[:k], tuple(row), *journal[k + 1 :])

@@ -17,8 +17,8 @@ from agent.slurm.values import (
     JobList,
     NoAccounting,
     PollFailed,
+    SbatchAnswer,
     SlurmFacts,
-    Submission,
 )
 from mltm.contract.ids import JobId
 from mltm.contract.states import State
@@ -74,7 +74,7 @@ def test_only_an_id_and_exit_0_are_an_acceptance(
 
 def test_an_accepted_job_is_accepted_whatever_stderr_says() -> None:
     noise = "sbatch: error: Batch job submission failed: Invalid qos specification\n"
-    assert parse.parse_submission(said("12\n", stderr=noise)) == Submission(
+    assert parse.parse_submission(said("12\n", stderr=noise)) == SbatchAnswer(
         "accepted", JobId("12"), "Batch job submission failed: Invalid qos specification"
     )
 
@@ -86,7 +86,7 @@ def test_a_killed_sbatch_is_ambiguous_though_its_words_are_a_refusal() -> None:
 
 def test_an_sbatch_that_did_not_start_left_no_job() -> None:
     missing = CommandResult(("sbatch",), None, not_started="There is no program sbatch in PATH.")
-    assert parse.parse_submission(missing) == Submission("transient", None, "There is no program sbatch in PATH.")
+    assert parse.parse_submission(missing) == SbatchAnswer("transient", None, "There is no program sbatch in PATH.")
 
 
 def test_the_captured_list_is_read_whole() -> None:

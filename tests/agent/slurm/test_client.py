@@ -133,7 +133,7 @@ def test_a_wrong_account_is_permanent(accounted: Slurm, tmp_path: Path) -> None:
 
 def test_of_many_only_the_right_names_are_cancelled(slurm: Slurm, tmp_path: Path) -> None:
     requests = [build_request(tmp_path) for _ in range(5)]
-    answers = slurm.submit_many(requests)
+    answers = dict(slurm.submit_many(requests))
     ids = [answers[request.job_name].job_id or JobId("") for request in requests]
     names = [request.job_name for request in requests]
 

@@ -8,7 +8,7 @@ import pytest
 
 from agent.settings import Bucket
 from agent.slurm.client import Slurm
-from agent.slurm.values import JobList, NotAsked, PollFailed, Submission
+from agent.slurm.values import JobList, NotAsked, PollFailed, SbatchAnswer
 from lab import standin_control
 from lab.processes import wait_until
 from lab.standin_control import Standin, read_calls, set_faults
@@ -92,12 +92,12 @@ def test_a_squeue_that_hangs_keeps_no_sbatch_waiting(slurm: Slurm, standin: Stan
 def test_a_call_under_way_is_waited_for_and_not_made_twice(slurm: Slurm, standin: Standin, tmp_path: Path) -> None:
     set_faults(standin, {"command": "sbatch", "mode": "hang_after_accept", "count": 1})
     request = build_request(tmp_path)
-    answers = [slurm.submit_many([request], wait_s=0.1)[request.job_name] for _ in range(3)]
+    answers = [dict(slurm.submit_many([request], wait_s=0.1))[request.job_name] for _ in range(3)]
 
-    assert answers == [Submission("deferred", words="sbatch has not answered yet.")] * 3
+    assert answers == [SbatchAnswer("deferred", words="sbatch has not answered yet.")] * 3
     group = wait_for_calls(standin, "sbatch")
     slurm.close()
-    assert slurm.submit_many([request], wait_s=0)[request.job_name].outcome == "ambiguous"
+    assert dict(slurm.submit_many([request], wait_s=0))[request.job_name].outcome == "ambiguous"
     assert len(read_calls(standin, "sbatch")) == 1
     assert is_group_gone(group)
 
@@ -107,9 +107,9 @@ def test_what_the_bucket_does_not_allow_waits_for_its_turn(standin: Standin, tmp
     names = [request.job_name for request in requests]
     now = [0.0]
     with connect(standin, Clock(boot_s=lambda: now[0]), sbatch_bucket=SLOW) as slurm:
-        first = slurm.submit_many(requests)
+        first = dict(slurm.submit_many(requests))
         now[0] = 11.0
-        second = slurm.submit_many(requests[1:])
+        second = dict(slurm.submit_many(requests[1:]))
 
     assert [first[name].outcome for name in names] == ["accepted", "deferred"]
     assert second[names[1]].outcome == "accepted"

@@ -34,7 +34,7 @@ def list_all(slurm: SlurmPort) -> dict[str, JobLine]:
 
 def test_several_are_submitted_side_by_side_and_listed_under_their_names(slurm: SlurmPort, tmp_path: Path) -> None:
     requests = [build_request(tmp_path) for _ in range(6)]
-    answers = slurm.submit_many(requests)
+    answers = dict(slurm.submit_many(requests))
 
     assert {answer.outcome for answer in answers.values()} == {"accepted"}
     there = list_all(slurm)
@@ -47,7 +47,7 @@ def test_several_are_submitted_side_by_side_and_listed_under_their_names(slurm: 
 
 def test_a_request_that_can_never_run_is_permanent_and_no_job(slurm: SlurmPort, tmp_path: Path) -> None:
     request = build_request(tmp_path, partition="nope")
-    answer = slurm.submit_many([request])[request.job_name]
+    answer = dict(slurm.submit_many([request]))[request.job_name]
 
     assert (answer.outcome, answer.job_id) == ("permanent", None)
     assert "Invalid partition name specified" in answer.words
@@ -56,7 +56,7 @@ def test_a_request_that_can_never_run_is_permanent_and_no_job(slurm: SlurmPort, 
 
 def test_only_the_right_name_cancels(slurm: SlurmPort, tmp_path: Path) -> None:
     request = build_request(tmp_path)
-    job_id = slurm.submit_many([request])[request.job_name].job_id
+    job_id = dict(slurm.submit_many([request]))[request.job_name].job_id
     assert job_id is not None
 
     assert slurm.cancel([(job_id, "mltm-other-a01")]).outcome == "sent"

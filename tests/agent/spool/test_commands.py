@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from agent.spool.commands import record_command
-from agent.spool.records import read_task_log
+from agent.spool.records import read_journal
 from mltm.contract.agent_api import CommandKind, CommandMessage
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import Spool
@@ -31,7 +31,7 @@ def test_a_cancel_is_in_the_log_before_it_is_acknowledged_and_the_first_one_stay
     assert record_command(spool, message(), CLOCK).outcome == "done"
     assert record_command(spool, message(), CLOCK).outcome == "done"
     assert record_command(spool, message(command_id="c2"), CLOCK).outcome == "done"
-    cancel = read_task_log(spool, TASK).cancel
+    cancel = read_journal(spool, TASK).cancel
     assert cancel is not None
     assert (cancel.command_id, cancel.by) == ("c1", "maria")
 
@@ -81,7 +81,7 @@ def test_the_latest_order_wins_however_late_or_often_it_comes(
 ) -> None:
     for kind, command_id in orders:
         assert record_command(spool, message(kind, command_id), CLOCK).outcome == "done"
-    assert read_task_log(spool, TASK).held is held
+    assert read_journal(spool, TASK).held is held
 
 
 @pytest.mark.parametrize("command_id", ["../x", "", ".hidden", "a" * 65, "a b", "a\n"])

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from agent.intake.bundles import Intake
 from agent.protocol.observation import Observation
-from agent.spool.last_reports import report_again, reports_again
-from agent.spool.outbox import ReportDraft
+from agent.protocol.task_report import ReportDraft, Told
+from agent.spool.last_reports import read_last_report, read_last_reports
+from agent.spool.observations import Kept, save_observation
 from agent.spool.tombstones import write_tombstone
-from agent.tasks.memory import save_observation
 from mltm.contract.ids import TaskId
 from mltm.contract.limits import MAX_WORDS
 from mltm.contract.states import Evidence, State
@@ -25,8 +25,8 @@ def draft(task_id: TaskId, state: State) -> str:
 
 
 def see(hands: Hands, boot_id: str, state: State, seconds: int) -> None:
-    seen = Observation(boot_id=boot_id, attempt=1, since_s=0, last_report=draft(OTHER, state))
-    save_observation(hands.spool, OTHER, seen, hands.clock)
+    kept = Kept(Observation(boot_id=boot_id, attempt=1, since_s=0), Told(last_report=draft(OTHER, state)))
+    save_observation(hands.spool, OTHER, kept, hands.clock)
     os.utime(hands.spool.observations / boot_id / OTHER, (seconds, seconds))
 
 
@@ -37,7 +37,7 @@ def test_ended_and_running_tasks_are_told_of_once_with_their_configs(hands: Hand
     write_tombstone(hands.spool, TASK, draft(TASK, State.SUCCEEDED), hands.clock)
     see(hands, "new", State.RUNNING, 200)
     see(hands, "old", State.PENDING, 100)
-    told = {again.task_id: again for again in reports_again(hands.spool)}
+    told = {again.task_id: again for again in read_last_reports(hands.spool)}
     assert {task_id: again.state for task_id, again in told.items()} == {
         TASK: State.SUCCEEDED,
         OTHER: State.RUNNING,
@@ -47,27 +47,27 @@ def test_ended_and_running_tasks_are_told_of_once_with_their_configs(hands: Hand
 
 def test_a_task_whose_folder_is_gone_is_told_of_from_its_tombstone(hands: Hands) -> None:
     write_tombstone(hands.spool, TASK, draft(TASK, State.FAILED), hands.clock)
-    assert [again.state for again in reports_again(hands.spool)] == [State.FAILED]
+    assert [again.state for again in read_last_reports(hands.spool)] == [State.FAILED]
 
 
 def test_a_task_that_nothing_was_reported_of_says_that_it_is_here(hands: Hands) -> None:
     send(hands)
     Intake(hands.spool, hands.settings, hands.clock).scan()
-    (again,) = reports_again(hands.spool)
+    (again,) = read_last_reports(hands.spool)
     assert (again.state, again.evidence, again.taken) == (State.ACCEPTED, Evidence.NONE, True)
     assert again.manifest is not None
 
 
 def test_a_folder_that_only_holds_a_command_is_no_task_yet(hands: Hands) -> None:
     hands.spool.task(TASK).control.mkdir(parents=True)
-    assert report_again(hands.spool, TASK) is None
-    assert list(reports_again(hands.spool)) == []
+    assert read_last_report(hands.spool, TASK) is None
+    assert list(read_last_reports(hands.spool)) == []
 
 
 def test_a_tombstone_of_before_there_were_limits_is_told_as_far_as_it_fits(hands: Hands) -> None:
     old = {**json.loads(draft(TASK, State.FAILED)), "job_id": "9" * 5000, "words": "x" * 100_000, "node": "n1"}
     write_tombstone(hands.spool, TASK, json.dumps(old), hands.clock)
 
-    (again,) = reports_again(hands.spool)
+    (again,) = read_last_reports(hands.spool)
 
     assert (again.state, again.job_id, again.node, len(again.words)) == (State.FAILED, None, "n1", MAX_WORDS)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from agent.errors import SpoolError
-from agent.spool.outbox import Outbox, ReportDraft
+from agent.protocol.task_report import ReportDraft
+from agent.spool.outbox import Outbox
 from mltm.contract.limits import MAX_WORDS
 from mltm.contract.reports import Report, digest_report
 from mltm.contract.states import Evidence, State
@@ -25,9 +26,9 @@ def draft(state: State = State.PENDING, **more: object) -> ReportDraft:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Callable[[int], Outbox]:
-    def build(epoch: int) -> Outbox:
-        return Outbox(tmp_path / "outbox", SPOOL_ID, epoch, Clock(now=lambda: NOW))
+def make(tmp_path: Path) -> Callable[..., Outbox]:
+    def build(epoch: int, on_put: Callable[[], object] = lambda: None) -> Outbox:
+        return Outbox(tmp_path / "outbox", SPOOL_ID, epoch, Clock(now=lambda: NOW), on_put=on_put)
 
     (tmp_path / "outbox").mkdir()
     return build
@@ -122,9 +123,9 @@ def test_a_report_that_is_refused_lies_in_bad_with_its_reason(tmp_path: Path, ma
     assert (tmp_path / "bad" / "0000000001-000000000001.json.words").read_text() == "not this agent's task\n"
 
 
-def test_each_put_tells_the_reporter(make: Callable[[int], Outbox]) -> None:
-    outbox, told = make(1), list[int]()
-    outbox.on_put = lambda: told.append(outbox.count())
+def test_each_put_tells_the_reporter(make: Callable[..., Outbox]) -> None:
+    told = list[int]()
+    outbox: Outbox = make(1, on_put=lambda: told.append(outbox.count()))
     outbox.put(draft())
     assert told == [1]
 

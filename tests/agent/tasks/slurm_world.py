@@ -2,8 +2,8 @@
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -20,12 +20,12 @@ from agent.slurm.values import (
     NoAccounting,
     NotAsked,
     PollFailed,
+    SbatchAnswer,
     SlurmFacts,
-    Submission,
 )
+from agent.spool.observations import list_kept, save_observation
 from agent.spool.outbox import Outbox
 from agent.spool.setup import prepare_spool
-from agent.tasks.memory import list_observations, save_observation
 from mltm.contract.ids import JobId, TaskId
 from mltm.contract.journal_records import Command, render_record
 from mltm.contract.states import State
@@ -49,15 +49,17 @@ class CountedSlurm:
     facts: SlurmFacts = field(default_factory=lambda: SlurmFacts("22.05.8"))
     accounted: list[str] = field(default_factory=list)
 
-    def submit_many(self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0) -> dict[str, Submission]:
+    def submit_many(
+        self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0
+    ) -> Iterator[tuple[str, SbatchAnswer]]:
         self.calls["sbatch"] += len(requests)
         self.requests += requests
         for request in requests:
             job_id = JobId(str(len(self.jobs) + 1))
             self.jobs[request.job_name] = JobLine(job_id, "PENDING", request.job_name)
-        if self.is_mute:
-            return {request.job_name: Submission("ambiguous") for request in requests}
-        return {r.job_name: Submission("accepted", self.jobs[r.job_name].job_id) for r in requests}
+        for request in requests:
+            known = SbatchAnswer("accepted", self.jobs[request.job_name].job_id)
+            yield request.job_name, SbatchAnswer("ambiguous") if self.is_mute else known
 
     def list_jobs(self, *, spare: int = 0) -> JobList | PollFailed | NotAsked:
         if not self.take(spare):
@@ -128,8 +130,9 @@ class World(Generic[AnySlurm]):
 
     def forget_told(self) -> None:
         """Forget what was told of the task, so that the next look tells it again."""
-        for seen in list_observations(self.hands.spool, self.task_id):
-            save_observation(self.hands.spool, self.task_id, seen.model_copy(update={"reported": ""}), self.hands.clock)
+        for kept in list_kept(self.hands.spool, self.task_id):
+            silent = replace(kept, told=replace(kept.told, reported=""))
+            save_observation(self.hands.spool, self.task_id, silent, self.hands.clock)
 
     def ask_cancel(self, task_id: TaskId) -> None:
         command = Command(kind="cancel", command_id="c", at=self.hands.clock.now())

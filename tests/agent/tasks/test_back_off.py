@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.tasks.memory import list_observations
-from agent.tasks.perform import Hands, Record, put_record
+from agent.spool.observations import list_kept
+from agent.spool.records import link_claim
 from mltm.contract.ids import TaskId
 from mltm.contract.journal_records import Command, Fence, JobClaim, Refused, render_record
+from mltm.contract.spool_layout import Attempt
 from tests.agent.protocol import build
 from tests.agent.spool.build import send
 from tests.agent.tasks.slurm_world import CountedSlurm, World, make_world
@@ -66,13 +67,13 @@ def forestall(world: World[CountedSlurm], monkeypatch: pytest.MonkeyPatch, recor
     """Somebody's claim comes between the decision to fence and the link."""
     came: list[TaskId] = []
 
-    def claim_first(step: Record, task_id: TaskId, hands: Hands) -> bool:
+    def claim_first(attempt: Attempt, fence: Fence) -> JobClaim | Fence:
         monkeypatch.undo()
-        came.append(task_id)
-        world.hands.spool.task(task_id).attempt(1).claim.write_bytes(render_record(record))
-        return put_record(step, task_id, hands)
+        came.append(attempt.task_id)
+        attempt.claim.write_bytes(render_record(record))
+        return link_claim(attempt, fence)
 
-    monkeypatch.setattr("agent.tasks.carry_out.put_record", claim_first)
+    monkeypatch.setattr("agent.tasks.effects.link_claim", claim_first)
     world.slurm.jobs.clear()
     while not came:
         world.run(after_s=1)
@@ -83,8 +84,8 @@ def test_a_fence_that_a_job_forestalled_dates_nothing(
 ) -> None:
     forestall(world, monkeypatch, build.claim("1"))
 
-    (seen,) = list_observations(world.hands.spool, world.task_id)
-    assert seen.fenced_since_s is None
+    (kept,) = list_kept(world.hands.spool, world.task_id)
+    assert kept.observed.fenced_since_s is None
 
 
 def test_a_fence_that_another_agent_forestalled_is_waited_for_once(

@@ -5,16 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from agent.protocol.actions import PutFence
 from agent.settings import Bucket
 from agent.slurm.rate_limits import TokenBucket
 from agent.slurm.values import JobLine
-from agent.tasks import carry_out
-from agent.tasks.leftovers import list_leftovers, note_leftover
-from agent.tasks.perform import Hands as Perform
-from agent.tasks.perform import Record, put_record
-from mltm.contract.ids import JobId, TaskId
-from mltm.contract.journal_records import render_record
+from agent.spool.leftovers import list_leftovers, note_leftover
+from agent.spool.records import link_claim
+from agent.tasks import effects
+from mltm.contract.ids import JobId
+from mltm.contract.journal_records import Fence, JobClaim, render_record
+from mltm.contract.spool_layout import Attempt
 from mltm.runtime import files
 from tests.agent.protocol.build import claim
 from tests.agent.tasks.slurm_world import CountedSlurm, World, make_world, open_world, submit
@@ -78,13 +77,13 @@ def test_a_kill_around_the_fence_loses_no_job(
     (task_id,) = world.hands.tasks()
     world.ask_cancel(task_id)
 
-    def die(step: Record, of: TaskId, hands: Perform) -> bool:
+    def die(attempt: Attempt, record: Fence) -> JobClaim | Fence:
         if moment == "after the fence":
-            put_record(step, of, hands)
+            link_claim(attempt, record)
         raise SystemExit("kill -9")
 
     with monkeypatch.context() as patch:
-        patch.setattr(carry_out, "put_record", die)
+        patch.setattr(effects, "link_claim", die)
         with pytest.raises(SystemExit):
             world.run(after_s=1)
     again = open_world(world.hands, world.slurm)
@@ -163,7 +162,7 @@ def test_two_agents_cancel_and_come_to_rest(world: World[CountedSlurm]) -> None:
 def test_a_job_that_won_the_claim_is_not_a_leftover(world: World[CountedSlurm]) -> None:
     submit(world, 1)
     (task_id,) = world.hands.tasks()
-    note_leftover(world.hands.spool, task_id, PutFence(1, "no_claim"), world.hands.clock)
+    note_leftover(world.hands.spool, task_id, 1, "no_claim", world.hands.clock)
     world.run(after_s=1)
     assert len(list_leftovers(world.hands.spool)) == 1
     claimed = render_record(claim("1"))

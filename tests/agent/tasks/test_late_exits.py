@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.spool.outbox import Outbox
-from agent.tasks.advance import Advance
+from agent.tasks.corrections import Corrections
 from mltm.contract.journal_records import Note, render_record
 from mltm.contract.states import Evidence, State
 from mltm.runtime import files
@@ -62,7 +62,7 @@ def kill_before(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> No
 
 
 def die_in_the_look(patch: pytest.MonkeyPatch) -> None:
-    kill_before(patch, Advance, "look_again")
+    kill_before(patch, Corrections, "look_again")
 
 
 def die_before_the_report(patch: pytest.MonkeyPatch) -> None:
@@ -124,14 +124,14 @@ def test_a_bell_that_rings_during_the_look_is_answered_by_another(
 ) -> None:
     lose(world)
     world.ring()
-    look_again = Advance.look_again
+    look_again = Corrections.look_again
 
-    def look_and_hear(advance: Advance, *arguments: object) -> None:
+    def look_and_hear(corrections: Corrections, *arguments: object) -> None:
         monkeypatch.undo()
-        look_again(advance, *arguments)  # type: ignore[arg-type]  # handed through
+        look_again(corrections, *arguments)  # type: ignore[arg-type]  # handed through
         see_exit(world)
 
-    monkeypatch.setattr(Advance, "look_again", look_and_hear)
+    monkeypatch.setattr(Corrections, "look_again", look_and_hear)
     world.run()
     world.run(after_s=1)
 

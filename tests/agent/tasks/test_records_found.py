@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.slurm.values import JobLine
-from agent.tasks.memory import list_observations
+from agent.spool.observations import list_kept
 from mltm.contract.journal_records import Note, render_record
 from mltm.contract.states import State
 from mltm.runtime import files
@@ -54,7 +54,7 @@ def test_an_end_that_cannot_be_synced_is_not_told(world: World[CountedSlurm], sy
     folder.attempt(2).intent.write_bytes(render_record(build.closed(2, State.FAILED)))
     syncs.broken = {folder.control}
 
-    assert "wait" in world.run(after_s=40).problems[0]
+    assert "is blocked" in world.run(after_s=40).problems[0]
     assert State.FAILED not in world.states()
     assert not world.hands.spool.tombstone(world.task_id).exists()
 
@@ -122,8 +122,8 @@ def test_a_beat_that_goes_on_is_not_kept_until_slurm_says_something(world: World
     world.slurm.jobs.clear()
     world.run(after_s=31)
 
-    (kept,) = list_observations(world.hands.spool, world.task_id)
-    assert (kept.beat_since_s, kept.absent_polls) == (stood_s, 1)
+    (kept,) = list_kept(world.hands.spool, world.task_id)
+    assert (kept.observed.beat_since_s, kept.observed.absent_polls) == (stood_s, 1)
 
 
 def test_a_beat_behind_an_end_of_slurms_is_kept_each_time(world: World[CountedSlurm]) -> None:
@@ -136,5 +136,5 @@ def test_a_beat_behind_an_end_of_slurms_is_kept_each_time(world: World[CountedSl
         os.utime(attempt.beat, (at_s, at_s))
         world.run(after_s=31)
 
-    (kept,) = list_observations(world.hands.spool, world.task_id)
-    assert kept.beat_since_s == world.hands.now_s
+    (kept,) = list_kept(world.hands.spool, world.task_id)
+    assert kept.observed.beat_since_s == world.hands.now_s

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,12 +11,13 @@ from typing import Any
 
 from aioresponses import CallbackResult, aioresponses
 
+from agent.protocol.task_report import ReportDraft
 from agent.settings import AgentSettings
-from agent.spool.outbox import Outbox, ReportDraft
-from agent.uplink.alerts import ProblemBoard
+from agent.spool.outbox import Outbox
+from agent.uplink.alerts import AlertBoard
 from agent.uplink.client import GatewayClient, open_session
 from agent.uplink.credential import Credential, write_credential
-from agent.uplink.reporter import Reporter
+from agent.uplink.reporter import Reporter, TellAgain
 from mltm.contract import routes
 from mltm.contract.ids import TaskId
 from mltm.contract.problems import Problem
@@ -37,6 +38,10 @@ class EnoughError(Exception):
     """Ends a loop that would go on for ever."""
 
 
+async def tell_nothing(_: Sequence[str]) -> None:
+    """Of tasks that the gateway does not know there is nothing to tell here."""
+
+
 @dataclass
 class Edge:
     """What the network side needs, and what it did."""
@@ -46,7 +51,7 @@ class Edge:
     slept: list[float] = field(default_factory=list)
     most_sleeps: int = 1000
     on_sleep: Callable[[float], None] = lambda _: None
-    board: ProblemBoard = field(default_factory=ProblemBoard)
+    board: AlertBoard = field(default_factory=AlertBoard)
     spool: Spool = field(init=False)
     settings: AgentSettings = field(init=False)
     clock: Clock = field(init=False)
@@ -95,13 +100,18 @@ class Edge:
         """What lies in bad/, with the reasons."""
         return {name: (self.spool.bad / f"{name}.words").read_text() for name in self.outbox.list_set_aside()}
 
-    async def open_client(self, stack: AsyncExitStack) -> GatewayClient:
+    async def open_client(
+        self, stack: AsyncExitStack, on_generation: Callable[[str], Awaitable[None]] | None = None
+    ) -> GatewayClient:
         """A client that ends with the stack."""
-        return GatewayClient(await stack.enter_async_context(open_session()), self.settings, tls=True)
+        session = await stack.enter_async_context(open_session())
+        return GatewayClient(session, self.settings, tls=True, on_generation=on_generation)
 
-    def reporter(self, client: GatewayClient) -> Reporter:
+    def reporter(self, client: GatewayClient, tell_again: TellAgain = tell_nothing) -> Reporter:
         """A reporter that does not really wait."""
-        return Reporter(self.outbox, client, self.board, self.clock, sleep=self.sleep)
+        return Reporter(
+            self.outbox, client, self.board, self.clock, news=asyncio.Event(), tell_again=tell_again, sleep=self.sleep
+        )
 
 
 def problem(status: int, detail: str, next_step: str = "") -> str:

@@ -15,9 +15,14 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def client(edge: Edge) -> AsyncIterator[GatewayClient]:
-    async with AsyncExitStack() as stack:
-        yield await edge.open_client(stack)
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def client(edge: Edge, stack: AsyncExitStack) -> GatewayClient:
+    return await edge.open_client(stack)
 
 
 @pytest.fixture

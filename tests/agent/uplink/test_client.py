@@ -229,13 +229,13 @@ async def test_a_credential_that_is_no_header_is_an_error_in_words(edge: Edge, c
     assert credential not in str(caught.value)
 
 
-async def test_every_answers_generation_is_heeded(edge: Edge, client: GatewayClient, gateway: aioresponses) -> None:
+async def test_every_answers_generation_is_compared(edge: Edge, stack: AsyncExitStack, gateway: aioresponses) -> None:
     heard: list[str] = []
 
-    async def heed(generation: str) -> None:
+    async def compare(generation: str) -> None:
         heard.append(generation)
 
-    client.heed_generation = heed
+    client = await edge.open_client(stack, compare)
     gateway.post(REPORTS, payload={"generation": "1", "outcomes": []})
     gateway.get(f"{URL}{routes.AGENT_COMMANDS}?wait=25", payload={"generation": "2", "commands": []})
     gateway.post(URL + routes.AGENT_ACK.format(command_id="c"), payload={"generation": "3"})

@@ -9,10 +9,10 @@ import pytest
 from aioresponses import CallbackResult, aioresponses
 
 from agent.errors import GatewayAwayError
-from agent.spool.records import read_task_log
+from agent.spool.records import read_journal
 from agent.uplink import command_poller
 from agent.uplink.client import GatewayClient, GatewayRefusedError
-from agent.uplink.command_poller import Poller
+from agent.uplink.command_poller import CommandPoller
 from agent.uplink.log_reader import read_log
 from agent.uplink.reporter import REVOKED_WAIT_S
 from mltm.contract import routes
@@ -46,7 +46,7 @@ class Answers:
             gateway.put(URL + routes.AGENT_BYTES.format(command_id=one), callback=self._bytes, repeat=True)
 
     def _ack(self, url: Any, **call: Any) -> CallbackResult:
-        self.was_cancelled.append(read_task_log(self.edge.spool, TASK).cancel is not None)
+        self.was_cancelled.append(read_journal(self.edge.spool, TASK).cancel is not None)
         self.acks.setdefault(url.parts[-2], []).append(json.loads(call["data"]))
         return self._answer()
 
@@ -66,8 +66,8 @@ def woken() -> list[bool]:
 
 
 @pytest.fixture
-def polls(edge: Edge, client: GatewayClient, woken: list[bool]) -> Poller:
-    return Poller(edge.spool, client, edge.clock, lambda: woken.append(True), sleep=edge.sleep)
+def polls(edge: Edge, client: GatewayClient, woken: list[bool]) -> CommandPoller:
+    return CommandPoller(edge.spool, client, edge.clock, lambda: woken.append(True), sleep=edge.sleep)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def folder(edge: Edge) -> TaskFolder:
 
 
 async def test_a_cancel_is_on_disk_before_it_is_acknowledged_and_wakes_the_tick(
-    edge: Edge, polls: Poller, gateway: aioresponses, woken: list[bool]
+    edge: Edge, polls: CommandPoller, gateway: aioresponses, woken: list[bool]
 ) -> None:
     bring(gateway, command("cancel"))
     answers = Answers(edge, gateway)
@@ -89,7 +89,7 @@ async def test_a_cancel_is_on_disk_before_it_is_acknowledged_and_wakes_the_tick(
 
 
 async def test_a_cancel_that_cannot_be_recorded_is_not_acknowledged_and_done_when_it_comes_again(
-    edge: Edge, polls: Poller, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
+    edge: Edge, polls: CommandPoller, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bring(gateway, command("cancel"), times=2)
     answers = Answers(edge, gateway)
@@ -107,14 +107,14 @@ async def test_a_cancel_that_cannot_be_recorded_is_not_acknowledged_and_done_whe
 
 
 async def test_a_repeated_command_is_acknowledged_again_and_changes_nothing(
-    edge: Edge, polls: Poller, gateway: aioresponses
+    edge: Edge, polls: CommandPoller, gateway: aioresponses
 ) -> None:
     bring(gateway, command("cancel"), command("cancel"), times=2)
     answers = Answers(edge, gateway)
     await polls.poll_once(POLL_WAIT_S)
     await polls.poll_once(POLL_WAIT_S)
     assert [ack["outcome"] for ack in answers.acks["c1"]] == ["done"] * 4
-    cancel = read_task_log(edge.spool, TASK).cancel
+    cancel = read_journal(edge.spool, TASK).cancel
     assert cancel is not None
     assert cancel.command_id == "c1"
 
@@ -127,7 +127,7 @@ async def test_a_repeated_command_is_acknowledged_again_and_changes_nothing(
     ],
 )  # fmt: skip
 async def test_what_is_not_understood_is_refused_in_words(
-    edge: Edge, polls: Poller, gateway: aioresponses, raw: dict[str, object]
+    edge: Edge, polls: CommandPoller, gateway: aioresponses, raw: dict[str, object]
 ) -> None:
     bring(gateway, raw)
     answers = Answers(edge, gateway)
@@ -139,7 +139,7 @@ async def test_what_is_not_understood_is_refused_in_words(
 
 @pytest.mark.parametrize("command_id", [None, 7, "", "../reports", "a b", "x?y"])
 async def test_a_command_id_that_is_no_word_goes_into_no_address(
-    edge: Edge, polls: Poller, gateway: aioresponses, command_id: object
+    edge: Edge, polls: CommandPoller, gateway: aioresponses, command_id: object
 ) -> None:
     bring(gateway, {"command_id": command_id, "kind": "dance"})
     assert await polls.poll_once(POLL_WAIT_S) == 1
@@ -147,7 +147,7 @@ async def test_a_command_id_that_is_no_word_goes_into_no_address(
 
 
 async def test_one_failing_command_stops_no_other(
-    edge: Edge, polls: Poller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
+    edge: Edge, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bring(
         gateway,
@@ -173,12 +173,12 @@ async def test_one_failing_command_stops_no_other(
 
 
 async def test_a_cancel_does_not_wait_behind_a_large_file(
-    edge: Edge, polls: Poller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
+    edge: Edge, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancelled_when_read: list[bool] = []
 
     def read_slowly(*asked: Any) -> Any:
-        cancelled_when_read.append(read_task_log(edge.spool, TASK).cancel is not None)
+        cancelled_when_read.append(read_journal(edge.spool, TASK).cancel is not None)
         return read_log(*asked)
 
     monkeypatch.setattr(command_poller, "read_log", read_slowly)
@@ -194,7 +194,9 @@ async def test_a_cancel_does_not_wait_behind_a_large_file(
     assert cancelled_when_read == [True] * 3
 
 
-async def test_bytes_of_a_log_are_brought(edge: Edge, polls: Poller, gateway: aioresponses, folder: TaskFolder) -> None:
+async def test_bytes_of_a_log_are_brought(
+    edge: Edge, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder
+) -> None:
     pieces = folder.attempt_logs(1)
     pieces.mkdir()
     (pieces / "out.000000").write_bytes(b"0123456789")
@@ -206,7 +208,7 @@ async def test_bytes_of_a_log_are_brought(edge: Edge, polls: Poller, gateway: ai
 
 @pytest.mark.parametrize("file", ["", "control/cancel", "outputs/../control/cancel", "/etc/passwd", "log/x"])
 async def test_no_other_file_is_brought(
-    edge: Edge, polls: Poller, gateway: aioresponses, folder: TaskFolder, file: str
+    edge: Edge, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, file: str
 ) -> None:
     bring(gateway, command("send_bytes", file=file, length=10))
     answers = Answers(edge, gateway)
@@ -217,7 +219,7 @@ async def test_no_other_file_is_brought(
 @pytest.mark.parametrize("status", [404, 409, 410])
 @pytest.mark.parametrize("kind", ["cancel", "send_bytes"])
 async def test_a_command_that_another_agent_answered_is_done_with(
-    edge: Edge, polls: Poller, gateway: aioresponses, folder: TaskFolder, status: int, kind: str
+    edge: Edge, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, status: int, kind: str
 ) -> None:
     bring(gateway, command(kind, file="log", length=1))
     Answers(edge, gateway, status=status)
@@ -227,7 +229,7 @@ async def test_a_command_that_another_agent_answered_is_done_with(
 @pytest.mark.parametrize("status", [400, 413, 422])
 @pytest.mark.parametrize("kind", ["cancel", "send_bytes"])
 async def test_a_command_that_stays_open_is_not_tried_without_a_pause(
-    edge: Edge, polls: Poller, gateway: aioresponses, folder: TaskFolder, status: int, kind: str
+    edge: Edge, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, status: int, kind: str
 ) -> None:
     bring(gateway, command(kind, file="log", length=1), times=3)
     Answers(edge, gateway, status=status)
@@ -250,7 +252,7 @@ async def test_a_command_that_stays_open_is_not_tried_without_a_pause(
     ],
 )
 async def test_the_poll_waits_while_the_gateway_is_away(
-    edge: Edge, polls: Poller, gateway: aioresponses, fault: dict[str, Any], waits: list[float]
+    edge: Edge, polls: CommandPoller, gateway: aioresponses, fault: dict[str, Any], waits: list[float]
 ) -> None:
     gateway.get(POLL, repeat=True, **fault)
     edge.most_sleeps = 3
@@ -259,7 +261,9 @@ async def test_the_poll_waits_while_the_gateway_is_away(
     assert [round(wait) for wait in edge.slept] == waits
 
 
-async def test_an_answer_without_commands_asks_again_at_once(edge: Edge, polls: Poller, gateway: aioresponses) -> None:
+async def test_an_answer_without_commands_asks_again_at_once(
+    edge: Edge, polls: CommandPoller, gateway: aioresponses
+) -> None:
     bring(gateway, times=3)
     gateway.get(POLL, status=503)
     edge.most_sleeps = 1
@@ -268,7 +272,7 @@ async def test_an_answer_without_commands_asks_again_at_once(edge: Edge, polls: 
     assert len(next(iter(gateway.requests.values()))) == 4
 
 
-async def test_a_lost_acknowledgement_is_no_end(edge: Edge, polls: Poller, gateway: aioresponses) -> None:
+async def test_a_lost_acknowledgement_is_no_end(edge: Edge, polls: CommandPoller, gateway: aioresponses) -> None:
     bring(gateway, command("cancel"), times=2)
     answers = Answers(edge, gateway, status=503)
     with pytest.raises(GatewayAwayError):
@@ -278,7 +282,7 @@ async def test_a_lost_acknowledgement_is_no_end(edge: Edge, polls: Poller, gatew
     assert [ack["outcome"] for ack in answers.acks["c1"]] == ["done", "done"]
 
 
-async def test_a_refused_answer_is_no_secret_in_words(edge: Edge, polls: Poller, gateway: aioresponses) -> None:
+async def test_a_refused_answer_is_no_secret_in_words(edge: Edge, polls: CommandPoller, gateway: aioresponses) -> None:
     gateway.get(POLL, status=400, body=problem(400, "wait: too long"))
     with pytest.raises(GatewayRefusedError, match=r"\(400\): wait: too long"):
         await polls.poll_once(POLL_WAIT_S)

@@ -36,29 +36,29 @@ def build(edge: Edge, told: Callable[[], Awaitable[None]]) -> GenerationWatch:
 async def test_a_new_generation_is_answered_once_and_remembered_by_the_spool(edge: Edge, told: Told) -> None:
     watch = build(edge, told)
     for generation in ("one", "one", "two", "two"):
-        await watch.heed(generation)
+        await watch.compare(generation)
     assert told.count == 2
-    await build(edge, told).heed("two")
+    await build(edge, told).compare("two")
     (edge.spool.agent / "generation").unlink()
-    await watch.heed("two")  # known by now: no answer costs a look at the file
+    await watch.compare("two")  # known by now: no answer costs a look at the file
     assert told.count == 2
 
 
 async def test_answers_that_come_together_report_once(edge: Edge, told: Told) -> None:
     watch = build(edge, told)
-    await asyncio.gather(*(watch.heed("one") for _ in range(5)))
+    await asyncio.gather(*(watch.compare("one") for _ in range(5)))
     assert told.count == 1
 
 
 @pytest.mark.parametrize("error", [SpoolError("The disk is full."), OSError(5, "Input/output error")])
 async def test_what_failed_is_shown_and_done_at_the_next_answer(edge: Edge, told: Told, error: Exception) -> None:
     watch, told.error = build(edge, told), error
-    await watch.heed("one")
+    await watch.compare("one")
     (shown,) = edge.board.sentences()
     assert shown.startswith("Not everything could be reported again")
     assert not (edge.spool.agent / "generation").exists()
     told.error = None
-    await watch.heed("one")
+    await watch.compare("one")
     assert (told.count, edge.board.sentences()) == (1, [])
 
 
@@ -72,7 +72,7 @@ async def test_it_is_remembered_only_after_all_was_told(
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "replace", full)
-        await watch.heed("one")
+        await watch.compare("one")
     assert (told.count, len(edge.board.sentences())) == (1, 1)
-    await watch.heed("one")
+    await watch.compare("one")
     assert (told.count, edge.board.sentences()) == (2, [])

@@ -2,7 +2,7 @@ import pytest
 from aioresponses import aioresponses
 
 from agent.uplink.client import GatewayClient
-from agent.uplink.heartbeat import Pulse
+from agent.uplink.heartbeat import HeartbeatSender, RoundStatus
 from agent.uplink.reporter import REVOKED_WAIT_S
 from mltm.contract import routes
 from mltm.contract.agent_api import Heartbeat
@@ -12,8 +12,8 @@ from tests.agent.uplink.build import GENERATION, NOW, URL, Edge, EnoughError, pr
 BEAT = URL + routes.AGENT_HEARTBEAT
 
 
-def build(edge: Edge, client: GatewayClient) -> Pulse:
-    return Pulse(client, edge.outbox, edge.board, edge.clock, 7, lambda: {"squeue": 3})
+def build(edge: Edge, client: GatewayClient, last: RoundStatus = RoundStatus()) -> HeartbeatSender:  # noqa: B008
+    return HeartbeatSender(client, edge.outbox, edge.board, edge.clock, 7, lambda: {"squeue": 3}, lambda: last)
 
 
 def sent(gateway: aioresponses) -> list[Heartbeat]:
@@ -24,9 +24,7 @@ def sent(gateway: aioresponses) -> list[Heartbeat]:
 async def test_a_beat_says_what_is_wrong_and_what_waits(edge: Edge, client: GatewayClient) -> None:
     edge.put(2)
     edge.board.show("tick", "The disk is full.")
-    pulse = build(edge, client)
-    pulse.active_tasks, pulse.tick_problems = 5, ("Slurm is away.",)
-    beat = pulse.build()
+    beat = build(edge, client, RoundStatus(5, ("Slurm is away.",))).build()
     assert (beat.epoch, beat.at, beat.active_tasks, beat.outbox) == (7, NOW, 5, 2)
     assert beat.problems == ["The disk is full.", "Slurm is away."]
     assert beat.slurm_calls == {"squeue": 3}

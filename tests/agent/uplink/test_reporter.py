@@ -1,5 +1,6 @@
 """The loop that empties the outbox: what becomes of each report."""
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -89,14 +90,14 @@ async def test_an_outcome_of_what_was_not_sent_changes_nothing(
 
 
 async def test_a_generation_that_changes_mid_batch_settles_the_batch_and_reports_all_again(
-    edge: Edge, client: GatewayClient, gateway: aioresponses
+    edge: Edge, stack: AsyncExitStack, gateway: aioresponses
 ) -> None:
     async def tell_all() -> None:
         edge.put(2, words="again")
 
     watch = GenerationWatch(edge.spool.agent / "generation", tell_all, edge.board, edge.clock)
-    client.heed_generation = watch.heed
-    await watch.heed("before")
+    client = await edge.open_client(stack, watch.compare)
+    await watch.compare("before")
     assert edge.waiting() == [1, 2]
     batches = answer(gateway)  # its generation is another
     await edge.reporter(client).flush()
@@ -105,7 +106,7 @@ async def test_a_generation_that_changes_mid_batch_settles_the_batch_and_reports
 
 
 async def test_a_task_that_the_gateway_forgot_keeps_its_reports_until_its_manifest_was_taken(
-    edge: Edge, client: GatewayClient, gateway: aioresponses
+    edge: Edge, stack: AsyncExitStack, gateway: aioresponses
 ) -> None:
     edge.put(2)
     edge.put(1, OTHER)
@@ -121,7 +122,7 @@ async def test_a_task_that_the_gateway_forgot_keeps_its_reports_until_its_manife
 
     batches = answer(gateway, judge)
     watch = GenerationWatch(edge.spool.agent / "generation", tell_all, edge.board, edge.clock)
-    client.heed_generation = watch.heed
+    client = await edge.open_client(stack, watch.compare)
     await edge.reporter(client).flush()
     assert batches == [[1, 2, 3], [4], [1, 2]]
     assert (edge.waiting(), edge.set_aside(), edge.board.sentences()) == ([], {}, [])
@@ -137,8 +138,7 @@ async def test_a_task_that_stays_unknown_is_told_again_once_and_shown_and_keeps_
         told.extend(tasks)
 
     batches = answer(gateway, lambda report: "taken" if report["task_id"] == OTHER else "unknown_task")
-    reporter = edge.reporter(client)
-    reporter.tell_again = tell_again
+    reporter = edge.reporter(client, tell_again)
     await reporter.flush()
     edge.put(1, OTHER)
     await reporter.flush()
@@ -163,8 +163,7 @@ async def test_a_task_that_is_told_again_is_healed_without_a_new_generation(
             edge.put(1, task_id, words="again")
 
     batches = answer(gateway, judge)
-    reporter = edge.reporter(client)
-    reporter.tell_again = tell_again
+    reporter = edge.reporter(client, tell_again)
     await reporter.flush()
     assert batches == [[1], [2], [1]]
     assert (edge.waiting(), edge.board.sentences()) == ([], [])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agent.spool.commands import record_command
-from agent.spool.records import read_task_log
+from agent.spool.records import read_journal
 from gateway.clock import Clock
 from mltm.contract.agent_api import CommandMessage
 from mltm.contract.ids import TaskId
@@ -76,8 +76,8 @@ async def test_the_agent_obeys_the_last_order_though_the_clock_goes_back(
 
     for command in reversed(commands):  # however they arrive
         assert record_command(spool, command, agent_clock.Clock()).outcome == "done"
-    assert read_task_log(spool, TaskId(task_id)).held
+    assert read_journal(spool, TaskId(task_id)).held
     await ask(house, task_id, "release")
     *_, last = await house.agent.poll(wait=0)
     record_command(spool, CommandMessage.model_validate(last), agent_clock.Clock())
-    assert not read_task_log(spool, TaskId(task_id)).held
+    assert not read_journal(spool, TaskId(task_id)).held

@@ -1,0 +1,90 @@
+"""What agents keep of active tasks: what was observed of them, and what was told. Advice: a new process goes on alike.
+
+A file a task and boot, `agent/observations/<boot>/<task>`: another boot's clock and counts mean nothing here.
+"""
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from agent.protocol.observation import Observation, carry_over
+from agent.protocol.task_report import Told
+from mltm.contract.ids import TaskId
+from mltm.contract.spool_layout import Spool
+from mltm.runtime import files
+from mltm.runtime.clock import Clock
+
+__all__ = ["Kept", "continue_observation", "forget_observation", "list_kept", "save_observation"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What one file says."""
+
+    observed: Observation
+    told: Told = Told()  # noqa: RUF009 - frozen
+
+
+@cache
+def _shape() -> TypeAdapter[Kept]:
+    return TypeAdapter(Kept)
+
+
+def _path(spool: Spool, boot_id: str, task_id: TaskId) -> Path:
+    return spool.observations / boot_id / task_id
+
+
+def list_kept(spool: Spool, task_id: TaskId) -> list[Kept]:
+    """What agents kept of a task, on whatever boot, the newest first. Raises OSError."""
+    found: list[tuple[int, Kept]] = []
+    for boot_id in files.list_names(spool.observations):
+        place = _path(spool, boot_id, task_id)
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            at_ns = place.stat().st_mtime_ns
+            if (raw := files.read_bytes(place)) is not None:
+                found.append((at_ns, _parse(raw)))
+    return [kept for _, kept in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def _parse(raw: bytes) -> Kept:
+    """Read a file; one of version 0.1 has all fields side by side. Raises ValueError."""
+    fields = json.loads(raw)
+    try:
+        return _shape().validate_python(fields)
+    except ValidationError:
+        told = {
+            "reported": fields.get("reported", ""), "last_report": fields.get("last_report", ""),
+            "late_exits": tuple(fields.get("late_told", ())),
+        }  # fmt: skip
+        return _shape().validate_python({"observed": fields, "told": told})
+
+
+def continue_observation(kept: list[Kept], boot_id: str, attempt: int, now_s: float) -> Kept:
+    """Go on from what was kept last of this attempt; a new observation if there is nothing. Pure."""
+    fresh = Observation(boot_id=boot_id, attempt=attempt, since_s=now_s, beat_since_s=now_s)
+    if not kept:
+        return Kept(fresh)
+    newest = kept[0]
+    if newest.observed.attempt != attempt:
+        return Kept(fresh, newest.told)
+    if newest.observed.boot_id == boot_id:
+        return newest
+    return Kept(carry_over(newest.observed, boot_id, now_s), newest.told)
+
+
+def save_observation(spool: Spool, task_id: TaskId, kept: Kept, clock: Clock) -> None:
+    """Keep what was observed and told. Raises OSError."""
+    path = _path(spool, kept.observed.boot_id, task_id)
+    files.make_folder(path.parent)
+    files.replace(path, json.dumps(asdict(kept)).encode(), clock.nonce())
+
+
+def forget_observation(spool: Spool, task_id: TaskId) -> None:
+    """Remove what was kept of a task that ended, of every boot."""
+    with contextlib.suppress(OSError):
+        for boot_id in files.list_names(spool.observations):
+            files.remove(_path(spool, boot_id, task_id))
