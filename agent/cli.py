@@ -79,13 +79,13 @@ async def _once(config: Path) -> bool:
             await parts.reporter.flush()
         except AgentError:
             print("reports wait in the outbox")
-        for words in parts.alerts.sentences():
-            print(f"problem: {words}")
+        for message in parts.alerts.sentences():
+            print(f"problem: {message}")
         if result is None:
             return False
         print(f"{result.active} active tasks, {parts.outbox.count()} reports waiting")
-        for words in result.problems:
-            print(f"problem: {words}")
+        for message in result.problems:
+            print(f"problem: {message}")
         return True
 
 
@@ -105,7 +105,7 @@ def check(
     trial = Trial(processes, claims, with_job=with_job, partition=partition, account=account)
     findings = asyncio.run(run_checks(read_settings(_find_config(config)), os.environ, trial))
     for finding in findings:
-        print(f"{finding.grade:<5} {finding.what}{': ' + finding.words if finding.words else ''}")
+        print(f"{finding.grade:<5} {finding.what}{': ' + finding.message if finding.message else ''}")
     if any(finding.grade == "FAIL" for finding in findings):
         raise typer.Exit(1)
 

@@ -8,13 +8,13 @@ class AgentError(Exception):
 
     transient = False
 
-    def __init__(self, words: str, *, next_step: str = "") -> None:
-        super().__init__(words)
-        self.words = words
+    def __init__(self, message: str, *, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
         self.next_step = next_step
 
     def __str__(self) -> str:
-        return f"{self.words} {self.next_step}".strip()
+        return f"{self.message} {self.next_step}".strip()
 
 
 class SettingsError(AgentError):
@@ -30,8 +30,8 @@ class GatewayAwayError(AgentError):
 
     transient = True
 
-    def __init__(self, words: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
         self.retry_after_s = retry_after_s
 
 

@@ -55,9 +55,9 @@ def _render_options(parser: argparse.ArgumentParser, options: argparse.Namespace
 def _tell(result: Result | None) -> str:
     if result is None:
         return "broke off"
-    words = f"{result.tasks} tasks, {result.faults} faults, {result.kills} kills, {result.took_s:.0f} s"
-    words += f", {len(result.missed)} NOT REACHED" if result.missed else ""
-    return words if result.is_clean else f"{words}, NOT CLEAN"
+    message = f"{result.tasks} tasks, {result.faults} faults, {result.kills} kills, {result.took_s:.0f} s"
+    message += f", {len(result.missed)} NOT REACHED" if result.missed else ""
+    return message if result.is_clean else f"{message}, NOT CLEAN"
 
 
 _OF_A_SEED = ("faults", "clients", "tasks", "slurm", "control")  #: the options that a seed's course depends on

@@ -55,8 +55,8 @@ class Start:
 def read_ledger(ledger: Path) -> list[Start]:
     """Every start, in their order."""
     lines = ledger.read_text(encoding="ascii").splitlines() if ledger.exists() else []
-    words = (line.split() for line in lines)
-    return [Start(task_id, job_id, float(at_s)) for task_id, _, job_id, at_s in words]
+    message = (line.split() for line in lines)
+    return [Start(task_id, job_id, float(at_s)) for task_id, _, job_id, at_s in message]
 
 
 def read_starts(ledger: Path) -> Counter[str]:

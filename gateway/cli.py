@@ -30,9 +30,9 @@ __all__ = ["main"]
 T = TypeVar("T")
 
 
-def _group(words: str) -> typer.Typer:
+def _group(message: str) -> typer.Typer:
     return typer.Typer(
-        no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=words,
+        no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=message,
         context_settings={"help_option_names": ["-h", "--help"]},
     )  # fmt: skip
 
@@ -86,9 +86,9 @@ def run_check(config: Config = None) -> None:
         with _database(settings) as database:
             spools = sorted({a.spool for a in database.call_now(agents.list_live) if a.spool})
     findings = check_all(settings, spools, Clock().now())
-    for name, words in findings:
-        print(f"{'ok' if words == 'ok' else 'FAIL':<5} {name}{'' if words == 'ok' else ': ' + words}")
-    if any(words != "ok" for _, words in findings):
+    for name, message in findings:
+        print(f"{'ok' if message == 'ok' else 'FAIL':<5} {name}{'' if message == 'ok' else ': ' + message}")
+    if any(message != "ok" for _, message in findings):
         raise typer.Exit(1)
 
 

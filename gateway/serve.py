@@ -221,7 +221,7 @@ def _explain_listening(error: OSError, settings: GatewaySettings) -> Unavailable
         errno.EACCES: "Ports below 1024 are for root: choose another --port.",
     }.get(number, "Set host to an address of this machine; 0.0.0.0 means all of them.")
     # asyncio puts a sentence of its own in place of the system's words; those of a name are no errno of the system's.
-    words = error.strerror if isinstance(error, socket.gaierror) else os.strerror(number)
+    message = error.strerror if isinstance(error, socket.gaierror) else os.strerror(number)
     return UnavailableError(
-        f"{settings.host}:{settings.port} cannot be listened on: {words}.", key="address_in_use", next_step=step
+        f"{settings.host}:{settings.port} cannot be listened on: {message}.", key="address_in_use", next_step=step
     )

@@ -83,8 +83,8 @@ def read_settings(path: Path | None, options: dict[str, object]) -> GatewaySetti
         settings = GatewaySettings.model_validate(values)
     except ValidationError as error:
         fields = [_explain(dict(detail)) for detail in error.errors(include_url=False, include_context=False)]
-        words = f"{where}: " + "; ".join(map(str, fields))
-        raise InvalidError(words, key="bad_settings", next_step=_STEP, fields=fields) from error
+        message = f"{where}: " + "; ".join(map(str, fields))
+        raise InvalidError(message, key="bad_settings", next_step=_STEP, fields=fields) from error
     if settings.database and "://" in settings.database:
         raise InvalidError(
             f"database: {settings.database.split('://')[0]}:// is not available in this version; only SQLite is",
@@ -101,10 +101,10 @@ def _read_toml(path: Path) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        words, step = f"cannot read the settings file {path}: {error.strerror}.", "Give the right path to --config."
+        message, step = f"cannot read the settings file {path}: {error.strerror}.", "Give the right path to --config."
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        words, step = f"the settings file {path} is no TOML: {error}.", f"A line looks like: port = 8008. {_STEP}"
-    raise InvalidError(words, key="bad_settings", next_step=step)
+        message, step = f"the settings file {path} is no TOML: {error}.", f"A line looks like: port = 8008. {_STEP}"
+    raise InvalidError(message, key="bad_settings", next_step=step)
 
 
 def _explain(detail: dict[str, object]) -> FieldProblem:
@@ -113,5 +113,5 @@ def _explain(detail: dict[str, object]) -> FieldProblem:
     if detail["type"] == "extra_forbidden":
         near = difflib.get_close_matches(field, list(GatewaySettings.model_fields), n=1)
         return FieldProblem(field=field, allowed="no such setting", hint=f"Did you mean {near[0]}?" if near else "")
-    words = str(detail["msg"]).removeprefix("Value error, ")
-    return FieldProblem(field=field or "file", given=ascii(detail.get("input"))[:60] if field else "", allowed=words)
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return FieldProblem(field=field or "file", given=ascii(detail.get("input"))[:60] if field else "", allowed=message)

@@ -37,7 +37,7 @@ class Certificate:
             self.shown = _try(_load(self._cert, self._key), self._cert)
             self.context.load_cert_chain(self._cert, self._key)
         except (UnavailableError, OSError) as error:
-            _log.error("certificate_not_renewed", words=str(error))
+            _log.error("certificate_not_renewed", message=str(error))
         else:
             _log.info("certificate_renewed", ends=self.shown.get("notAfter"))
 
@@ -110,5 +110,5 @@ def _explain(error: ssl.SSLCertVerificationError, chain: Path) -> str:
             return f"No client would take the certificate {chain}: {error.verify_message}."
 
 
-def _refuse(words: str, step: str = _STEP) -> UnavailableError:
-    return UnavailableError(words, key="bad_certificate", title="No certificate", next_step=step)
+def _refuse(message: str, step: str = _STEP) -> UnavailableError:
+    return UnavailableError(message, key="bad_certificate", title="No certificate", next_step=step)

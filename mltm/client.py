@@ -99,8 +99,8 @@ class Client:
         try:
             return await self._ask(call, TaskAnswer)
         except UnreachableError as error:
-            words = f"Whether the task arrived is not known; with the same key, {key}, it will not become two."
-            step = " ".join(filter(None, (error.problem.next_step, words)))
+            message = f"Whether the task arrived is not known; with the same key, {key}, it will not become two."
+            step = " ".join(filter(None, (error.problem.next_step, message)))
             raise UnreachableError(error.problem.model_copy(update={"next_step": step})) from error
 
     async def tasks(self, *, state: State | str | None = None, limit: int = 50, before: str | None = None) -> TaskList:

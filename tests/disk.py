@@ -17,10 +17,10 @@ def mount_disk(folder: Path, options: str) -> Iterator[Path]:
     folder.mkdir()
     argv = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(argv, check=False, capture_output=True).returncode != 0:
-        words = "a small disk of its own can be mounted by root only"
+        message = "a small disk of its own can be mounted by root only"
         if os.environ.get("CI"):
-            pytest.fail(words)
-        pytest.skip(words)
+            pytest.fail(message)
+        pytest.skip(message)
     try:
         yield folder
     finally:

@@ -13,7 +13,7 @@ from agent.slurm.client import Slurm
 from agent.slurm.values import PollFailed, SlurmFacts
 from agent.spool.gateway_binding import check_gateway
 from agent.spool.setup import explain_trouble, prepare_spool
-from agent.tasks.queue import KILL_WAIT_WORDS
+from agent.tasks.queue import KILL_WAIT_MESSAGE
 from agent.uplink.address import build_tls
 from agent.uplink.client import GatewayClient, open_session
 from agent.uplink.credential import read_credential
@@ -80,8 +80,8 @@ def _check_programs(settings: AgentSettings, environment: Mapping[str, str]) -> 
     names += [] if settings.runtime == "none" else [settings.runtime]
     missing = [name for name in names if shutil.which(name, path=path) is None]
     if missing:
-        words = f"{', '.join(missing)} not found in PATH. Load the site's module, or set slurm.path in the config."
-        return [Finding("FAIL", "programs", words)]
+        message = f"{', '.join(missing)} not found in PATH. Load the site's module, or set slurm.path in the config."
+        return [Finding("FAIL", "programs", message)]
     return [Finding("ok", "programs", ", ".join(names))]
 
 
@@ -93,10 +93,12 @@ def _check_slurm(settings: AgentSettings, environment: Mapping[str, str]) -> Fin
         slurm.close()
     for answer in (facts, jobs):
         if isinstance(answer, PollFailed):
-            return Finding("FAIL", "slurm", f"{answer.words} Ask the site whether slurmctld is up.")
+            return Finding("FAIL", "slurm", f"{answer.message} Ask the site whether slurmctld is up.")
         if isinstance(answer, SlurmFacts) and answer.kill_wait_s < settings.slurm.kill_wait_s:
-            words = f"KillWait {answer.kill_wait_s} s, kill_wait_s {settings.slurm.kill_wait_s:g} s. {KILL_WAIT_WORDS}"
-            return Finding("ok", "slurm", f"Slurm {answer.version}, {words}")
+            message = (
+                f"KillWait {answer.kill_wait_s} s, kill_wait_s {settings.slurm.kill_wait_s:g} s. {KILL_WAIT_MESSAGE}"
+            )
+            return Finding("ok", "slurm", f"Slurm {answer.version}, {message}")
     return Finding("ok", "slurm", f"Slurm {facts.version}" if isinstance(facts, SlurmFacts) else "")
 
 
@@ -106,8 +108,8 @@ def _check_catalogue(settings: AgentSettings) -> list[Finding]:
         if folder is None:
             continue
         is_there = folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
-        words = str(folder) if is_there else f"{folder} cannot be read; correct {what}_dir in the config."
-        findings.append(Finding("ok" if is_there else "FAIL", what, words))
+        message = str(folder) if is_there else f"{folder} cannot be read; correct {what}_dir in the config."
+        findings.append(Finding("ok" if is_there else "FAIL", what, message))
     for key, place in settings.images.items():
         if not place.exists():
             findings.append(Finding("FAIL", f"image {key}", f"{place} is not there; correct [images] in the config."))
@@ -119,10 +121,10 @@ def judge_binds(settings: AgentSettings) -> list[Finding]:
     if settings.runtime == "none":
         return []
     binds = [bind for item in settings.binds for bind in item.split(",")]
-    found = [words for bind in binds if (words := _explain_bind(bind, settings))]
+    found = [message for bind in binds if (message := _explain_bind(bind, settings))]
     if not found:
         return [Finding("ok", "binds", ", ".join(binds))] if binds else []
-    return [Finding("warn", "binds", words) for words in found]
+    return [Finding("warn", "binds", message) for message in found]
 
 
 def _explain_bind(bind: str, settings: AgentSettings) -> str:

@@ -8,8 +8,8 @@ __all__ = ["Finding"]
 
 @dataclass(frozen=True)
 class Finding:
-    """grade: warn is worth a look, FAIL stops the agent or loses tasks. words: what is wrong, and what to do."""
+    """grade: warn is worth a look, FAIL stops the agent or loses tasks. message: what is wrong, and what to do."""
 
     grade: Literal["ok", "warn", "FAIL"]
     what: str
-    words: str = ""
+    message: str = ""

@@ -54,8 +54,8 @@ def judge_race(race: Race) -> Finding:
     """Exactly one winner for each claim is what the whole protocol rests on."""
     said = f"{race.claims} claims raced by {race.processes} processes"
     if race.torn:
-        words = f"{race.torn} of {said} had not exactly one winner: a task could start twice. {_ELSEWHERE}"
-        return Finding("FAIL", "claims", words)
+        message = f"{race.torn} of {said} had not exactly one winner: a task could start twice. {_ELSEWHERE}"
+        return Finding("FAIL", "claims", message)
     if race.error:
         return Finding("FAIL", "claims", f"a claim could not be made with link(2): {race.error}. {_ELSEWHERE}")
     if race.claims < _FEW_CLAIMS:
@@ -69,8 +69,8 @@ def judge_visibility(delay_s: float | None, look_again_s: float) -> Finding:
         return Finding("FAIL", "visibility", f"another process's new file was not listed within seconds. {_ELSEWHERE}")
     said = f"another process's new file is listed within {delay_s * 1000:.0f} ms"
     if 2 * delay_s > look_again_s:
-        words = f"{said}. Set waits.look_again_s in the config to {2 * delay_s:.0f} or more."
-        return Finding("FAIL", "visibility", words)
+        message = f"{said}. Set waits.look_again_s in the config to {2 * delay_s:.0f} or more."
+        return Finding("FAIL", "visibility", message)
     return Finding("ok", "visibility", said)
 
 
@@ -87,13 +87,13 @@ def judge_node(race: NodeRace, look_again_s: float) -> list[Finding]:
     """Both sides must agree on each claim; the way there and back is the longest that one way can be."""
     said = f"{race.claims} claims raced with a compute node ({race.won} won here)"
     if race.torn:
-        words = f"the two do not agree on {race.torn} of {said}: a task could start twice. {_ELSEWHERE}"
-        return [Finding("FAIL", "node claims", words)]
+        message = f"the two do not agree on {race.torn} of {said}: a task could start twice. {_ELSEWHERE}"
+        return [Finding("FAIL", "node claims", message)]
     seen = judge_visibility(race.round_trip_s, look_again_s)
-    words = seen.words.replace("another process's new file is listed", "a change is seen there and its answer here")
+    message = seen.message.replace("another process's new file is listed", "a change is seen there and its answer here")
     return [
         Finding("ok", "node claims", f"{said}, and both agree on each"),
-        Finding(seen.grade, "node visibility", words),
+        Finding(seen.grade, "node visibility", message),
     ]
 
 

@@ -44,7 +44,8 @@ def race_node(folder: Path, slurm: Slurm, *, partition: str | None, account: str
     answer = slurm.submit(request)
     if answer.job_id is None:
         raise NodeRaceError(
-            f"Slurm did not take the job: {answer.words}", next_step="Name --partition and --account that you may use."
+            f"Slurm did not take the job: {answer.message}",
+            next_step="Name --partition and --account that you may use.",
         )
     try:
         return _race(folder)

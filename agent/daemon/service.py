@@ -91,8 +91,8 @@ class Service:
         try:
             result = await self._thread.call(self._tick.run)
         except Exception as error:  # noqa: BLE001  # the one place where anything may be caught (style: errors)
-            words = str(error) if isinstance(error, AgentError) else f"{type(error).__name__}: {error}"
-            if self._alerts.show("tick", f"The agent's last round failed and is tried again: {words}"):
+            message = str(error) if isinstance(error, AgentError) else f"{type(error).__name__}: {error}"
+            if self._alerts.show("tick", f"The agent's last round failed and is tried again: {message}"):
                 _log.exception("tick_failed")
             return None
         self._alerts.clear("tick")

@@ -161,8 +161,8 @@ class Tick:
         except Exception as error:  # noqa: BLE001 - the one place for a task's (style: errors)
             _log.exception("turn_failed", task_id=task_id)
             again = TaskState(due_s=self._clock.boot_s() + self._settings.waits.poll_soon_s)
-            words = f"Task {task_id} could not be looked at and will be retried: {type(error).__name__}: {error}"
-            return TurnResult(again, problem=words)
+            message = f"Task {task_id} could not be looked at and will be retried: {type(error).__name__}: {error}"
+            return TurnResult(again, problem=message)
 
     def _correct(self, ended: Iterable[TaskId]) -> _Looks:
         """Look once more at ended tasks that have news."""
@@ -193,7 +193,7 @@ class Tick:
         """Slurm's own troubles, while anything waits for Slurm."""
         is_asking = self._poll_due_s() is not None or self._cancels.due_s is not None
         said = (self._queue.snapshot.problem if is_asking else "", self._submissions.refusal if has_active else "")
-        return [words for words in said if words]
+        return [message for message in said if message]
 
     def _wake_after_s(self) -> float:
         now_s, waits = self._clock.boot_s(), self._settings.waits

@@ -66,7 +66,7 @@ class Intake:
             for gone in set(kept) - set(names):
                 del kept[gone]
         said = [self._look_at(name) for name in names]
-        return [words for words in said if words]
+        return [message for message in said if message]
 
     def _look_at(self, name: str) -> str:
         if not _TASK_NAME.fullmatch(name):
@@ -141,28 +141,28 @@ class Intake:
         if raw is not None:
             files.link_once(folder.manifest, raw, self._clock.nonce(), 0o600)
 
-    def _judge(self, task_id: TaskId, words: str) -> str:
+    def _judge(self, task_id: TaskId, message: str) -> str:
         now_s, waits = self._clock.boot_s(), self._waits
         watched = look_at(self._faulty.get(task_id), (), now_s, waits.faulty_look_s)
         self._faulty[task_id] = watched
         if not is_at_rest(watched, now_s, 3 * waits.faulty_look_s):
-            return self._tell(task_id, f"The bundle of task {task_id} is faulty: {words}")
+            return self._tell(task_id, f"The bundle of task {task_id} is faulty: {message}")
         if not self._is_settled(task_id):
-            self._reject(task_id, words)
+            self._reject(task_id, message)
         return ""
 
-    def _reject(self, task_id: TaskId, words: str) -> None:
+    def _reject(self, task_id: TaskId, message: str) -> None:
         """Close the log at attempt 1. Who linked an intent before, with a good copy, has decided otherwise."""
         self._mark(task_id)
         attempt, nonce, now = self._spool.task(task_id).attempt(1), self._clock.nonce(), self._clock.now()
         files.make_folder(attempt.control.parent)
         files.make_folder(attempt.control, 0o700)
-        fault = f"What arrived is faulty: {words}"
+        fault = f"What arrived is faulty: {message}"
         self._keep_manifest(task_id, fault, nonce)
         verdict = Verdict(state=State.REJECTED, reason=fault, evidence="bundle")
         closed = Closed(nonce=nonce, attempt=1, author=self._author, at=now, verdict=verdict)
         is_ours = link_intent(attempt, closed) == closed
-        _log.error("bundle_rejected", task_id=task_id, words=words, won=is_ours)
+        _log.error("bundle_rejected", task_id=task_id, message=message, won=is_ours)
 
     def _keep_manifest(self, task_id: TaskId, fault: str, nonce: str) -> None:
         """Keep what can be read of its manifest, so that a gateway that lost its rows can list it. Raises OSError."""
@@ -184,11 +184,11 @@ class Intake:
     def _mark(self, task_id: TaskId) -> None:
         files.replace(self._spool.active / task_id, b"", self._clock.nonce(), 0o600)
 
-    def _tell(self, name: str, words: str) -> str:
-        if words not in self._told:
-            self._told.add(words)
-            _log.warning("bundle_waits", name=ascii(name), words=words)
-        return words
+    def _tell(self, name: str, message: str) -> str:
+        if message not in self._told:
+            self._told.add(message)
+            _log.warning("bundle_waits", name=ascii(name), message=message)
+        return message
 
 
 def _parse_manifest(raw: bytes, task_id: TaskId) -> Manifest:

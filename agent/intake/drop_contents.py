@@ -39,7 +39,7 @@ class Fault:
     """Why a drop cannot become a task. unfinished: more may still arrive; wrong: it is there, and not right."""
 
     kind: FaultKind
-    words: str
+    message: str
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,9 @@ class Taker:
             taken.rmdir()
         if not os.path.lexists(taken):
             return ""
-        words = fault or f"What task {task_id} did not take of its drop lies in {kept}."
-        files.replace(self.spool.bad / f"{task_id}.reason.txt", f"{words}\n".encode(), self.clock.nonce())
-        return words if files.move(taken, kept) else ""
+        message = fault or f"What task {task_id} did not take of its drop lies in {kept}."
+        files.replace(self.spool.bad / f"{task_id}.reason.txt", f"{message}\n".encode(), self.clock.nonce())
+        return message if files.move(taken, kept) else ""
 
     def _take_script_out(self, task_id: TaskId) -> Entry | None:
         place = read_place(self.spool, task_id)
@@ -96,14 +96,16 @@ class Taker:
 
     def _judge(self, task_id: TaskId, source: Source, view: DropView) -> str:
         """Why it can be no task, and where it is kept then; "" where it can be one."""
-        words = view.fault.words if view.fault is not None else ""
+        message = view.fault.message if view.fault is not None else ""
         if view.config is not None and view.config.runner_location != self.settings.cluster:
             given, here = view.config.runner_location, self.settings.cluster
-            words = f"runner_location: {given!r} is another cluster; what is dropped here runs on {here!r}."
-        if not words and source.is_folder and (wrong := find_wrong_sum(source.folder)) is not None:
-            words = f"{wrong!a} is not there as {CHECKSUMS} lists it."
+            message = f"runner_location: {given!r} is another cluster; what is dropped here runs on {here!r}."
+        if not message and source.is_folder and (wrong := find_wrong_sum(source.folder)) is not None:
+            message = f"{wrong!a} is not there as {CHECKSUMS} lists it."
         return (
-            f"The drop {source.name!a} can be no task: {words} It lies in {self.spool.bad / task_id}." if words else ""
+            f"The drop {source.name!a} can be no task: {message} It lies in {self.spool.bad / task_id}."
+            if message
+            else ""
         )
 
     def _write_control(

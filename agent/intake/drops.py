@@ -68,7 +68,7 @@ class Drops:
         looked_s = self._clock.boot_s() - began_s
         said += self._take_some(whole, max(_TAKE_WITHIN_S, looked_s))
         _forget(self._taken, files.list_names(self._spool.taking))
-        return [words for words in said if words]
+        return [message for message in said if message]
 
     def _look_at_all(self, sources: Sequence[Source], said: list[str]) -> dict[str, DropView]:
         with open_folder(self._spool.drop) as drop:

@@ -53,30 +53,30 @@ def find_image(config: TaskConfig, settings: AgentSettings) -> Path | Refusal:
 def find_dataset(name: str, settings: AgentSettings) -> Path | Refusal:
     """Find `<name>` or `<name>.csv` in the site's datasets folder."""
     if settings.datasets_dir is None:
-        words = (
+        message = (
             "This site has no folder of datasets (datasets_dir in the agent's config), so dataset_name finds nothing."
         )
-        return Refusal(words, "dataset_name", permanent=True)
+        return Refusal(message, "dataset_name", permanent=True)
     for candidate in (settings.datasets_dir / name, settings.datasets_dir / f"{name}.csv"):
         if candidate.exists():
             return candidate
     known = _list_known(settings.datasets_dir)
-    words = (
+    message = (
         f"There is no dataset {name!r}: neither {name} nor {name}.csv is in {settings.datasets_dir}. There: {known}."
     )
-    return _absent(words, "dataset_name", settings.datasets_dir / name)
+    return _absent(message, "dataset_name", settings.datasets_dir / name)
 
 
-def _must_exist(path: Path, words: str, field: str) -> Path | Refusal:
+def _must_exist(path: Path, message: str, field: str) -> Path | Refusal:
     # Not resolved: a virtual environment's Python is a link, and only under its own name it is that environment's.
     if path.exists():
         return path
-    return _absent(f"{words} {path}, which is not there.", field, path)
+    return _absent(f"{message} {path}, which is not there.", field, path)
 
 
-def _absent(words: str, field: str, path: Path) -> Refusal:
+def _absent(message: str, field: str, path: Path) -> Refusal:
     """Not there is permanent only while the folder itself answers: a file system that is away is no evidence."""
-    return Refusal(words, field, permanent=os.access(path.parent, os.R_OK | os.X_OK))
+    return Refusal(message, field, permanent=os.access(path.parent, os.R_OK | os.X_OK))
 
 
 def _list_known(folder: Path, suffix: str = "") -> str:

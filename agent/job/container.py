@@ -78,8 +78,10 @@ def check_bind_paths(paths: Sequence[Path]) -> Refusal | None:
     """A colon or comma in a path would be read as a bind option: refuse it, and say which."""
     for path in paths:
         if any(mark in str(path) for mark in ':,"\\\n'):
-            words = f'The path {str(path)!r} cannot be bound into a container: it holds one of : , " \\ or a line feed.'
+            message = (
+                f'The path {str(path)!r} cannot be bound into a container: it holds one of : , " \\ or a line feed.'
+            )
             return Refusal(
-                f"{words} The site's administrator has to choose another.", "runner_location", permanent=True
+                f"{message} The site's administrator has to choose another.", "runner_location", permanent=True
             )
     return None

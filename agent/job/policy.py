@@ -78,11 +78,11 @@ def _check_limits(wanted: Wanted, policy: Policy) -> Refusal | None:
     for field, given, most in limits:
         if given is not None and most is not None and given > most:
             unit = " minutes" if field == "time_limit" else ""
-            words = f"{field} asks for {given:g}{unit}; this site allows at most {most}{unit}."
-            return Refusal(words, f"resources.{field}", permanent=True)
+            message = f"{field} asks for {given:g}{unit}; this site allows at most {most}{unit}."
+            return Refusal(message, f"resources.{field}", permanent=True)
     if policy.max_time_limit_min is not None and wanted.time_limit is None:
-        words = f"This site limits tasks to {policy.max_time_limit_min} minutes and needs a time_limit in resources."
-        return Refusal(words, "resources.time_limit", permanent=True)
+        message = f"This site limits tasks to {policy.max_time_limit_min} minutes and needs a time_limit in resources."
+        return Refusal(message, "resources.time_limit", permanent=True)
     return None
 
 

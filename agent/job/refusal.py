@@ -9,6 +9,6 @@ __all__ = ["Refusal"]
 class Refusal:
     """`field`: what in the task's config it is about. `permanent`: trying again later cannot help."""
 
-    words: str
+    message: str
     field: str
     permanent: bool

@@ -66,11 +66,11 @@ write_advice() {
 
 identity() { printf '"nonce":"%s","job_id":"%s","node":"%s"' "$nonce" "$job_id" "$node"; }
 
-# Leave without having started the code: `refused` if it can, and 75. $1: the check's name, $2: words.
+# Leave without having started the code: `refused` if it can, and 75. $1: the check's name, $2: a message.
 refuse() {
   printf 'mltm: not started: %s: %s\n' "$1" "$2" >&2
   if [[ ${control-} && $nonce ]]; then
-    write_advice refused "{\"kind\":\"refused\",$(identity),\"check\":\"$1\",\"words\":\"$(json_text "$2")\"}"
+    write_advice refused "{\"kind\":\"refused\",$(identity),\"check\":\"$1\",\"message\":\"$(json_text "$2")\"}"
     ring_bell
   fi
   leave 75

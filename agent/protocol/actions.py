@@ -57,7 +57,7 @@ class PutFence:
 
     number: int
     reason: FenceReason
-    words: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def _after_fence(journal: TaskJournal, last: AttemptJournal, situation: Situatio
     """Nothing of the last attempt will ever start: an agent fenced it, or its owner said that it did not."""
     fence, number = last.fence, last.number + 1
     reason = fence.reason if fence else "refused_start"
-    words = fence.words if fence else last.declined.words if last.declined else ""
+    message = fence.message if fence else last.declined.message if last.declined else ""
     if journal.cancel is not None or reason == "cancel":
         return Close(number, _never_started(journal, State.CANCELLED, "It was cancelled before it started."))
     match reason:
@@ -156,7 +156,7 @@ def _after_fence(journal: TaskJournal, last: AttemptJournal, situation: Situatio
         case "deadline":
             return Close(number, _never_started(journal, State.DEADLINE, "Slurm's deadline passed before it started."))
         case "refused_by_slurm" | "refused_by_policy":
-            return Close(number, _never_started(journal, State.REJECTED, words))
+            return Close(number, _never_started(journal, State.REJECTED, message))
         case _:
             pass
     if (refusal := _same_refusals(journal)) is not None:
@@ -171,21 +171,21 @@ def _after_fence(journal: TaskJournal, last: AttemptJournal, situation: Situatio
         return Wait(situation.now_s + 60)
     if situation.now_s < due_s:
         return Wait(due_s)
-    return OpenAttempt(number, f"attempt {last.number} never started: {words or reason}")
+    return OpenAttempt(number, f"attempt {last.number} never started: {message or reason}")
 
 
-def _never_started(journal: TaskJournal, state: State, words: str) -> Verdict:
+def _never_started(journal: TaskJournal, state: State, message: str) -> Verdict:
     """The end of a task whose last attempt is fenced. Where an earlier attempt ran, its end is the task's (rule 7)."""
     ran = [attempt for attempt in journal.attempts if attempt.may_have_run]
     if not ran:
-        return Verdict(state=state, reason=words, evidence="fence")
+        return Verdict(state=state, reason=message, evidence="fence")
     following = journal.attempts[ran[-1].number] if ran[-1].number < len(journal.attempts) else None
     earlier = following.intent.after_state if following else None
     end = State.CANCELLED if state is State.CANCELLED else earlier or State.LOST
     owner = ran[-1].owner
     return Verdict(
         state=end,
-        reason=f"Attempt {ran[-1].number} ended as {earlier or State.LOST}; the rerun never started: {words}",
+        reason=f"Attempt {ran[-1].number} ended as {earlier or State.LOST}; the rerun never started: {message}",
         job_id=owner.job_id if owner else None,
         node=owner.node if owner else None,
         started_at=owner.at if owner else None,
@@ -195,9 +195,9 @@ def _never_started(journal: TaskJournal, state: State, words: str) -> Verdict:
 
 def _same_refusals(journal: TaskJournal) -> str | None:
     said = [
-        (r.check, r.words) for attempt in journal.attempts for r in attempt.refused if r.check not in _NOT_THE_TASKS
+        (r.check, r.message) for attempt in journal.attempts for r in attempt.refused if r.check not in _NOT_THE_TASKS
     ]
-    often = [words for check, words in said if said.count((check, words)) >= _SAME_REFUSAL]
+    often = [message for check, message in said if said.count((check, message)) >= _SAME_REFUSAL]
     return f"The job refused to start, {_SAME_REFUSAL} times for the same reason: {often[0]}" if often else None
 
 
@@ -209,7 +209,7 @@ def _watch_unowned(journal: TaskJournal, last: AttemptJournal, situation: Situat
         return PutFence(number, "cancel", "cancelled")
     if submitted is not None and submitted.outcome == "permanent":
         # Slurm 22.05 may list a job that it refused, as FAILED with BadConstraints: its refusal goes first.
-        return PutFence(number, "refused_by_slurm", submitted.words)
+        return PutFence(number, "refused_by_slurm", submitted.message)
     if waiting:
         return _watch_listed(last, waiting, situation, waits)
     if observed.ended is not None:
@@ -227,8 +227,8 @@ def _watch_unowned(journal: TaskJournal, last: AttemptJournal, situation: Situat
     after_s = max(waits.late_accept_s, waits.fence_after_s) if is_unanswered else waits.fence_after_s
     if _is_gone(observed, after_s, situation.now_s):
         ambiguous = submitted is None or is_unanswered
-        words = "nobody knows whether sbatch was heard" if ambiguous else "Slurm does not know the job any more"
-        return PutFence(number, "ambiguous" if ambiguous else "unknown", words)
+        message = "nobody knows whether sbatch was heard" if ambiguous else "Slurm does not know the job any more"
+        return PutFence(number, "ambiguous" if ambiguous else "unknown", message)
     return Wait(situation.now_s + waits.rescan_s)
 
 
@@ -252,7 +252,7 @@ def _fence_ended(last: AttemptJournal, situation: Situation) -> Action:
     if end is State.DEADLINE:
         return PutFence(last.number, "deadline", text)
     if last.refused:
-        return PutFence(last.number, "refused_start", last.refused[-1].words)
+        return PutFence(last.number, "refused_start", last.refused[-1].message)
     return PutFence(last.number, "node_fail", f"the job ended in Slurm as {text} before it started the task")
 
 

@@ -76,8 +76,10 @@ def _draft(journal: TaskJournal, attempt: int, state: State, evidence: Evidence,
 def describe_late_exit(journal: TaskJournal, attempt: AttemptJournal, record: Exit) -> ReportDraft:
     """Describe an exit record that became visible after the next attempt had been opened: a note in the history."""
     verdict = judge_exit(record, slurm=None, cancelled=False, limit_s=None)
-    words = f"Its exit record became visible only after attempt {attempt.number + 1} had been opened. {verdict.reason}"
-    found = verdict.model_copy(update={"reason": words.strip()})
+    message = (
+        f"Its exit record became visible only after attempt {attempt.number + 1} had been opened. {verdict.reason}"
+    )
+    found = verdict.model_copy(update={"reason": message.strip()})
     return _draft(journal, attempt.number, found.state, Evidence.EXIT, **_tell(found))
 
 
@@ -88,7 +90,7 @@ def _describe_verdict(journal: TaskJournal, verdict: Verdict, number: int, evide
 
 def _tell(verdict: Verdict) -> dict[str, object]:
     """A verdict's details, which a report calls by the same names."""
-    return {"words": verdict.reason, **verdict.model_dump(exclude={"state", "reason", "evidence"})}
+    return {"message": verdict.reason, **verdict.model_dump(exclude={"state", "reason", "evidence"})}
 
 
 def _describe_owned(
@@ -107,7 +109,7 @@ def _describe_owned(
         node=owner.node if owner else None,
         started_at=owner.at if owner else None,
         slurm_state=shown[0].state if shown else observed.ended,
-        note=Note(kind="paused", words="Slurm has suspended the job.") if observed.paused else Note(),
+        note=Note(kind="paused", message="Slurm has suspended the job.") if observed.paused else Note(),
     )
 
 
@@ -124,7 +126,7 @@ def _describe_unowned(journal: TaskJournal, last: AttemptJournal, lines: Sequenc
         Evidence.SLURM if is_known else Evidence.NONE,
         job_id=job_id if is_known else None,
         slurm_state=lines[0].state if lines else None,
-        words=last.intent.after,
+        message=last.intent.after,
         note=_note_of_lines(lines) or _note_of_wait(journal, last),
     )
 
@@ -134,19 +136,19 @@ def _note_of_lines(lines: Sequence[JobLine]) -> Note | None:
     if not reasons:
         return None
     kind: NoteKind = "attention" if any(map(needs_attention, reasons)) else "waiting_for_slurm"
-    return Note(kind=kind, words=f"Slurm's reason for its wait: {', '.join(sorted(reasons))}.")
+    return Note(kind=kind, message=f"Slurm's reason for its wait: {', '.join(sorted(reasons))}.")
 
 
 def _note_of_wait(journal: TaskJournal, last: AttemptJournal | None) -> Note:
     if journal.held:
-        return Note(kind="held", words=_HELD_LATE if _is_with_slurm(last) else "Held; release it to let it start.")
+        return Note(kind="held", message=_HELD_LATE if _is_with_slurm(last) else "Held; release it to let it start.")
     if last is None or last.submitted is None:
         return Note()
     match last.submitted.outcome:
         case "transient":
-            return Note(kind="waiting_for_slurm", words=f"Slurm does not take jobs now: {last.submitted.words}")
+            return Note(kind="waiting_for_slurm", message=f"Slurm does not take jobs now: {last.submitted.message}")
         case "limit":
-            return Note(kind="waiting_for_limit", words=f"A limit of the site is reached: {last.submitted.words}")
+            return Note(kind="waiting_for_limit", message=f"A limit of the site is reached: {last.submitted.message}")
         case _:
             return Note()
 

@@ -14,7 +14,7 @@ import structlog
 
 from agent.settings import SlurmSettings
 from agent.slurm import commands, parse
-from agent.slurm.errors import ExtraTexts, is_gone, is_rate_limit, read_words
+from agent.slurm.errors import ExtraTexts, is_gone, is_rate_limit, read_message
 from agent.slurm.rate_limits import Lane, TokenBucket
 from agent.slurm.request import SubmitRequest
 from agent.slurm.shell import CommandResult, run_command
@@ -98,14 +98,14 @@ class Slurm:
 
     def _collect(self, job_name: str, future: "Future[SbatchAnswer] | None") -> SbatchAnswer:
         if future is None:
-            return SbatchAnswer("deferred", words="Waiting for its turn: the agent's sbatch_bucket is empty.")
+            return SbatchAnswer("deferred", message="Waiting for its turn: the agent's sbatch_bucket is empty.")
         if not future.done():
-            return SbatchAnswer("deferred", words="sbatch has not answered yet.")
+            return SbatchAnswer("deferred", message="sbatch has not answered yet.")
         self._under_way.pop(job_name, None)
         try:
             return future.result()
         except CancelledError:
-            return SbatchAnswer("deferred", words="The agent is stopping.")
+            return SbatchAnswer("deferred", message="The agent is stopping.")
 
     def _submit_now(self, request: SubmitRequest) -> SbatchAnswer:
         result = self._run(commands.build_submit_argv(request), is_submission=True)
@@ -143,22 +143,22 @@ class Slurm:
         if isinstance(answer, NotAsked):
             return CancelOutcome("deferred", _TOO_OFTEN)
         if isinstance(answer, PollFailed):
-            return CancelOutcome("failed", answer.words)
+            return CancelOutcome("failed", answer.message)
         there = {(job.job_id, job.name) for job in answer.jobs}
         ids = [job_id for job_id, name in jobs if (job_id, name) in there]
         parts = [ids[first : first + MAX_PER_CALL] for first in range(0, len(ids), MAX_PER_CALL)]
         return self._cancel_all([commands.build_cancel_argv(part, signal=signal) for part in parts])
 
     def _cancel_all(self, calls: Sequence[Sequence[str]]) -> CancelOutcome:
-        words: list[str] = []
+        messages: list[str] = []
         for argv in calls:
             result = self._ask(argv)
             if result is None:
                 return CancelOutcome("deferred", _TOO_OFTEN)
             if result.exit_code != 0 and not is_gone(result.stderr):
-                return CancelOutcome("failed", result.not_started or read_words(result.stderr) or "scancel failed")
-            words.append(read_words(result.stderr))
-        return CancelOutcome("sent", "; ".join(part for part in words if part))
+                return CancelOutcome("failed", result.not_started or read_message(result.stderr) or "scancel failed")
+            messages.append(read_message(result.stderr))
+        return CancelOutcome("sent", "; ".join(part for part in messages if part))
 
     def describe(self) -> SlurmFacts | PollFailed | NotAsked:
         """Ask scontrol for the version and the settings that the waits depend on."""
@@ -197,6 +197,6 @@ class Slurm:
                 command=argv[0],
                 exit_code=result.exit_code,
                 timed_out=result.timed_out,
-                words=result.not_started or read_words(result.stderr),
+                message=result.not_started or read_message(result.stderr),
             )
         return result

@@ -11,7 +11,7 @@ from typing import Literal
 
 __all__ = [
     "NOISE", "TEXTS", "ExtraTexts", "Refusal", "classify_refusal", "is_gone", "is_rate_limit", "is_without_accounting",
-    "read_words",
+    "read_message",
 ]  # fmt: skip
 
 Refusal = Literal["ambiguous", "transient", "limit", "permanent"]
@@ -192,7 +192,7 @@ def is_without_accounting(stderr: str) -> bool:
     return _NO_ACCOUNTING.search(stderr) is not None
 
 
-def read_words(stderr: str) -> str:
+def read_message(stderr: str) -> str:
     """Slurm's own words for people: its lines without the program's name and without noise, 500 characters at most."""
     lines = [
         re.sub(r"^\w+: (error|fatal): ", "", line.strip())

@@ -6,7 +6,7 @@ Anything that is not exactly what was asked for is no answer (PollFailed): half 
 import re
 
 from agent.slurm.commands import ACCOUNTING_COLUMNS, COLUMN_END, LIST_COLUMNS, LIST_END
-from agent.slurm.errors import ExtraTexts, classify_refusal, is_without_accounting, read_words
+from agent.slurm.errors import ExtraTexts, classify_refusal, is_without_accounting, read_message
 from agent.slurm.shell import CommandResult
 from agent.slurm.values import (
     Accounting,
@@ -43,17 +43,21 @@ _NOTHING = frozenset({"", "N/A", "Unknown", "None", "(null)", "None assigned"})
 def parse_submission(result: CommandResult, extra: ExtraTexts | None = None) -> SbatchAnswer:
     """Read sbatch's answer. stdout goes first: a job id and exit 0 is accepted, whatever stderr says."""
     if result.not_started:
-        return SbatchAnswer("transient", words=result.not_started)
+        return SbatchAnswer("transient", message=result.not_started)
     printed = _SUBMITTED.fullmatch(result.stdout)
     job_id = JobId(printed[1]) if printed else None
-    words = read_words(result.stderr)
+    message = read_message(result.stderr)
     if result.exit_code == 0 and job_id:
-        return SbatchAnswer("accepted", job_id, words)
+        return SbatchAnswer("accepted", job_id, message)
     if result.exit_code is None or result.exit_code < 0:
-        return SbatchAnswer("ambiguous", job_id, _join(words, f"sbatch was ended after {result.duration_s:.0f} s"))
+        return SbatchAnswer("ambiguous", job_id, _join(message, f"sbatch was ended after {result.duration_s:.0f} s"))
     if result.exit_code == 0 or job_id:
-        return SbatchAnswer("ambiguous", job_id, _join(words, f"sbatch ended with {result.exit_code} and no clear id"))
-    return SbatchAnswer(classify_refusal(result.stderr, extra), words=words or f"sbatch ended with {result.exit_code}")
+        return SbatchAnswer(
+            "ambiguous", job_id, _join(message, f"sbatch ended with {result.exit_code} and no clear id")
+        )
+    return SbatchAnswer(
+        classify_refusal(result.stderr, extra), message=message or f"sbatch ended with {result.exit_code}"
+    )
 
 
 def parse_list(result: CommandResult) -> JobList | PollFailed:
@@ -91,7 +95,7 @@ def _parse_job(record: str) -> JobLine | None:
 def parse_accounting(result: CommandResult) -> Accounting | NoAccounting | PollFailed:
     """Read sacct's answer. A site without accounting is a fact, not a failure."""
     if is_without_accounting(result.stderr):
-        return NoAccounting(read_words(result.stderr))
+        return NoAccounting(read_message(result.stderr))
     if trouble := _find_trouble("sacct", result):
         return trouble
     header, *lines = result.stdout.split("\n")
@@ -158,8 +162,8 @@ def _find_trouble(program: str, result: CommandResult) -> PollFailed | None:
     if result.timed_out:
         return PollFailed(f"{program} did not answer within {result.duration_s:.0f} s")
     if result.exit_code != 0:
-        words = read_words(result.stderr) or "it gave no reason"
-        return PollFailed(f"{program} ended with {result.exit_code}: {words}")
+        message = read_message(result.stderr) or "it gave no reason"
+        return PollFailed(f"{program} ended with {result.exit_code}: {message}")
     return None
 
 

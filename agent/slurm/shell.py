@@ -81,7 +81,7 @@ def _try_start(
     try:
         return _start(program, arguments, env, out, err)
     except sh.CommandNotFound:
-        return _words_for_missing(program, env)
+        return _explain_missing(program, env)
     except (OSError, sh.ForkException) as error:
         return f"{program} could not be started: {error}"
 
@@ -146,7 +146,7 @@ def _is_group_alive(group: int) -> bool:
     return True
 
 
-def _words_for_missing(program: str, env: Mapping[str, str]) -> str:
+def _explain_missing(program: str, env: Mapping[str, str]) -> str:
     return (
         f"There is no program {program} in PATH ({env.get('PATH', os.defpath)}). "
         "Set [slurm] path in the agent's config to the folder that holds Slurm's commands."

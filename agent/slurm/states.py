@@ -80,8 +80,8 @@ _STUCK_REASONS = (
 
 def classify_state(text: str) -> SlurmStanding:
     """Read a state as squeue or sacct print it: `CANCELLED by 1000`, `OUT_OF_ME+` and lower case are understood."""
-    words = text.split()
-    name = words[0].upper() if words else ""
+    parts = text.split()
+    name = parts[0].upper() if parts else ""
     if name.endswith("+"):
         return _complete(name.rstrip("+"))
     return _STANDINGS.get(name, _UNKNOWN)

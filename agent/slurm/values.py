@@ -1,6 +1,6 @@
 """What Slurm's answers mean, as values. "No reply", "not listed" and "ended" are different types (style: Absence).
 
-`words` are Slurm's own, for the history and for people; no rule reads them.
+`message` are Slurm's own, for the history and for people; no rule reads them.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class SbatchAnswer:
 
     outcome: SubmitOutcome
     job_id: JobId | None = None
-    words: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class JobList:
 class PollFailed:
     """No answer that can be used. It counts for nothing: no state changes because of it."""
 
-    words: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Accounting:
 class NoAccounting:
     """This site keeps no accounting: a fact, not a failure."""
 
-    words: str = "Slurm accounting storage is disabled"
+    message: str = "Slurm accounting storage is disabled"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class CancelOutcome:
     """sent: Slurm was asked; a later poll says what became of it. deferred: not asked yet. failed: try again."""
 
     outcome: Literal["sent", "deferred", "failed"]
-    words: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True)

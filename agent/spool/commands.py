@@ -16,26 +16,26 @@ from mltm.runtime.clock import Clock
 __all__ = ["record_command"]
 
 _COMMAND_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
-_ENDED = Ack(outcome="refused", words="The task has already ended.")
+_ENDED = Ack(outcome="refused", message="The task has already ended.")
 
 
-def record_command(spool: Spool, message: CommandMessage, clock: Clock) -> Ack:
+def record_command(spool: Spool, command: CommandMessage, clock: Clock) -> Ack:
     """Link a cancel, hold or release into the task's log; done only when it is durable.
 
     Raises OSError where it could not be written: then nothing is acknowledged, and the gateway repeats it.
     """
-    if message.kind not in {"cancel", "hold", "release"}:
-        return Ack(outcome="refused", words=f"{message.kind} is not recorded in a task's log.")
-    if not _COMMAND_ID.fullmatch(message.command_id):
-        return Ack(outcome="refused", words="The command's id is not made of letters, digits and hyphens.")
-    folder = spool.task(TaskId(message.task_id))
+    if command.kind not in {"cancel", "hold", "release"}:
+        return Ack(outcome="refused", message=f"{command.kind} is not recorded in a task's log.")
+    if not _COMMAND_ID.fullmatch(command.command_id):
+        return Ack(outcome="refused", message="The command's id is not made of letters, digits and hyphens.")
+    folder = spool.task(TaskId(command.task_id))
     if _has_ended(spool, folder):
         return _ENDED
     _make_control(spool, folder, clock)
     record = Command.model_validate(
-        {"kind": message.kind, "command_id": message.command_id, "by": message.by, "at": clock.now()}
+        {"kind": command.kind, "command_id": command.command_id, "by": command.by, "at": clock.now()}
     )
-    files.link_once(_place(folder, message), render_record(record), clock.nonce())
+    files.link_once(_place(folder, command), render_record(record), clock.nonce())
     return _ENDED if _has_ended(spool, folder) else Ack(outcome="done")
 
 
@@ -52,6 +52,6 @@ def _make_control(spool: Spool, folder: TaskFolder, clock: Clock) -> None:
     files.make_folder(folder.control, mode=0o700)
 
 
-def _place(folder: TaskFolder, message: CommandMessage) -> Path:
+def _place(folder: TaskFolder, command: CommandMessage) -> Path:
     """One cancel is enough for ever; of holds and releases the latest id wins (ids are uuid7, they sort by time)."""
-    return folder.cancel if message.kind == "cancel" else folder.hold_order(message.kind, message.command_id)
+    return folder.cancel if command.kind == "cancel" else folder.hold_order(command.kind, command.command_id)

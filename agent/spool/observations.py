@@ -53,6 +53,8 @@ def list_kept(spool: Spool, task_id: TaskId) -> list[Kept]:
 def _parse(raw: bytes) -> Kept:
     """Read a file; one of version 0.1 has all fields side by side. Raises ValueError."""
     fields = json.loads(raw)
+    if not isinstance(fields, dict):
+        raise ValueError("an object is needed")  # noqa: TRY004 - what is read, not what is passed
     try:
         return _shape().validate_python(fields)
     except ValidationError:

@@ -88,9 +88,9 @@ class Outbox:
         """The names of events in `bad/`, oldest first: each stays there until a person has looked at it."""
         return [name for name in files.list_names(self._bad) if _NAME.fullmatch(name)]
 
-    def set_aside(self, report: Report, words: str) -> bool:
+    def set_aside(self, report: Report, message: str) -> bool:
         """Move an event that the gateway will never take to `bad/`, with the reason beside it. False: it stays."""
-        return self._set_aside(_name(report.epoch, report.seq), words)
+        return self._set_aside(_name(report.epoch, report.seq), message)
 
     def _number(self, draft: ReportDraft) -> Report:
         with self._lock:
@@ -123,7 +123,7 @@ class Outbox:
                 return None
             report = parse_details(Report, data)
         except OSError as error:  # may pass (EIO, ESTALE): a good report is not thrown out for it
-            _log.warning("report_unreadable", file=name, words=str(error))
+            _log.warning("report_unreadable", file=name, message=str(error))
             return None
         except ValidationError as error:
             self._set_aside(name, f"It is no report: {error}")
@@ -133,14 +133,14 @@ class Outbox:
             return None
         return report
 
-    def _set_aside(self, name: str, words: str) -> bool:
+    def _set_aside(self, name: str, message: str) -> bool:
         """The reason first: an event without its reason would puzzle, a reason alone says what was going on."""
-        _log.error("report_set_aside", file=name, words=words)
+        _log.error("report_set_aside", file=name, message=message)
         try:
             files.make_folder(self._bad)
-            files.replace(self._bad / f"{name}.words", words.encode() + b"\n", self._clock.nonce())
+            files.replace(self._bad / f"{name}.message", message.encode() + b"\n", self._clock.nonce())
             files.move(self._folder / name, self._bad / name)
         except OSError as error:
-            _log.error("report_stays_in_outbox", file=name, words=str(error))
+            _log.error("report_stays_in_outbox", file=name, message=str(error))
             return False
         return True

@@ -42,7 +42,7 @@ class Receipt(Message):
     task_id: str
     state: str
     final: bool
-    words: str = ""
+    message: str = ""
     job_id: str | None = None
     outputs: str | None = None
     script_sha256: str | None = None
@@ -76,7 +76,7 @@ def update_receipt(spool: Spool, task_id: TaskId, draft: ReportDraft, clock: Clo
         task_id=task_id,
         state=draft.state.value,
         final=is_final(draft.state),
-        words=draft.words,
+        message=draft.message,
         job_id=draft.job_id,
         outputs=str(folder.outputs),
         script_sha256=place.script_sha256,

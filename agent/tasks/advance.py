@@ -60,8 +60,8 @@ class Advance:
         except (OSError, SpoolError) as error:
             due_s = self._context.clock.boot_s() + self._context.settings.waits.poll_soon_s
             _log.warning("task_waits", task_id=task_id, error=str(error))
-            words = f"Task {task_id} is blocked and will be retried: {error}"
-            return replace(result, state=replace(result.state, listing=(), due_s=due_s), problem=words)
+            message = f"Task {task_id} is blocked and will be retried: {error}"
+            return replace(result, state=replace(result.state, listing=(), due_s=due_s), problem=message)
         return result
 
     def _steps(

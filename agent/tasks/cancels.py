@@ -109,7 +109,7 @@ class Cancels:
         if not jobs:
             return True
         answer = self._slurm.cancel(jobs, listed=listed)
-        _log.info("jobs_cancelled", jobs=[job_id for job_id, _ in jobs], outcome=answer.outcome, words=answer.words)
+        _log.info("jobs_cancelled", jobs=[job_id for job_id, _ in jobs], outcome=answer.outcome, message=answer.message)
         if answer.outcome != "sent":
             return False
         for job in jobs:

@@ -54,12 +54,12 @@ class Effects:
                 return self._open(action, number, task_id, state)
             case CallSbatch(number):
                 return self._plan(number, task_id, state)
-            case PutFence(number, reason, words):
-                self._fence(task_id, number, reason, words)
+            case PutFence(number, reason, message):
+                self._fence(task_id, number, reason, message)
             case PutNote(number, claim):
                 link_note(folder.attempt(number), claim, context.clock)
             case Adopt(number, job_id):
-                found = Submitted(job_id=job_id, outcome="accepted", words="found by its name", at=now)
+                found = Submitted(job_id=job_id, outcome="accepted", message="found by its name", at=now)
                 write_submitted(folder.attempt(number), found, context.clock)
             case Close():
                 self._close(action, task_id)
@@ -118,7 +118,7 @@ class Effects:
             return state
         planned = plan_launch(config, folder, number, context.settings)
         if isinstance(planned, Refusal):
-            return replace(state, refusal=planned.words)
+            return replace(state, refusal=planned.message)
         opened = Submit(
             nonce=context.clock.nonce(), attempt=number, author=context.author, at=context.clock.now(),
             after=action.after, after_state=action.after_state,
@@ -134,16 +134,16 @@ class Effects:
         slurm = context.settings.slurm.model_copy(update={"kill_wait_s": self._read_kill_wait_s()})
         planned = plan_launch(config, folder, number, context.settings.model_copy(update={"slurm": slurm}))
         if isinstance(planned, Refusal):
-            self._fence(task_id, number, "refused_by_policy", planned.words)
+            self._fence(task_id, number, "refused_by_policy", planned.message)
             return state
         write_launch(planned, folder, number, context.clock.nonce())
         return replace(state, submission=Submission(number, planned.request))
 
-    def _fence(self, task_id: TaskId, number: int, reason: FenceReason, words: str) -> None:
+    def _fence(self, task_id: TaskId, number: int, reason: FenceReason, message: str) -> None:
         context = self._context
         note_leftover(context.spool, task_id, number, reason, context.clock)
         fence = Fence(
-            nonce=context.clock.nonce(), reason=reason, words=words, author=context.author, at=context.clock.now()
+            nonce=context.clock.nonce(), reason=reason, message=message, author=context.author, at=context.clock.now()
         )
         is_ours = link_claim(context.spool.task(task_id).attempt(number), fence) == fence
         _log.info("attempt_fenced", task_id=task_id, attempt=number, reason=reason, won=is_ours)

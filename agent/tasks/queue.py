@@ -17,10 +17,10 @@ from agent.tasks.state import TaskState
 from mltm.contract.ids import TaskId, parse_job_name, render_job_name
 from mltm.runtime.clock import Clock
 
-__all__ = ["KILL_WAIT_WORDS", "Queue", "QueueSnapshot"]
+__all__ = ["KILL_WAIT_MESSAGE", "Queue", "QueueSnapshot"]
 
 _log = structlog.get_logger(__name__)
-KILL_WAIT_WORDS = "Slurm's KillWait is shorter than kill_wait_s in the agent's config, so Slurm's is used."
+KILL_WAIT_MESSAGE = "Slurm's KillWait is shorter than kill_wait_s in the agent's config, so Slurm's is used."
 _FACTS_EVERY_S = 3600.0
 _MAX_NAMES = 100
 _NEVER = float("-inf")
@@ -81,8 +81,8 @@ class Queue:
         if isinstance(answer, NotAsked):
             return False
         if isinstance(answer, PollFailed):
-            _log.warning("poll_failed", words=answer.words)
-            problem = f"Slurm does not answer squeue: {answer.words} Tasks keep their states until it does."
+            _log.warning("poll_failed", message=answer.message)
+            problem = f"Slurm does not answer squeue: {answer.message} Tasks keep their states until it does."
             # It may have hung: between two such polls all else has its turn.
             self.snapshot = replace(before, asked_s=self._clock.boot_s(), problem=problem)
             self._put_off_facts()
@@ -114,7 +114,7 @@ class Queue:
         is_news = self._facts is None or described.kill_wait_s != self._facts.kill_wait_s
         self._facts = described
         if is_news and described.kill_wait_s < self._settings.slurm.kill_wait_s:
-            _log.warning("kill_wait_shortened", kill_wait_s=described.kill_wait_s, words=KILL_WAIT_WORDS)
+            _log.warning("kill_wait_shortened", kill_wait_s=described.kill_wait_s, message=KILL_WAIT_MESSAGE)
 
     def _put_off_facts(self) -> None:
         # From the answer on: a question that hangs takes longer than this pause, and a burst of tasks has many.

@@ -46,7 +46,8 @@ class Submissions:
                 yield task_id, answer
             elif task_id not in active:
                 del self._unwritten[task_id, number]  # the task has ended without it
-        for job_name, answer in self._slurm.submit_many([each.request for _, each in asked.values()], wait_s=_WAIT_S):
+        requests = [each.request for _, each in asked.values()]
+        for job_name, answer in self._slurm.submit_many(requests, wait_s=_WAIT_S) if requests else ():
             task_id, submission = asked[job_name]
             if answer.outcome == "deferred":
                 self.has_deferred = True
@@ -63,13 +64,15 @@ class Submissions:
             return False
         self._unwritten.pop((task_id, number), None)
         is_open = answer.outcome in {"transient", "ambiguous"}
-        self.refusal = f"Slurm takes no jobs now: {answer.words} They are tried again." if is_open else ""
+        self.refusal = f"Slurm takes no jobs now: {answer.message} They are tried again." if is_open else ""
         return True
 
 
 def record_answer(answer: SbatchAnswer, task_id: TaskId, number: int, context: TaskContext) -> None:
     """Write down Slurm's answer to an sbatch. Raises OSError."""
-    record = Submitted(job_id=answer.job_id, outcome=answer.outcome, words=answer.words[:4000], at=context.clock.now())
+    record = Submitted(
+        job_id=answer.job_id, outcome=answer.outcome, message=answer.message[:4000], at=context.clock.now()
+    )
     write_submitted(context.spool.task(task_id).attempt(number), record, context.clock)
     _log.info("job_submitted" if answer.outcome == "accepted" else "sbatch_answered", task_id=task_id, attempt=number,
               outcome=answer.outcome, job_id=answer.job_id)  # fmt: skip

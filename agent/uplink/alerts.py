@@ -12,11 +12,11 @@ class AlertBoard:
         self._lock = threading.Lock()
         self._sentences: dict[str, str] = {}
 
-    def show(self, place: str, words: str) -> bool:
+    def show(self, place: str, message: str) -> bool:
         """Put up a sentence; True where it is news (so that it is logged once, not at each try)."""
         with self._lock:
-            news = self._sentences.get(place) != words
-            self._sentences[place] = words
+            news = self._sentences.get(place) != message
+            self._sentences[place] = message
             return news
 
     def clear(self, place: str) -> bool:

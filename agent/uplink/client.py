@@ -46,8 +46,8 @@ class GatewayRefusedError(AgentError):
     `is_judged`: the gateway's own problem document came, and not a page of something between.
     """
 
-    def __init__(self, words: str, *, status: int, next_step: str = "", is_judged: bool = False) -> None:
-        super().__init__(words, next_step=next_step)
+    def __init__(self, message: str, *, status: int, next_step: str = "", is_judged: bool = False) -> None:
+        super().__init__(message, next_step=next_step)
         self.status = status
         self.is_judged = is_judged
 
@@ -171,28 +171,29 @@ def _raise_for_status(response: aiohttp.ClientResponse, text: str, place: str) -
     status = response.status
     if status < 300:
         return
-    words, next_step = _words_of(text)
+    message, next_step = _read_problem(text)
     if status in {401, 403}:
         raise RevokedError(
-            f"The gateway at {place} does not accept this agent ({status}): {words or 'credential unknown'}",
+            f"The gateway at {place} does not accept this agent ({status}): {message or 'credential unknown'}",
             next_step=next_step or "Enrol the agent again: mltm-agent enroll --gateway URL --code CODE.",
         )
     if status == 429 or status >= 500:
         raise GatewayAwayError(
-            f"The gateway at {place} answers {status}: {words or response.reason}", retry_after_s=_retry_after(response)
+            f"The gateway at {place} answers {status}: {message or response.reason}",
+            retry_after_s=_retry_after(response),
         )
     if status < 400:
         target = response.headers.get("Location", "another address")
         raise GatewayAwayError(f"The gateway at {place} sends on to {target}; set gateway_url to where it is.")
     raise GatewayRefusedError(
-        f"The gateway at {place} refuses the call ({status}): {words or response.reason}",
+        f"The gateway at {place} refuses the call ({status}): {message or response.reason}",
         status=status,
         next_step=next_step,
-        is_judged=bool(words),
+        is_judged=bool(message),
     )
 
 
-def _words_of(text: str) -> tuple[str, str]:
+def _read_problem(text: str) -> tuple[str, str]:
     try:
         problem = Problem.model_validate_json(text)
     except ValidationError:

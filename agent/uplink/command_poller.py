@@ -68,65 +68,65 @@ class CommandPoller:
 
     async def _handle(self, raw: JsonObject) -> None:
         try:
-            message = CommandMessage.model_validate(raw)
+            command = CommandMessage.model_validate(raw)
         except ValidationError:
             await self._refuse_unknown(raw)
             return
-        if message.kind == "send_bytes":
-            await self._send_bytes(message)
+        if command.kind == "send_bytes":
+            await self._send_bytes(command)
             return
-        if message.kind == "list_outputs":
-            ack = await asyncio.to_thread(self._list_outputs, message)
+        if command.kind == "list_outputs":
+            ack = await asyncio.to_thread(self._list_outputs, command)
         else:
-            ack = await asyncio.to_thread(record_command, self._spool, message, self._clock)
+            ack = await asyncio.to_thread(record_command, self._spool, command, self._clock)
             self._wake_tick()
-        await self._acknowledge(message.command_id, ack)
-        _log.info("command_done", command=message.kind, task_id=message.task_id, outcome=ack.outcome)
+        await self._acknowledge(command.command_id, ack)
+        _log.info("command_done", command=command.kind, task_id=command.task_id, outcome=ack.outcome)
 
     async def _refuse_unknown(self, raw: JsonObject) -> None:
         command_id = raw.get("command_id")
         _log.warning("command_not_understood", kind=str(raw.get("kind"))[:40])
         if isinstance(command_id, str) and command_id.replace("-", "").isalnum():
-            words = "This version of the agent does not know the command. Update the agent."
-            await self._acknowledge(command_id, Ack(outcome="refused", words=words))
+            message = "This version of the agent does not know the command. Update the agent."
+            await self._acknowledge(command_id, Ack(outcome="refused", message=message))
 
-    async def _send_bytes(self, message: CommandMessage) -> None:
+    async def _send_bytes(self, command: CommandMessage) -> None:
         try:
-            headers, data = await asyncio.to_thread(self._read_bytes, message)
+            headers, data = await asyncio.to_thread(self._read_bytes, command)
         except OSError as error:
-            words = f"{message.file} cannot be read on the cluster: {error.strerror or error}."
-            await self._acknowledge(message.command_id, Ack(outcome="refused", words=words))
+            message = f"{command.file} cannot be read on the cluster: {error.strerror or error}."
+            await self._acknowledge(command.command_id, Ack(outcome="refused", message=message))
             return
         try:
-            await self._client.send_bytes(message.command_id, headers, data)
+            await self._client.send_bytes(command.command_id, headers, data)
         except GatewayRefusedError as error:
             _raise_unless_closed(error)
-            _log.info("bytes_not_wanted", task_id=message.task_id, error=str(error))
+            _log.info("bytes_not_wanted", task_id=command.task_id, error=str(error))
 
-    def _read_bytes(self, message: CommandMessage) -> tuple[BytesHeaders, bytes]:
-        folder = self._spool.task(TaskId(message.task_id))
-        piece, final = self._read_piece(message, folder)
+    def _read_bytes(self, command: CommandMessage) -> tuple[BytesHeaders, bytes]:
+        folder = self._spool.task(TaskId(command.task_id))
+        piece, final = self._read_piece(command, folder)
         return BytesHeaders(offset=piece.offset, size=piece.size, final=final), piece.data
 
-    def _read_piece(self, message: CommandMessage, folder: TaskFolder) -> tuple[Piece, bool]:
+    def _read_piece(self, command: CommandMessage, folder: TaskFolder) -> tuple[Piece, bool]:
         """`final` is read before the bytes: what is written in between is not taken for the whole."""
-        if message.file.startswith(_OUTPUTS):
+        if command.file.startswith(_OUTPUTS):
             final = is_task_over(self._spool, folder)
-            return read_output(folder, message.file.removeprefix(_OUTPUTS), message.offset, message.length), final
-        if message.file != "log":
-            raise FileNotFoundError(2, "only 'log' and 'outputs/<path>' can be read", message.file)
-        attempt = message.attempt if message.attempt is not None else read_newest_attempt(folder)
+            return read_output(folder, command.file.removeprefix(_OUTPUTS), command.offset, command.length), final
+        if command.file != "log":
+            raise FileNotFoundError(2, "only 'log' and 'outputs/<path>' can be read", command.file)
+        attempt = command.attempt if command.attempt is not None else read_newest_attempt(folder)
         if attempt is None:
-            return Piece(b"", max(0, message.offset), 0), is_task_over(self._spool, folder)
+            return Piece(b"", max(0, command.offset), 0), is_task_over(self._spool, folder)
         final = is_attempt_over(self._spool, folder, attempt)
-        return read_log(folder, attempt, message.offset, message.length), final
+        return read_log(folder, attempt, command.offset, command.length), final
 
-    def _list_outputs(self, message: CommandMessage) -> Ack:
+    def _list_outputs(self, command: CommandMessage) -> Ack:
         try:
-            listing = list_outputs(self._spool.task(TaskId(message.task_id)))
+            listing = list_outputs(self._spool.task(TaskId(command.task_id)))
         except OSError as error:
-            return Ack(outcome="refused", words=f"The outputs cannot be listed: {error.strerror or error}.")
-        return Ack(outcome="done", words=listing.words, outputs=list(listing.files))
+            return Ack(outcome="refused", message=f"The outputs cannot be listed: {error.strerror or error}.")
+        return Ack(outcome="done", message=listing.message, outputs=list(listing.files))
 
     async def _acknowledge(self, command_id: str, ack: Ack) -> None:
         try:

@@ -31,7 +31,7 @@ class Listing:
     """Output files by path, and in words what was left out."""
 
     files: tuple[OutputFile, ...]
-    words: str = ""
+    message: str = ""
 
 
 def list_outputs(folder: TaskFolder, *, most: int = _MAX_FILES) -> Listing:
@@ -51,8 +51,8 @@ def list_outputs(folder: TaskFolder, *, most: int = _MAX_FILES) -> Listing:
             found.append(OutputFile(path=path, size=status.st_size, modified_at=at))
     except FileNotFoundError:
         return Listing(())
-    words = f"{unnamed} files whose names are no plain text are left out." if unnamed else ""
-    return Listing(_sorted(found), words)
+    message = f"{unnamed} files whose names are no plain text are left out." if unnamed else ""
+    return Listing(_sorted(found), message)
 
 
 def read_output(folder: TaskFolder, path: str, offset: int, length: int) -> Piece:

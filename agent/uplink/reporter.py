@@ -142,7 +142,7 @@ class Reporter:
                 self._unknown.setdefault(report.task_id, []).append(report)
                 return True
             case "conflict" | "refused":
-                return self._outbox.set_aside(report, f"The gateway answered {outcome.outcome}: {outcome.words}")
+                return self._outbox.set_aside(report, f"The gateway answered {outcome.outcome}: {outcome.message}")
 
     async def _tell_again(self) -> int:
         """All else is sent, and still the gateway lacks tasks: report those with their configs, once; how many."""

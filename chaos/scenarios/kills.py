@@ -67,9 +67,9 @@ def _kill_job(victim: str, rng: random.Random, trial: Trial) -> int:
 
 def read_task_id(pid: int, spool: Path) -> str:
     """Whose job's process this is, if it is a wrapper's; else nothing."""
-    words = processes.read_proc_file(pid, "cmdline").split(b"\0")
+    message = processes.read_proc_file(pid, "cmdline").split(b"\0")
     folder = os.fsencode(spool)
-    return words[words.index(folder) + 1].decode() if folder in words else ""
+    return message[message.index(folder) + 1].decode() if folder in message else ""
 
 
 def _is_wrapper(pid: int, folder: bytes) -> bool:

@@ -129,8 +129,8 @@ def _choose_doubt(way: list[Met]) -> list[Met]:
     return way[intents[0] : intents[1] + 1] if len(intents) > 1 else []
 
 
-def _say(words: str) -> None:
-    print(f"chaos: writes: {words}", file=sys.stderr, flush=True)
+def _say(message: str) -> None:
+    print(f"chaos: writes: {message}", file=sys.stderr, flush=True)
 
 
 def _list_outcomes(operation: str) -> Sequence[Outcome]:

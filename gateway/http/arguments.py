@@ -87,8 +87,8 @@ def _read_bearer(request: web.Request) -> str:
         raise UnauthorizedError("The header Authorization is missing.", key="no_token", fields=[_BEARER])
     scheme, _, token = values[0].partition(" ")
     if len(values) > 1 or scheme.lower() != "bearer" or not token.strip():
-        words = "The header Authorization is not `Bearer <token>`."
-        raise UnauthorizedError(words, key="bad_authorization", fields=[_BEARER])
+        message = "The header Authorization is not `Bearer <token>`."
+        raise UnauthorizedError(message, key="bad_authorization", fields=[_BEARER])
     return token.strip()
 
 

@@ -158,9 +158,9 @@ def _refuse(key: str, field: str, allowed: str) -> InvalidError:
     return InvalidError(str(problem), key=key, fields=[problem])
 
 
-def _malformed(words: str) -> GatewayError:
+def _malformed(message: str) -> GatewayError:
     return GatewayError(
-        words,
+        message,
         status=400,
         key="malformed_upload",
         title="The upload cannot be read",

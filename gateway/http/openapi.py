@@ -117,9 +117,9 @@ def _describe_parameter(parameter: Parameter) -> list[Json]:
         case "headers":
             return _describe_fields(parameter.annotation, "header", "X-Mltm-{}")
         case "idempotency_key":
-            words = "any value of your own for this task: sending the same task again then makes no second one"
+            message = "any value of your own for this task: sending the same task again then makes no second one"
             schema = {"type": "string", "minLength": 1, "maxLength": 255}
-            return [{"name": "Idempotency-Key", "in": "header", "description": words, "schema": schema}]
+            return [{"name": "Idempotency-Key", "in": "header", "description": message, "schema": schema}]
         case _:
             return []
 

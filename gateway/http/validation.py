@@ -101,7 +101,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> InvalidError:
 def _explain_one(detail: dict[str, object], model: type[BaseModel]) -> FieldProblem:
     loc = detail["loc"]
     field = ".".join(str(step) for step in loc) if isinstance(loc, tuple) and loc else "body"
-    words = str(detail["msg"]).removeprefix("Value error, ")
+    message = str(detail["msg"]).removeprefix("Value error, ")
     match detail["type"]:
         case "extra_forbidden":
             near = difflib.get_close_matches(field, list(model.model_fields), n=1)
@@ -111,11 +111,11 @@ def _explain_one(detail: dict[str, object], model: type[BaseModel]) -> FieldProb
         case "missing":
             return FieldProblem(field=field, allowed="needed, and missing")
         case "json_invalid":
-            return FieldProblem(field="body", allowed=f"valid JSON is needed; {words}")
+            return FieldProblem(field="body", allowed=f"valid JSON is needed; {message}")
         case _:
             # The value of a field called password or token must not come back, nor reach a log.
             given = "" if field in _SECRET else ascii(detail.get("input"))[:80]
-            return FieldProblem(field=field, given=given, allowed=words)
+            return FieldProblem(field=field, given=given, allowed=message)
 
 
 _SECRET = frozenset({"password", "code", "client_secret", "body"})

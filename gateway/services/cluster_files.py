@@ -117,7 +117,7 @@ class Relay:
             self._open.pop(wanted, None)
         if ack.outcome == "refused":
             key = "output_not_found" if wanted.file.startswith("outputs/") else "log_not_found"
-            raise NotFoundError(ack.words or "The file is not there.", key=key, title="No such file")
+            raise NotFoundError(ack.message or "The file is not there.", key=key, title="No such file")
         return command_id, ack
 
     async def deliver_bytes(self, agent: AgentIdentity, command_id: str, headers: BytesHeaders, data: bytes) -> Answer:
@@ -125,8 +125,8 @@ class Relay:
 
         Raises NotFoundError (command_not_found), InvalidError (no_bytes_wanted, bad_bytes).
         """
-        message = await self._database.read(_find_question, agent, command_id)
-        piece = _build_piece(message, headers, len(data))
+        command = await self._database.read(_find_question, agent, command_id)
+        piece = _build_piece(command, headers, len(data))
         await asyncio.to_thread(_store, self._settings, piece, data)
         await self._database.call(_note_piece, agent, piece, self._clock.now())
         limits = (self._settings.max_cache_bytes, self._clock.now() - QUESTION_LIFE)
@@ -152,19 +152,19 @@ def _find_question(agent: AgentIdentity, command_id: str) -> CommandMessage:
     return CommandMessage.model_validate_json(row.body)
 
 
-def _build_piece(message: CommandMessage, headers: BytesHeaders, length: int) -> cache.Piece:
+def _build_piece(command: CommandMessage, headers: BytesHeaders, length: int) -> cache.Piece:
     """What is known of the bytes that came. Raises InvalidError (bad_bytes)."""
-    if length > message.length or (length and headers.offset + length > headers.size):
+    if length > command.length or (length and headers.offset + length > headers.size):
         raise InvalidError(
             f"{length:,} bytes from {headers.offset:,} on, of {headers.size:,}, do not answer command "
-            f"{message.command_id}: it asks for {message.length:,} at most, and none is behind the file's end.",
+            f"{command.command_id}: it asks for {command.length:,} at most, and none is behind the file's end.",
             key="bad_bytes",
             next_step="Send the bytes that were asked for, with X-Mltm-Offset and X-Mltm-Size of the same file.",
         )
     # Asked for from the end: nothing is said of what is before.
-    asked = headers.offset if message.offset < 0 else min(message.offset, headers.offset)
+    asked = headers.offset if command.offset < 0 else min(command.offset, headers.offset)
     return cache.Piece(
-        message.command_id, message.task_id, message.file, message.attempt or 0, asked, headers.offset, length,
+        command.command_id, command.task_id, command.file, command.attempt or 0, asked, headers.offset, length,
         headers.size, headers.final,
     )  # fmt: skip
 
@@ -172,11 +172,11 @@ def _build_piece(message: CommandMessage, headers: BytesHeaders, length: int) ->
 def _add_once(wanted: _Wanted, command_id: str, now: datetime) -> None:
     drop_expired(now)
     if Command.get_or_none(Command.command_id == command_id) is None:
-        message = CommandMessage(
+        command = CommandMessage(
             command_id=command_id, kind=wanted.kind, task_id=wanted.task_id, file=wanted.file,
             attempt=wanted.attempt or None, offset=wanted.offset, length=wanted.length,
         )  # fmt: skip
-        add_command(wanted.agent_id, message, now)
+        add_command(wanted.agent_id, command, now)
 
 
 def _note_piece(agent: AgentIdentity, piece: cache.Piece, now: datetime) -> None:

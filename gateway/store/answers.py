@@ -94,25 +94,25 @@ def render_job_id(text: str | None) -> int | str | None:
 def _note_of_agent(agent: Agent | None, state: State) -> Note | None:
     if agent is None or agent.revoked_at is None or is_final(state):
         return None
-    words = (
+    message = (
         f"The agent of this task was revoked at {agent.revoked_at}. Nothing more is heard of the task until the "
         f"agent is enrolled again, for the same owner and on the same spool ({agent.spool or agent.spool_id}); with "
         "another spool it is not run again."
     )
-    return Note(kind="attention", words=words)
+    return Note(kind="attention", message=message)
 
 
 def build_history(events: Iterable[Event], reports: Iterable[StoredReport]) -> list[user_api.Event]:
     """Merge the gateway's own lines and the reports, oldest first, without repeated lines."""
     lines = [
-        (user_api.Event(at=parse_moment(e.at), state=State(e.state), words=e.words, source="gateway"), (0, 0))
+        (user_api.Event(at=parse_moment(e.at), state=State(e.state), message=e.message, source="gateway"), (0, 0))
         for e in events
     ]
     for stored in reports:
         report = read_report(stored)
         if report is None:
             continue
-        event = user_api.Event(at=report.at, state=report.state, attempt=report.attempt, words=report.words)
+        event = user_api.Event(at=report.at, state=report.state, attempt=report.attempt, message=report.message)
         lines.append((event, (report.epoch, report.seq)))
     history: list[user_api.Event] = []
     for event, _ in sorted(lines, key=lambda line: (line[0].at, line[1])):
@@ -122,4 +122,4 @@ def build_history(events: Iterable[Event], reports: Iterable[StoredReport]) -> l
 
 
 def _what(event: user_api.Event) -> tuple[object, ...]:
-    return (event.state, event.attempt, event.words, event.source)
+    return (event.state, event.attempt, event.message, event.source)

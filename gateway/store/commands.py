@@ -34,11 +34,11 @@ _MOST_OPEN = 200
 _WISHES = frozenset({"cancel", *get_args(HoldKind)})
 
 
-def add_command(agent_id: str, message: CommandMessage, now: datetime) -> None:
+def add_command(agent_id: str, command: CommandMessage, now: datetime) -> None:
     """Make a command."""
     Command.create(
-        command_id=message.command_id, agent_id=agent_id, task_id=message.task_id, kind=message.kind,
-        body=message.model_dump_json(exclude_defaults=True), created_at=render_moment(now),
+        command_id=command.command_id, agent_id=agent_id, task_id=command.task_id, kind=command.kind,
+        body=command.model_dump_json(exclude_defaults=True), created_at=render_moment(now),
     )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def close_answered(agent: AgentIdentity, command_id: str, now: datetime) -> None
 def _close(row: Command, ack: Ack, now: datetime) -> None:
     if row.closed_at is not None:
         return
-    row.closed_at, row.outcome, row.words = render_moment(now), ack.outcome, ack.words
+    row.closed_at, row.outcome, row.message = render_moment(now), ack.outcome, ack.message
     row.answer = ack.model_dump_json()
     row.save()
     if ack.outcome == "refused" and row.kind in _WISHES:
@@ -101,7 +101,7 @@ def _close(row: Command, ack: Ack, now: datetime) -> None:
 def _take_back(row: Command, now: datetime) -> None:
     """A wish that was refused is none any more: asking again makes a new command."""
     task: Task = Task.get_by_id(row.task_id)
-    add_event(row.task_id, State(task.state), f"the agent did not {row.kind} it: {row.words}", now)
+    add_event(row.task_id, State(task.state), f"the agent did not {row.kind} it: {row.message}", now)
     if row.kind == "cancel":
         Task.update(cancel_requested=False).where(Task.task_id == row.task_id).execute()
 
@@ -118,8 +118,8 @@ def request_cancel(user: User, task_id: str, command_id: str, now: datetime) -> 
     if not row.cancel_requested:
         Task.update(cancel_requested=True, updated_at=render_moment(now)).where(Task.task_id == task_id).execute()
         add_event(task_id, state, f"{user.username} asked for its cancel", now)
-        message = CommandMessage(command_id=command_id, kind="cancel", task_id=task_id, by=user.username)
-        add_command(row.agent_id, message, now)
+        command = CommandMessage(command_id=command_id, kind="cancel", task_id=task_id, by=user.username)
+        add_command(row.agent_id, command, now)
     return CancelAnswer(task_id=task_id, state=state, cancel_requested=True)
 
 
@@ -135,8 +135,8 @@ def request_hold(user: User, task_id: str, kind: HoldKind, command_id: str, now:
     if last is None or last.kind != kind or last.outcome == "refused":
         add_event(task_id, state, f"{user.username} asked to {kind} it", now)
         later = max(command_id, f"{int(last.command_id, 16) + 1:032x}") if last else command_id
-        message = CommandMessage(command_id=later, kind=kind, task_id=task_id, by=user.username)
-        add_command(row.agent_id, message, now)
+        command = CommandMessage(command_id=later, kind=kind, task_id=task_id, by=user.username)
+        add_command(row.agent_id, command, now)
     return HoldAnswer(task_id=task_id, state=state, hold_requested=kind == "hold")
 
 

@@ -35,7 +35,7 @@ def read_attempt(row: Attempt, state: State) -> AttemptAnswer:
         return parse_details(AttemptAnswer, row.body)
     except ValidationError as error:
         _tell("attempt", row.task_id, error)
-        return AttemptAnswer(attempt=max(1, row.attempt), state=state, words=_WORDS)
+        return AttemptAnswer(attempt=max(1, row.attempt), state=state, message=_WORDS)
 
 
 def read_config(row: Task) -> JsonObject:
@@ -54,7 +54,7 @@ def render_damaged(row: Task, attempts: list[AttemptAnswer], error: Exception) -
     state = read_state(row.state)
     return TaskAnswer(
         task_id=row.task_id, id=row.task_id, state=state, final=is_final(state), reason=str(row.reason),
-        note=Note(kind="attention", words=_WORDS), owner=row.owner, cluster=row.cluster, runner_location=row.cluster,
+        note=Note(kind="attention", message=_WORDS), owner=row.owner, cluster=row.cluster, runner_location=row.cluster,
         submitted_at=_read_moment(row.submitted_at), updated_at=_read_moment(row.updated_at), attempts=attempts,
         cancel_requested=bool(row.cancel_requested),
     )  # fmt: skip

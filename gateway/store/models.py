@@ -181,7 +181,7 @@ class Event(Base):
     task_id = peewee.CharField(index=True)
     at = peewee.CharField()
     state = peewee.CharField()
-    words = peewee.TextField()
+    message = peewee.TextField(column_name="words")
 
 
 class Outbox(Base):
@@ -219,7 +219,7 @@ class Command(Base):
     created_at = peewee.CharField()
     closed_at = peewee.CharField(null=True)
     outcome = peewee.CharField(null=True)
-    words = peewee.TextField(default="")
+    message = peewee.TextField(default="", column_name="words")
     answer = peewee.TextField(null=True)
 
     class Meta:

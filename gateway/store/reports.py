@@ -33,9 +33,9 @@ def store_report(agent: AgentIdentity, report: Report, now: datetime) -> ReportO
             if digest in (known.sha256, _digest_kept(known))
             else _say(report, "conflict", "This number was used before for another report.")
         )
-    words = _refuse(agent, report, now)
-    if words:
-        return _say(report, "refused", words)
+    message = _refuse(agent, report, now)
+    if message:
+        return _say(report, "refused", message)
     if not Task.select().where(Task.task_id == report.task_id).exists():
         return _say(report, "unknown_task", "The task is not known here, and the report carries no manifest.")
     StoredReport.create(
@@ -52,8 +52,10 @@ def _digest_kept(row: StoredReport) -> str:
     return digest_report(kept) if kept is not None else ""
 
 
-def _say(report: Report, outcome: str, words: str = "") -> ReportOutcome:
-    return ReportOutcome.model_validate({"epoch": report.epoch, "seq": report.seq, "outcome": outcome, "words": words})
+def _say(report: Report, outcome: str, message: str = "") -> ReportOutcome:
+    return ReportOutcome.model_validate(
+        {"epoch": report.epoch, "seq": report.seq, "outcome": outcome, "message": message}
+    )
 
 
 def _refuse(agent: AgentIdentity, report: Report, now: datetime) -> str:
@@ -93,7 +95,7 @@ def _write_row(row: Task, view: TaskView, now: datetime) -> None:
     # Guarded once more: only from the state that was read.
     query = Task.update(
         state=view.state.value,
-        reason=(last.words if last else "") or view.note.words,
+        reason=(last.message if last else "") or view.note.message,
         note=view.note.model_dump_json(),
         taken=view.taken,
         updated_at=render_moment(now),

@@ -81,14 +81,14 @@ def insert_row(manifest: Manifest, agent: AgentIdentity, now: datetime) -> Task:
         config=render_canonical(manifest.config).decode(),
         card=json.dumps(build_card(manifest.config, manifest.cluster)),
     )
-    words = "dropped on the cluster" if manifest.source == "drop" else ""
-    add_event(manifest.task_id, State.ACCEPTED, words, manifest.submitted_at)
+    message = "dropped on the cluster" if manifest.source == "drop" else ""
+    add_event(manifest.task_id, State.ACCEPTED, message, manifest.submitted_at)
     return row
 
 
-def add_event(task_id: str, state: State, words: str, now: datetime) -> None:
+def add_event(task_id: str, state: State, message: str, now: datetime) -> None:
     """Add a line of the gateway's own to a task's history."""
-    Event.create(task_id=task_id, at=render_moment(now), state=state.value, words=words)
+    Event.create(task_id=task_id, at=render_moment(now), state=state.value, message=message)
 
 
 def find_task(user: User, task_id: str) -> Task:

@@ -213,8 +213,8 @@ def cancel(ctx: typer.Context, task: Task, wait: Wait = False, as_json: Json = F
         answer = await client.cancel(task_id)
         if wait:
             return await watch(client, task_id, as_json=as_json)
-        words = f"Cancel is recorded; the task is {answer.state.value} until the cluster has carried it out."
-        return print_answer(answer, words, as_json=as_json)
+        message = f"Cancel is recorded; the task is {answer.state.value} until the cluster has carried it out."
+        return print_answer(answer, message, as_json=as_json)
 
     perform_with_client(_options(ctx, as_json), work, interrupted=lambda: render_look_again(task))
 
@@ -225,8 +225,8 @@ def hold(ctx: typer.Context, task: Task, as_json: Json = False) -> None:
 
     async def work(client: "Client") -> int:
         answer = await client.hold(await find_task(client, task))
-        words = "Hold is recorded; what Slurm has already is not taken back, no further attempt follows."
-        return print_answer(answer, words, as_json=as_json)
+        message = "Hold is recorded; what Slurm has already is not taken back, no further attempt follows."
+        return print_answer(answer, message, as_json=as_json)
 
     perform_with_client(_options(ctx, as_json), work)
 

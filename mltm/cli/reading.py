@@ -50,7 +50,7 @@ async def show_task(client: "Client", task_id: str, *, as_json: bool) -> int:
             print_line(f"{name + ':':<12}{safe_line(value)}")
     for event in task.history:
         number = f" (attempt {event.attempt})" if event.attempt else ""
-        print_line(f"  {_moment(event.at)}  {event.state.value}{number} {safe_line(event.words)}".rstrip())
+        print_line(f"  {_moment(event.at)}  {event.state.value}{number} {safe_line(event.message)}".rstrip())
     return 0
 
 
@@ -180,7 +180,7 @@ def _facts(task: TaskAnswer) -> list[tuple[str, str]]:
     return [
         ("task", task.task_id),
         ("state", task.state.value + cancel),
-        ("reason", task.reason or task.note.words),
+        ("reason", task.reason or task.note.message),
         ("owner", task.owner),
         ("cluster", task.cluster),
         ("script", task.script_path or ""),

@@ -32,12 +32,12 @@ def print_note(text: str, *, indent: str = "") -> None:
     sys.stderr.flush()
 
 
-def print_answer(answer: BaseModel, words: str, *, as_json: bool) -> int:
+def print_answer(answer: BaseModel, message: str, *, as_json: bool) -> int:
     """Print what was recorded: as JSON, or in words beside the (empty) answer."""
     if as_json:
         print_json(answer)
     else:
-        print_note(words)
+        print_note(message)
     return 0
 
 
@@ -83,9 +83,9 @@ def render_change(task: TaskAnswer, now: datetime) -> str:
         parts += [f"(job {last.job_id})"] if last.job_id else []
         parts += [f"attempt {last.attempt}"] if last.attempt > 1 else []
         parts += [f"exit code {last.exit_code}"] if task.final and last.exit_code else []
-    words = task.reason or task.note.words or (last.words if last else "")
-    if words:
-        parts.append(f"- {words}")
+    message = task.reason or task.note.message or (last.message if last else "")
+    if message:
+        parts.append(f"- {message}")
     if task.cancel_requested and not task.final:
         parts.append("[cancel asked for]")
     return safe_line(" ".join(parts))

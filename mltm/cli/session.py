@@ -105,9 +105,9 @@ async def find_task(client: "Client", text: str) -> str:
     found = [task.task_id for task in newest.tasks if task.task_id.startswith(plain) or task.task_id.endswith(plain)]
     if len(found) == 1:
         return found[0]
-    words = "None" if not found else f"{len(found)}"
+    message = "None" if not found else f"{len(found)}"
     raise build_error(
-        "task_not_found", f"{words} of your newest {SEARCHED_TASKS} tasks begins or ends with {plain}.",
+        "task_not_found", f"{message} of your newest {SEARCHED_TASKS} tasks begins or ends with {plain}.",
         "`mltm list` shows them; give more digits.", status=404,
     )  # fmt: skip
 

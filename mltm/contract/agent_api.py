@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from mltm.contract.base_models import MOST, Message, Moment
-from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH, Count, Line, Words, has_control
+from mltm.contract.base_models import MOST, Explained, Message, Moment
+from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH, Count, Line, MessageText, has_control
 from mltm.contract.reports import Report
 
 __all__ = [
@@ -55,7 +55,7 @@ class ReportBatch(Message):
     reports: list[Report] = Field(max_length=MAX_REPORTS)
 
 
-class ReportOutcome(Message):
+class ReportOutcome(Explained):
     """What became of one report. `taken` and `known` are done with; `conflict` needs a person: keep it and say so.
 
     taken: new, stored. known: seen before with the same content. conflict: seen before with other content.
@@ -66,7 +66,7 @@ class ReportOutcome(Message):
     epoch: int
     seq: int
     outcome: Literal["taken", "known", "conflict", "refused", "unknown_task"]
-    words: str = ""
+    message: str = ""
 
 
 class ReportsAnswer(Answer):
@@ -136,14 +136,14 @@ def _check_listed(file: OutputFile) -> OutputFile:
 _Listed = Annotated[OutputFile, AfterValidator(_check_listed)]
 
 
-class Ack(Message):
-    """done: carried out (a cancel: recorded in the task's control folder). refused: cannot be, `words` says why.
+class Ack(Explained):
+    """done: carried out (a cancel: recorded in the task's control folder). refused: cannot be, `message` says why.
 
     A send_bytes can only be refused so: the bytes themselves, PUT …/bytes, carry it out.
     """
 
     outcome: Literal["done", "refused"]
-    words: Words = ""
+    message: MessageText = ""
     outputs: list[_Listed] | None = Field(default=None, max_length=MAX_OUTPUTS)
 
 

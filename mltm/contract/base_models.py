@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, JsonValue
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, JsonValue, model_validator
 
-__all__ = ["MOST", "JsonObject", "Message", "Moment", "Strict", "render_canonical"]
+__all__ = ["MOST", "Explained", "JsonObject", "Message", "Moment", "Strict", "render_canonical"]
 
 JsonObject = dict[str, JsonValue]
 
@@ -37,6 +37,17 @@ class Message(BaseModel):
     """What our own parts send each other: fields of a newer version are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Explained(Message):
+    """What carries a `message` for people. Version 0.1 called it `words`, and its files and agents are still read."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_name(cls, given: object) -> object:
+        if isinstance(given, dict) and "words" in given and "message" not in given:
+            return {**given, "message": given["words"]}
+        return given
 
 
 def render_canonical(value: Mapping[str, object]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mltm.contract.base_models import Message, Moment
+from mltm.contract.base_models import Explained, Message, Moment
 from mltm.contract.states import State
 
 __all__ = [
@@ -102,13 +102,13 @@ class JobClaim(Message):
     at: Moment
 
 
-class Fence(Message):
+class Fence(Explained):
     """`claim` k = fence: an agent owns attempt k; its code will never start."""
 
     kind: Literal["fence"] = "fence"
     nonce: Nonce
     reason: FenceReason
-    words: str = ""
+    message: str = ""
     author: Author
     at: Moment
 
@@ -121,13 +121,13 @@ class Note(Message):
     at: Moment
 
 
-class Submitted(Message):
+class Submitted(Explained):
     """Advice: Slurm's answer to one sbatch. `outcome` is the class of reliability 6.3."""
 
     kind: Literal["submitted"] = "submitted"
     job_id: str | None = None
     outcome: str
-    words: str = ""
+    message: str = ""
     at: Moment
 
 
@@ -163,7 +163,7 @@ class Exit(Message):
         return any(last_s is None or signal.uptime_s <= last_s for signal in self.stop_signals)
 
 
-class Refused(Message):
+class Refused(Explained):
     """Advice: why a copy did not start its code."""
 
     kind: Literal["refused"] = "refused"
@@ -171,7 +171,7 @@ class Refused(Message):
     job_id: str
     node: str
     check: str
-    words: str
+    message: str
 
 
 class Dup(Message):

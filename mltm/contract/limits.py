@@ -13,11 +13,22 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from mltm.contract.base_models import MOST
 
 __all__ = [
-    "MAX_LINE", "MAX_OUTPUTS", "MAX_PATH", "MAX_WORDS", "Code", "Count", "JobIdText", "Line", "Seconds", "Words", "fit",
-    "fit_json", "has_control",
+    "MAX_LINE",
+    "MAX_MESSAGE_CHARS",
+    "MAX_OUTPUTS",
+    "MAX_PATH",
+    "Code",
+    "Count",
+    "JobIdText",
+    "Line",
+    "MessageText",
+    "Seconds",
+    "fit",
+    "fit_json",
+    "has_control",
 ]  # fmt: skip
 
-MAX_WORDS: Final = 8_192
+MAX_MESSAGE_CHARS: Final = 8_192
 """Characters of a sentence or more; of Slurm's own words an agent keeps 4,000."""
 MAX_LINE: Final = 1_024
 """Characters of a name: a host, a list of nodes, a version."""
@@ -48,7 +59,7 @@ def has_control(text: str) -> bool:
     return _NO_LINE.search(text) is not None
 
 
-Words = Annotated[str, BeforeValidator(_cleaner(_NO_WORDS, MAX_WORDS))]
+MessageText = Annotated[str, BeforeValidator(_cleaner(_NO_WORDS, MAX_MESSAGE_CHARS))]
 """Text for people, of several lines perhaps; control characters become U+FFFD, and what is too long is cut."""
 Line = Annotated[str, BeforeValidator(_cleaner(_NO_LINE, MAX_LINE))]
 """The same for a name, on one line."""
@@ -61,7 +72,7 @@ Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def fit(shape: type[_M], fields: Mapping[str, object], optional: frozenset[str]) -> _M:
-    """Build a message that has `words`. What is optional and does not fit is left out, and the words say so.
+    """Build a message that has `message`. What is optional and does not fit is left out, and the words say so.
 
     Raises ValidationError if anything else is wrong.
     """
@@ -74,7 +85,7 @@ def fit(shape: type[_M], fields: Mapping[str, object], optional: frozenset[str])
             raise
     note = f"(Left out, because it cannot be right: {', '.join(sorted(wrong))}.)"
     kept = {name: value for name, value in fields.items() if name not in wrong}
-    return shape.model_validate({**kept, "words": f"{note} {kept.get('words', '')}".strip()})
+    return shape.model_validate({**kept, "message": f"{note} {kept.get('message', '')}".strip()})
 
 
 def fit_json(shape: type[_M], raw: str | bytes, optional: frozenset[str]) -> _M:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from mltm.contract.base_models import JsonObject, Message, Moment
-from mltm.contract.limits import Count, Line, Words
+from mltm.contract.limits import Count, Line, MessageText
 
 __all__ = ["FILE_NAME", "BundleFile", "FileName", "Manifest", "check_file_name"]
 
@@ -52,4 +52,6 @@ class Manifest(Message):
     config: JsonObject
     files: list[BundleFile]
     source: Literal["gateway", "drop"] = "gateway"
-    fault: Words = Field(default="", description="why it can be no task; it is closed as rejected with these words")
+    fault: MessageText = Field(
+        default="", description="why it can be no task; it is closed as rejected with these words"
+    )

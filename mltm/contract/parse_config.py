@@ -100,7 +100,7 @@ def _explain_one(detail: dict[str, object], prefix: tuple[str, ...]) -> FieldPro
     loc = detail["loc"]
     steps = loc if isinstance(loc, tuple) else ()
     path = [*prefix, *(_show_name(str(step)) for step in steps if step != "[key]")]
-    words = str(detail["msg"]).removeprefix("Value error, ")
+    message = str(detail["msg"]).removeprefix("Value error, ")
     match detail["type"]:
         case "extra_forbidden":
             known = _known_names(path)
@@ -108,10 +108,10 @@ def _explain_one(detail: dict[str, object], prefix: tuple[str, ...]) -> FieldPro
         case "missing":
             return FieldProblem(field=".".join(path), allowed="needed, and missing")
         case "value_error" if not path:
-            field, _, rest = words.partition(": ")
+            field, _, rest = message.partition(": ")
             return FieldProblem(field=field, allowed=rest)
         case _:
-            return FieldProblem(field=".".join(path) or "config", given=_shorten(detail.get("input")), allowed=words)
+            return FieldProblem(field=".".join(path) or "config", given=_shorten(detail.get("input")), allowed=message)
 
 
 def _known_names(path: list[str]) -> list[str]:

@@ -11,8 +11,8 @@ from typing import Final, Literal, TypeVar
 
 from pydantic import Field
 
-from mltm.contract.base_models import MOST, Message, Moment, render_canonical
-from mltm.contract.limits import Code, JobIdText, Line, Seconds, Words, fit_json
+from mltm.contract.base_models import MOST, Explained, Moment, render_canonical
+from mltm.contract.limits import Code, JobIdText, Line, MessageText, Seconds, fit_json
 from mltm.contract.manifest import Manifest
 from mltm.contract.states import ORDER, Evidence, State, is_final
 
@@ -35,19 +35,19 @@ NoteKind = Literal["", "paused", "held", "waiting_for_slurm", "waiting_for_limit
 _EVIDENCE = {evidence: rank for rank, evidence in enumerate(Evidence)}
 
 
-class Note(Message):
+class Note(Explained):
     """What stands beside the state, without being one. An empty kind takes the former note back."""
 
     kind: NoteKind = ""
-    words: Words = ""
+    message: MessageText = ""
 
 
-class AttemptDetails(Message):
+class AttemptDetails(Explained):
     """Where an attempt stands, as agents report it and users are shown it."""
 
     attempt: int = Field(ge=1, le=MOST)
     state: State
-    words: Words = ""  #: reason, in words for people
+    message: MessageText = ""  #: the reason, for people
     job_id: JobIdText | None = None
     node: Line | None = None
     slurm_state: Line | None = None
@@ -58,7 +58,7 @@ class AttemptDetails(Message):
     elapsed_s: Seconds | None = None
 
 
-OPTIONAL_DETAILS: Final = frozenset(AttemptDetails.model_fields) - {"attempt", "state", "words"}
+OPTIONAL_DETAILS: Final = frozenset(AttemptDetails.model_fields) - {"attempt", "state", "message"}
 _D = TypeVar("_D", bound=AttemptDetails)
 
 
@@ -90,6 +90,9 @@ class Report(ReportContent):
 def digest_report(report: Report) -> str:
     """SHA-256 (hex) of a report's content, the same on both sides and in every version that knows its fields."""
     fields = report.model_dump(mode="json", exclude_defaults=True)
+    for part in (fields, fields.get("note")):  # version 0.1 called it `words`: one report has one digest, for ever
+        if isinstance(part, dict) and "message" in part:
+            part["words"] = part.pop("message")
     return hashlib.sha256(render_canonical(fields)).hexdigest()
 
 
@@ -111,7 +114,7 @@ class AttemptView:
     started_at: Moment | None
     ended_at: Moment | None
     elapsed_s: float | None
-    words: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -175,5 +178,5 @@ def _view_attempt(number: int, reports: list[Report]) -> AttemptView:
         started_at=strongest(lambda r: r.started_at),
         ended_at=strongest(lambda r: r.ended_at),
         elapsed_s=strongest(lambda r: r.elapsed_s),
-        words=ranked[0].words,
+        message=ranked[0].message,
     )

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mltm.contract.agent_api import OutputFile
-from mltm.contract.base_models import JsonObject, Message, Moment
+from mltm.contract.base_models import Explained, JsonObject, Message, Moment
 from mltm.contract.reports import AttemptDetails, Note
 from mltm.contract.states import State
 
@@ -28,13 +28,13 @@ class AttemptAnswer(AttemptDetails):
     """One try at running the task."""
 
 
-class Event(Message):
+class Event(Explained):
     """A line of the task's history, oldest first."""
 
     at: Moment
     state: State
     attempt: int | None = None
-    words: str = ""
+    message: str = ""
     source: Literal["gateway", "agent"] = "agent"
 
 

@@ -43,8 +43,8 @@ def explain_failure(error: Exception, url: str, fingerprint: str = "") -> MltmEr
         case aiohttp.ClientConnectorError():
             # asyncio puts "Connect call failed ('127.0.0.1', 8008)" where the system's words would be.
             number = error.os_error.errno
-            words = os.strerror(number) if number else str(error.os_error)
-            return build_error("gateway_away", f"No connection to the gateway at {where} ({words}).", away)
+            message = os.strerror(number) if number else str(error.os_error)
+            return build_error("gateway_away", f"No connection to the gateway at {where} ({message}).", away)
         case TimeoutError():
             return build_error("gateway_slow", f"The gateway at {where} did not answer in time.", away)
         case _:
@@ -53,12 +53,12 @@ def explain_failure(error: Exception, url: str, fingerprint: str = "") -> MltmEr
 
 def _explain_certificate(error: Exception, url: str, fingerprint: str) -> MltmError:
     where = urlsplit(url).netloc or url
-    words = getattr(error, "verify_message", "") or str(error)
+    message = getattr(error, "verify_message", "") or str(error)
     which = f" Its SHA-256 fingerprint is {fingerprint}." if fingerprint else ""
     problem = Problem(
         title="certificate not trusted", status=0, key="tls_untrusted",
         next_step=explain_strictness(error, url) or _CA_HINT,
-        detail=f"The certificate shown by {where} is not trusted: {words}.{which}",
+        detail=f"The certificate shown by {where} is not trusted: {message}.{which}",
     )  # fmt: skip
     return UnreachableError(problem)
 

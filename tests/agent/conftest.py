@@ -30,4 +30,4 @@ def edge(tmp_path: Path) -> Iterator[Edge]:
     with capture_logs() as lines:
         yield made
     said = [str(lines), *made.board.sentences(), *made.set_aside().values()]
-    assert not [words for words in said if SECRET in words]
+    assert not [message for message in said if SECRET in message]

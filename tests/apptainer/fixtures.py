@@ -23,10 +23,10 @@ GATEWAY = ("singularity/gateway.def", "singularity/gateway.lock")
 @pytest.fixture(scope="session")
 def apptainer() -> None:
     if shutil.which("apptainer") is None:
-        words = "there is no apptainer here; run these by: python -m lab root pytest sid -- -m apptainer"
+        message = "there is no apptainer here; run these by: python -m lab root pytest sid -- -m apptainer"
         if os.environ.get("CI"):
-            pytest.fail(words)  # in CI no part may be missing
-        pytest.skip(words)
+            pytest.fail(message)  # in CI no part may be missing
+        pytest.skip(message)
 
 
 def copy_sources(folder: Path, names: tuple[str, ...]) -> Path:

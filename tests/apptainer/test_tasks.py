@@ -207,7 +207,7 @@ def test_there_is_room_for_temporary_files(ends: Ends) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "state", "words"),
+    ("name", "state", "message"),
     [
         ("bad", "failed", "exit code 7"),
         ("codes", "failed", "The script ended with exit code 255"),
@@ -217,10 +217,10 @@ def test_there_is_room_for_temporary_files(ends: Ends) -> None:
         ("limited", "timeout", "time limit"),
     ],
 )
-def test_each_end_is_the_true_one(ends: Ends, name: str, state: str, words: str) -> None:
+def test_each_end_is_the_true_one(ends: Ends, name: str, state: str, message: str) -> None:
     found, reason = ends[name]
 
-    assert (found, words in reason) == (state, True), (found, reason, ends.log(name))
+    assert (found, message in reason) == (state, True), (found, reason, ends.log(name))
 
 
 def test_an_image_that_did_not_start_says_why_in_the_log(ends: Ends) -> None:

@@ -22,14 +22,14 @@ def test_a_life_is_read_between_other_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         "2026-11-24T18:00:50Z run_api: ending: the time limit is near",
         "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-24T18:01:20 DUE TO TIME LIMIT ***",
     ],
 )
-def test_a_time_limit_is_known_by_the_words_of_the_script_or_of_slurm(words: str) -> None:
-    assert read_life("7", PRINTED + words).is_walltime
+def test_a_time_limit_is_known_by_the_words_of_the_script_or_of_slurm(message: str) -> None:
+    assert read_life("7", PRINTED + message).is_walltime
 
 
 def test_a_job_that_printed_nothing_has_no_life() -> None:
@@ -50,7 +50,7 @@ def test_what_was_no_handover_at_the_time_limit_is_said() -> None:
     killed = [Life("1", 0.0, 50.0, is_walltime=False), Life("2", 53.5, None, is_walltime=False)]
     mute = [Life("1", 0.0, 50.0, is_walltime=True), Life("2", None, None, is_walltime=False)]
 
-    for lives, words in ((killed, "not by its time limit"), (mute, "never started")):
+    for lives, message in ((killed, "not by its time limit"), (mute, "never started")):
         gaps, wrong = find_gaps(lives)
         assert gaps == []
-        assert words in wrong[0]
+        assert message in wrong[0]

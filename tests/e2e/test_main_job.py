@@ -95,18 +95,18 @@ def test_a_faulty_drop_is_rejected_in_the_same_words_at_the_gateway_and_beside_i
     (drop / "wrong.json").write_text(json.dumps({**SEED, "model_parms": {}}))
     (drop / "half.json").write_text(json.dumps(SEED)[:40])
 
-    for name, words in (("wrong.json", "model_parms: no such field"), ("half.json", "valid JSON")):
+    for name, message in (("wrong.json", "model_parms: no such field"), ("half.json", "valid JSON")):
         receipt = drop / f"{name}.receipt.json"
         wait_until(receipt.exists, f"{name} has a receipt")
         said = json.loads(receipt.read_text())
         wait_until(lambda: house.ask("GET", f"/v1/tasks/{said['task_id']}").ok, f"{name} is at the gateway")  # noqa: B023 - called here
         task = house.read(said["task_id"])
         assert (task["state"], task["final"], task["owner"]) == ("rejected", True, "admin")
-        assert (said["state"], said["final"], said["words"]) == ("rejected", True, task["reason"])
-        assert words in said["words"]
+        assert (said["state"], said["final"], said["message"]) == ("rejected", True, task["reason"])
+        assert message in said["message"]
         assert (house.spool / "bad" / said["task_id"] / name).exists()
         env = {"MLTM_URL": house.url, "MLTM_TOKEN": house.token}
-        assert words in run("mltm", "status", said["task_id"], "--json", **env)
+        assert message in run("mltm", "status", said["task_id"], "--json", **env)
         assert said["task_id"] in run("mltm", "list", "--json", **env)
         assert said["task_id"] in house.ask("GET", "/tasks/").text
 

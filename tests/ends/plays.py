@@ -114,10 +114,10 @@ def held_by_us(stage: Stage) -> Steps:
     stage.ask("release")
 
 
-def partition_comes_back(words: str) -> Play:
+def partition_comes_back(message: str) -> Play:
     def play(stage: Stage) -> Steps:
         stage.hand_in()
-        yield stage.is_told(words)
+        yield stage.is_told(message)
         stage.set_partition("up")
 
     return play

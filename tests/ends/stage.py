@@ -73,7 +73,7 @@ class Task:
 
     def see(self, row: dict[str, Any]) -> None:
         note = row["note"]
-        line = f"{row['state']} {note['kind']}: {note['words']} | {row['reason']}"
+        line = f"{row['state']} {note['kind']}: {note['message']} | {row['reason']}"
         self.row = row
         if self.shown[-1:] != [line]:
             self.shown.append(line)
@@ -123,9 +123,9 @@ class Stage:
     def is_over(self) -> bool:
         return self.is_played and all(task.row.get("final") for task in self.tasks)
 
-    def is_told(self, words: str, task: Task | None = None) -> Condition:
+    def is_told(self, message: str, task: Task | None = None) -> Condition:
         chosen = task or self.task
-        return lambda: chosen.shown and words in chosen.shown[-1]
+        return lambda: chosen.shown and message in chosen.shown[-1]
 
     def is_in_slurm(self, *states: str) -> Condition:
         """True while Slurm shows the task's job in one of these states, and the agent knows its id."""

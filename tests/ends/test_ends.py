@@ -84,7 +84,7 @@ def _find_wrong(stage: Stage) -> list[str]:
         if attempt["slurm_state"] in {"PENDING", "RUNNING", "SUSPENDED"}:
             wrong.append(f"an end of which Slurm's last word is {attempt['slurm_state']}")
     shown = "\n".join(line for task in stage.tasks for line in task.shown)
-    wrong += [f"never told {words!r}" for words in case.told if not re.search(words, shown)]
+    wrong += [f"never told {message!r}" for message in case.told if not re.search(message, shown)]
     if wrong:
         shown += "\n" + "\n".join(_read_traces(stage))
     return [f"{case.name}: {line}\n    {shown}" for line in wrong]

@@ -20,12 +20,12 @@ class Server:
     lines: list[str] = field(default_factory=list)
     url: str = ""
 
-    def wait_for(self, words: str) -> str:
+    def wait_for(self, message: str) -> str:
         """Read its output up to the line with these words; the test's time limit is the deadline."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
-            if words in line:
+            if message in line:
                 return line
         raise AssertionError("".join(self.lines))
 

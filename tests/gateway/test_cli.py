@@ -69,7 +69,7 @@ def test_people_tokens_and_codes_are_made(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (("user", "add", "../alice", "--password-stdin"), "'../alice' is not a name"),
         (("user", "add", "bob", "--role", "king", "--password-stdin"), "--role is 'king'; it can be user or admin"),
@@ -83,12 +83,12 @@ def test_people_tokens_and_codes_are_made(run: Run, tmp_path: Path) -> None:
         (("agent", "code", "--cluster", "a", "--spool", "s", "--owner", "nobody"), "There is no user 'nobody'"),
     ],
 )
-def test_a_wrong_call_is_refused_in_words(run: Run, arguments: tuple[str, ...], words: str) -> None:
+def test_a_wrong_call_is_refused_in_words(run: Run, arguments: tuple[str, ...], message: str) -> None:
     code, out, err = run(*arguments, stdin="short\n")
 
     assert (code, out) == (1, "")
     assert err.startswith("mltm-gateway: ")
-    assert words in err
+    assert message in err
     assert "Traceback" not in err
     assert "short\n" not in err
 
@@ -103,7 +103,7 @@ def test_a_user_twice_is_a_conflict_with_a_way_out(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("port = 99999\n", "port"),
         ("prot = 8008\n", "wrong.toml: prot: no such setting. Did you mean port?"),
@@ -114,20 +114,20 @@ def test_a_user_twice_is_a_conflict_with_a_way_out(run: Run) -> None:
         ('name = "--x"\n', "name"),
     ],
 )
-def test_wrong_settings_are_named(run: Run, tmp_path: Path, text: str, words: str) -> None:
+def test_wrong_settings_are_named(run: Run, tmp_path: Path, text: str, message: str) -> None:
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(text)
     for command in (("user", "list"), ("serve",)):
         code, _, err = run(*command, config=wrong)
-        assert (code, words in err, "Traceback" in err) == (1, True, False), err
+        assert (code, message in err, "Traceback" in err) == (1, True, False), err
 
 
-@pytest.mark.parametrize(("name", "words"), [("none.toml", "No such file"), ("", "Is a directory")])
-def test_a_settings_file_that_cannot_be_read_is_named(run: Run, tmp_path: Path, name: str, words: str) -> None:
+@pytest.mark.parametrize(("name", "message"), [("none.toml", "No such file"), ("", "Is a directory")])
+def test_a_settings_file_that_cannot_be_read_is_named(run: Run, tmp_path: Path, name: str, message: str) -> None:
     code, _, err = run("user", "list", config=tmp_path / name)
 
     assert (code, err.count("\n")) == (1, 1)
-    assert f"cannot read the settings file {tmp_path / name}: {words}" in err
+    assert f"cannot read the settings file {tmp_path / name}: {message}" in err
     assert "Give the right path to --config" in err
 
 
@@ -202,9 +202,9 @@ def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path) -> None:
     assert f"127.0.0.1:{port} cannot be listened on" in err
     assert "Choose another --port" in err
 
-    for host, words in (("192.0.2.1", "Cannot assign requested address"), ("no.such.invalid", "not known")):
+    for host, message in (("192.0.2.1", "Cannot assign requested address"), ("no.such.invalid", "not known")):
         code, _, err = run("serve", "--host", host, "--port", "0")
-        assert (code, words in err, "Set host to an address of this machine" in err) == (1, True, True), err
+        assert (code, message in err, "Set host to an address of this machine" in err) == (1, True, True), err
 
     (tmp_path / "file").write_text("")
     code, _, err = run("serve", "--data-dir", str(tmp_path / "file"))
@@ -212,7 +212,7 @@ def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "message"),
     [
         (OSError("could not bind on any address out of [('192.0.2.1', 8008)]"), "Cannot assign requested address"),
         (OSError(errno.EADDRNOTAVAIL, "error while attempting to bind on address"), "Cannot assign requested address"),
@@ -221,10 +221,10 @@ def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path) -> None:
     ],
     ids=["Python 3.13", "Python 3.11", "in use", "no name"],
 )
-def test_asyncios_errors_are_told_in_the_systems_words(error: OSError, words: str) -> None:
+def test_asyncios_errors_are_told_in_the_systems_words(error: OSError, message: str) -> None:
     told = _explain_listening(error, GatewaySettings(host="192.0.2.1", port=8008))
 
-    assert str(told).startswith(f"192.0.2.1:8008 cannot be listened on: {words}.")
+    assert str(told).startswith(f"192.0.2.1:8008 cannot be listened on: {message}.")
 
 
 def test_the_process_serves_until_sigterm(tmp_path: Path) -> None:

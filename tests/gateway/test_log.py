@@ -24,6 +24,6 @@ async def test_the_log_of_a_failure_tells_no_password(
     status, problem = await house.call("POST", routes.LOGIN, None, data={"username": "alice", "password": "so secret"})
 
     assert (status, problem["key"]) == (500, "internal_error")
-    for words in ("request_failed", "RuntimeError: planted", problem["request_id"]):
-        assert words in stream.getvalue()
+    for message in ("request_failed", "RuntimeError: planted", problem["request_id"]):
+        assert message in stream.getvalue()
     assert "so secret" not in stream.getvalue()

@@ -143,7 +143,7 @@ def spoil(kind: str, authority: Authority, folder: Path) -> Pair:
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"),
+    ("kind", "message"),
     [
         ("no cert", "certificate {cert} cannot be read: No such file"),
         ("no key", "private key {key} cannot be read: No such file"),
@@ -157,12 +157,14 @@ def spoil(kind: str, authority: Authority, folder: Path) -> Pair:
         ("future", "certificate {cert} is not valid yet"),
     ],
 )
-def test_a_certificate_that_cannot_serve_is_named(authority: Authority, tmp_path: Path, kind: str, words: str) -> None:
+def test_a_certificate_that_cannot_serve_is_named(
+    authority: Authority, tmp_path: Path, kind: str, message: str
+) -> None:
     pair = spoil(kind, authority, tmp_path)
     with pytest.raises(UnavailableError) as caught:
         Certificate(pair.cert, pair.key)
 
-    assert words.format(cert=pair.cert, key=pair.key) in str(caught.value)
+    assert message.format(cert=pair.cert, key=pair.key) in str(caught.value)
     assert re.search("tls_cert|openssl pkey|Renew", caught.value.next_step)
 
 
@@ -197,7 +199,7 @@ def test_a_renewed_certificate_is_taken_by_the_running_gateway(authority: Author
 
 
 @pytest.mark.parametrize(
-    ("issue", "public_url", "words"),
+    ("issue", "public_url", "message"),
     [
         ({}, None, "ok"),
         ({"address": "DNS:*.example.org"}, "https://gateway.example.org", "ok"),
@@ -211,13 +213,13 @@ def test_a_renewed_certificate_is_taken_by_the_running_gateway(authority: Author
     ],
 )
 def test_the_check_looks_at_the_certificate(
-    authority: Authority, tmp_path: Path, issue: dict[str, Any], public_url: str | None, words: str
+    authority: Authority, tmp_path: Path, issue: dict[str, Any], public_url: str | None, message: str
 ) -> None:
     pair = authority.issue("checked", **issue)
     pair.key.chmod(0o600)
     settings = GatewaySettings(data_dir=tmp_path, tls_cert=pair.cert, tls_key=pair.key, public_url=public_url)
 
-    assert words in dict(check_all(settings, [], datetime.now(UTC)))["certificate"]
+    assert message in dict(check_all(settings, [], datetime.now(UTC)))["certificate"]
 
 
 def test_a_key_that_everybody_can_read_is_said(pair: Pair, tmp_path: Path) -> None:

@@ -31,12 +31,12 @@ class Commands:
             [*self.prefix, *argv], env=os.environ | env, cwd=self.code, capture_output=True, text=True, check=False
         )
 
-    def lab(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return self.run(self.python, "-m", "lab", *words, **env)
+    def lab(self, *message: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return self.run(self.python, "-m", "lab", *message, **env)
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *message: str) -> subprocess.Popen[str]:
         """Start a command of the lab in a session of its own, as a terminal would."""
-        argv = [*self.prefix, self.python, "-m", "lab", *words]
+        argv = [*self.prefix, self.python, "-m", "lab", *message]
         pipe = subprocess.PIPE
         return subprocess.Popen(argv, cwd=self.code, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 

@@ -19,10 +19,10 @@ needs_root = [pytest.mark.root, pytest.mark.long, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="session")
 def sid() -> Path:
-    if words := missing_for_roots():
+    if message := missing_for_roots():
         if os.environ.get("CI"):
-            pytest.fail(words)  # in CI no part may be missing
-        pytest.skip(words)
+            pytest.fail(message)  # in CI no part may be missing
+        pytest.skip(message)
     return ensure_root(SUITES["sid"], find_cache(os.environ))
 
 

@@ -98,20 +98,20 @@ class MemorySlurm:
     def _submit(self, request: SubmitRequest) -> SbatchAnswer:
         self._find_unwanted(request)
         if request.partition not in _PARTITIONS:
-            return SbatchAnswer("permanent", words="Invalid partition name specified")
+            return SbatchAnswer("permanent", message="Invalid partition name specified")
         match self.sbatch:
             case "busy":
-                return SbatchAnswer("transient", words="Slurm temporarily unable to accept job")
+                return SbatchAnswer("transient", message="Slurm temporarily unable to accept job")
             case "deaf":
-                return SbatchAnswer("ambiguous", words=_WORDS)
+                return SbatchAnswer("ambiguous", message=_WORDS)
             case "late":
                 self.unheard.append(request)
-                return SbatchAnswer("ambiguous", words=_WORDS)
+                return SbatchAnswer("ambiguous", message=_WORDS)
             case "forget":
                 return SbatchAnswer("accepted", JobId(str(next(self._ids))))
             case _:
                 job_id = self.accept(request)
-        return SbatchAnswer("ambiguous", words=_WORDS) if self.sbatch == "mute" else SbatchAnswer("accepted", job_id)
+        return SbatchAnswer("ambiguous", message=_WORDS) if self.sbatch == "mute" else SbatchAnswer("accepted", job_id)
 
     def _find_unwanted(self, request: SubmitRequest) -> None:
         """Nothing goes to Slurm of a task whose cancel is on record, or whose hold is and no later release."""

@@ -17,14 +17,14 @@ def run(*argv: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         "mltm --help", "mltm-gateway --help", "mltm-gateway user -h", "mltm-gateway agent code --help",
         "mltm-agent --help", "mltm-agent run --help", "mltm-gateway nonsense", "mltm-agent run --nonsense",
     ],
 )  # fmt: skip
-def test_help_and_errors_on_a_pipe_are_plain_text(words: str) -> None:
-    program, *arguments = words.split()
+def test_help_and_errors_on_a_pipe_are_plain_text(message: str) -> None:
+    program, *arguments = message.split()
     ran = run(str(BIN / program), *arguments, FORCE_COLOR="1", TERM="xterm-256color")
     said = ran.stdout + ran.stderr
     assert f"Usage: {program}" in said

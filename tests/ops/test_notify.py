@@ -37,9 +37,9 @@ class Systemd:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        while words := self._place.recv(4096).decode():
+        while message := self._place.recv(4096).decode():
             with self._news:
-                self.heard += words.split("\n")
+                self.heard += message.split("\n")
                 self._news.notify_all()
 
     def wait(self, word: str, times: int = 1) -> None:

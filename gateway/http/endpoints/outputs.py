@@ -147,9 +147,9 @@ def _render_disposition(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def _break_off(request: web.Request, response: web.StreamResponse, words: str) -> web.StreamResponse:
+def _break_off(request: web.Request, response: web.StreamResponse, message: str) -> web.StreamResponse:
     """End the connection, so that the client cannot take what it has for the whole file."""
-    _log.warning("download_broken_off", path=request.path, words=words)
+    _log.warning("download_broken_off", path=request.path, message=message)
     if request.transport is not None:
         request.transport.abort()
     return response

@@ -40,18 +40,18 @@ def with_field(**fields: object) -> bytes:
     return json.dumps({**json.loads(CONFIG), **fields}).encode()
 
 
-def check_rejected(world: World[CountedSlurm], name: str, words: str) -> Report:
+def check_rejected(world: World[CountedSlurm], name: str, message: str) -> Report:
     """One task, told of and written down as rejected, in the same words; nothing is under way any more."""
     spool = world.hands.spool
     (report,) = [r for r in world.outbox.pending(100) if r.closed][-1:]
     assert (report.state, report.taken, report.attempt) == (State.REJECTED, True, 1)
-    assert words in report.words
+    assert message in report.message
     receipt = json.loads((spool.drop / f"{name}.receipt.json").read_text())
-    assert receipt["words"] == report.words
+    assert receipt["message"] == report.message
     assert (receipt["task_id"], receipt["state"], receipt["final"]) == (report.task_id, "rejected", True)
     assert os.path.lexists(spool.bad / report.task_id / name)
-    assert str(spool.bad / report.task_id) in report.words
-    assert (spool.bad / f"{report.task_id}.reason.txt").read_text() == report.words + "\n"
+    assert str(spool.bad / report.task_id) in report.message
+    assert (spool.bad / f"{report.task_id}.reason.txt").read_text() == report.message + "\n"
     assert spool.tombstone(world.hands.tasks()[0]).exists()
     assert world.hands.tasks() == [report.task_id]
     for folder in (spool.taking, spool.active):
@@ -81,17 +81,17 @@ CONFIGS = {
 
 @pytest.mark.parametrize("case", CONFIGS)
 def test_a_config_that_can_be_no_task_is_a_rejected_task(world: World[CountedSlurm], case: str) -> None:
-    raw, carried, words = CONFIGS[case]
+    raw, carried, message = CONFIGS[case]
     world.hands.drop("run.json", raw)
     world.hands.drop("train.py", SCRIPT)
     run_for_s(world, 620)
-    report = check_rejected(world, "run.json", words)
-    assert "'run.json'" in report.words
-    assert report.words.isprintable()
+    report = check_rejected(world, "run.json", message)
+    assert "'run.json'" in report.message
+    assert report.message.isprintable()
     assert report.manifest is not None
     assert report.manifest.source == "drop"
     assert report.manifest.config == {} if carried is None else carried in report.manifest.config
-    is_named = b"train.py" in raw and not raw.startswith(b" ") and "JSON" not in words and words != "NaN"
+    is_named = b"train.py" in raw and not raw.startswith(b" ") and "JSON" not in message and message != "NaN"
     place = world.hands.spool.bad / report.task_id if is_named else world.hands.spool.drop
     assert (place / "train.py").exists()
 
@@ -112,11 +112,11 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 @pytest.mark.parametrize("case", FILES)
 def test_a_script_that_is_no_plain_file_makes_a_rejected_task(world: World[CountedSlurm], case: str) -> None:
-    make, words = FILES[case]
+    make, message = FILES[case]
     world.hands.drop("night.ready/config.json", CONFIG)
     make(world.hands.spool.drop / "night.ready" / "train.py")
     run_for_s(world, 620)
-    assert check_rejected(world, "night.ready", words).manifest is not None
+    assert check_rejected(world, "night.ready", message).manifest is not None
 
 
 @pytest.mark.parametrize("make", [make_link, os.mkfifo])
@@ -218,7 +218,7 @@ def test_the_last_receipt_is_tried_until_it_is_there_and_the_end_is_told_once_an
     world.hands.drop("run.json", with_field(model_parms={}))
     said = run_for_s(world, 60)
     (task_id,) = world.hands.tasks()
-    assert any("run.json.receipt.json" in words and task_id in words for words in said), said
+    assert any("run.json.receipt.json" in message and task_id in message for message in said), said
     assert world.states() == [State.REJECTED]
     monkeypatch.undo()
     run_for_s(world, 30)
@@ -272,5 +272,5 @@ def test_a_gateway_that_lost_its_memory_is_told_again_even_without_the_tasks_fol
     here = list(read_last_reports(world.hands.spool))
     (world.hands.spool.tasks / told.task_id).rename(world.hands.root / "away")
     for (again,) in (here, list(read_last_reports(world.hands.spool))):
-        assert (again.state, again.closed, again.words) == (State.REJECTED, True, told.words)
+        assert (again.state, again.closed, again.message) == (State.REJECTED, True, told.message)
         assert again.manifest == told.manifest

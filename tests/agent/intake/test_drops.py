@@ -162,13 +162,15 @@ def test_the_same_content_dropped_again_is_a_new_task(hands: Hands) -> None:
     assert len(hands.tasks()) == 2
 
 
-@pytest.mark.parametrize(("config", "words"), [(CONFIG[:50], "JSON"), (CONFIG, "train.py")])
-def test_a_drop_that_never_becomes_whole_is_given_up_after_ten_minutes(hands: Hands, config: bytes, words: str) -> None:
+@pytest.mark.parametrize(("config", "message"), [(CONFIG[:50], "JSON"), (CONFIG, "train.py")])
+def test_a_drop_that_never_becomes_whole_is_given_up_after_ten_minutes(
+    hands: Hands, config: bytes, message: str
+) -> None:
     hands.drop("run.json", config)
     drops = drops_of(hands)
     assert pass_s(hands, drops, 590) == []
-    assert words in pass_s(hands, drops, 20)[0]
-    assert words in hands.manifest(hands.tasks()[0]).fault
+    assert message in pass_s(hands, drops, 20)[0]
+    assert message in hands.manifest(hands.tasks()[0]).fault
 
 
 def test_a_script_that_changes_during_the_copy_waits_for_quiet_again(

@@ -77,7 +77,7 @@ def test_no_record_and_nothing_of_the_agent_is_below_what_an_attempt_can_write(a
 
 
 @pytest.mark.parametrize(
-    ("bind", "words"),
+    ("bind", "message"),
     [
         ("{root}:/all", "gives every task the spool {root}/spool"),
         ("{root}/spool/agent", "gives every task the spool {root}/spool"),
@@ -92,7 +92,7 @@ def test_no_record_and_nothing_of_the_agent_is_below_what_an_attempt_can_write(a
     ],
 )
 def test_a_bind_of_the_site_that_opens_what_tasks_must_not_reach_is_named(
-    tmp_path: Path, bind: str, words: str
+    tmp_path: Path, bind: str, message: str
 ) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "secret")
@@ -101,6 +101,6 @@ def test_a_bind_of_the_site_that_opens_what_tasks_must_not_reach_is_named(
 
     findings = judge_binds(settings)
 
-    assert [finding.grade for finding in findings] == ["warn" if words else "ok"]
-    assert words.format(root=tmp_path) in findings[0].words
+    assert [finding.grade for finding in findings] == ["warn" if message else "ok"]
+    assert message.format(root=tmp_path) in findings[0].message
     assert judge_binds(settings.model_copy(update={"runtime": "none"})) == []

@@ -134,7 +134,7 @@ def test_a_path_that_would_be_read_as_a_bind_option_is_refused(path: str) -> Non
     refusal = check_bind_paths([Path("/fine"), Path(path)])
 
     assert isinstance(refusal, Refusal)
-    assert repr(path) in refusal.words
+    assert repr(path) in refusal.message
 
 
 def test_written_files_are_private_and_repeatable(tmp_path: Path) -> None:

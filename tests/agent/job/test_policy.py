@@ -35,21 +35,21 @@ POLICIES: list[tuple[JsonObject, JsonObject, str, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("policy", "resources", "field", "words"), POLICIES)
+@pytest.mark.parametrize(("policy", "resources", "field", "message"), POLICIES)
 def test_what_the_policy_forbids_is_refused_for_good(
-    tmp_path: Path, policy: JsonObject, resources: JsonObject, field: str, words: list[str]
+    tmp_path: Path, policy: JsonObject, resources: JsonObject, field: str, message: list[str]
 ) -> None:
     refusal = _refuse({**SEED, "resources": resources}, tmp_path, policy=policy)
 
     assert (refusal.field, refusal.permanent) == (field, True)
-    assert all(word in refusal.words for word in words), refusal.words
+    assert all(word in refusal.message for word in message), refusal.message
 
 
 def test_a_task_without_an_account_is_refused_where_accounts_are_listed(tmp_path: Path) -> None:
     infra = {name: value for name, value in INFRA.items() if name != "account"}
     config: JsonObject = {**SEED, "clusters": {"atena02": {"infra_config": infra}}}
 
-    assert "without account" in _refuse(config, tmp_path, policy={"accounts": ["a"]}).words
+    assert "without account" in _refuse(config, tmp_path, policy={"accounts": ["a"]}).message
 
 
 def test_a_task_without_dataset_and_qos_passes_lists_of_them(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_missing_dataset_names_the_folder_and_what_is_there(tmp_path: Path) ->
     refusal = _refuse({**SEED, "dataset_name": "iris"}, tmp_path)
 
     assert (refusal.field, refusal.permanent) == ("dataset_name", True)
-    assert f"is in {tmp_path / 'datasets'}. There: wine_classification.csv." in refusal.words
+    assert f"is in {tmp_path / 'datasets'}. There: wine_classification.csv." in refusal.message
 
 
 def test_a_dataset_may_be_a_folder(tmp_path: Path) -> None:
@@ -100,21 +100,21 @@ def test_many_datasets_are_not_all_listed(tmp_path: Path) -> None:
     for number in range(30):
         (tmp_path / "datasets" / f"a{number:02d}").touch()
 
-    assert "a19 and 11 more." in _refuse({**SEED, "dataset_name": "iris"}, tmp_path).words
+    assert "a19 and 11 more." in _refuse({**SEED, "dataset_name": "iris"}, tmp_path).message
 
 
 def test_a_folder_that_is_away_is_no_evidence_that_a_dataset_is_missing(tmp_path: Path) -> None:
     refusal = _refuse(SEED, tmp_path, datasets_dir=tmp_path / "away")
 
     assert not refusal.permanent
-    assert "the folder itself is away" in refusal.words
+    assert "the folder itself is away" in refusal.message
 
 
 def test_without_a_folder_of_datasets_there_is_no_dataset(tmp_path: Path) -> None:
     refusal = _refuse(SEED, tmp_path, datasets_dir=None)
 
     assert (refusal.field, refusal.permanent) == ("dataset_name", True)
-    assert "datasets_dir" in refusal.words
+    assert "datasets_dir" in refusal.message
 
 
 def test_a_missing_image_names_the_folder_and_what_is_there(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_missing_image_names_the_folder_and_what_is_there(tmp_path: Path) -> N
     refusal = _refuse({**SEED, "clusters": {"atena02": {"infra_config": infra}}}, tmp_path)
 
     assert (refusal.field, refusal.permanent) == (f"{SECTION}.image_name", True)
-    assert f"no torch.sif in {tmp_path / 'images'}. There: sklearn_sample_latest." in refusal.words
+    assert f"no torch.sif in {tmp_path / 'images'}. There: sklearn_sample_latest." in refusal.message
 
 
 def test_an_image_of_the_catalogue_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_an_image_of_the_catalogue_that_is_not_there_is_refused(tmp_path: Path) 
 
     refusal = _refuse(SEED, tmp_path, images=images)
 
-    assert str(tmp_path / "gone.sif") in refusal.words
+    assert str(tmp_path / "gone.sif") in refusal.message
     assert refusal.field == f"{SECTION}.image_name"
 
 
@@ -138,7 +138,7 @@ def test_runtime_none_knows_only_the_catalogue(tmp_path: Path) -> None:
     refusal = _refuse(SEED, tmp_path, runtime="none", images={"py": "/usr/bin/python3"})
 
     assert refusal.permanent
-    assert "Known images: py." in refusal.words
+    assert "Known images: py." in refusal.message
 
 
 def test_an_image_of_the_catalogue_goes_before_the_folder(tmp_path: Path) -> None:
@@ -151,4 +151,4 @@ def test_an_image_of_the_catalogue_goes_before_the_folder(tmp_path: Path) -> Non
 def test_a_spool_that_cannot_be_bound_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a:b").mkdir()
 
-    assert "cannot be bound" in _refuse(SEED, tmp_path / "a:b").words
+    assert "cannot be bound" in _refuse(SEED, tmp_path / "a:b").message

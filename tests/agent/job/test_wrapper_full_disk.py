@@ -51,9 +51,9 @@ def test_after_its_time_an_exit_record_is_given_up_in_words(small_disk: Path) ->
     task = prepare(small_disk, fill, try_s=1)
 
     with started(task) as process:
-        words = process.communicate(timeout=25)[1]
+        message = process.communicate(timeout=25)[1]
     assert process.returncode == 0
-    assert 'the exit record could not be written: {"kind":"exit"' in words
+    assert 'the exit record could not be written: {"kind":"exit"' in message
 
 
 @pytest.mark.slurm

@@ -29,8 +29,8 @@ def claim(job_id: str = "7") -> JobClaim:
     return JobClaim(nonce=NONCE, job_id=job_id, node="n1", boot_id="b", pid=9, at=NOW)
 
 
-def fence(reason: FenceReason = "unknown", words: str = "") -> Fence:
-    return Fence(nonce=NONCE, reason=reason, words=words, author=AUTHOR, at=NOW)
+def fence(reason: FenceReason = "unknown", message: str = "") -> Fence:
+    return Fence(nonce=NONCE, reason=reason, message=message, author=AUTHOR, at=NOW)
 
 
 def exit_record(code: int = 0, **fields: object) -> Exit:

@@ -84,19 +84,19 @@ def test_a_sure_refusal_is_tried_again_in_the_same_attempt(outcome: str, expecte
 
 def test_a_permanent_refusal_is_fenced_and_then_rejected_with_slurms_words() -> None:
     step = decide(build.task_journal(attempt(submitted=submitted("permanent"))), seen(), WAITS)
-    assert step == PutFence(1, "refused_by_slurm", "words")
+    assert step == PutFence(1, "refused_by_slurm", "message")
 
-    fenced = attempt(claim=build.fence("refused_by_slurm", "words"))
+    fenced = attempt(claim=build.fence("refused_by_slurm", "message"))
     end = decide(build.task_journal(fenced), seen(), WAITS)
     assert isinstance(end, Close)
-    assert (end.number, end.verdict.state, end.verdict.reason) == (2, State.REJECTED, "words")
+    assert (end.number, end.verdict.state, end.verdict.reason) == (2, State.REJECTED, "message")
 
 
 def test_a_refusal_goes_before_the_job_that_slurm_lists_of_it() -> None:
     journal = build.task_journal(attempt(submitted=submitted("permanent")))
     step = decide(journal, seen(ended="FAILED"), WAITS)
 
-    assert step == PutFence(1, "refused_by_slurm", "words")
+    assert step == PutFence(1, "refused_by_slurm", "message")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_our_own_scancel_is_not_taken_for_an_admins() -> None:
 
 
 def test_the_same_refusal_three_times_rejects_with_its_words() -> None:
-    refused = Refused(nonce=build.NONCE, job_id="7", node="n1", check="image", words="no such image")
+    refused = Refused(nonce=build.NONCE, job_id="7", node="n1", check="image", message="no such image")
     attempts = [attempt(k, claim=build.fence("refused_start"), refused=(refused,)) for k in (1, 2, 3)]
 
     assert isinstance(
@@ -139,7 +139,7 @@ def test_the_same_refusal_three_times_rejects_with_its_words() -> None:
 
 @pytest.mark.parametrize("check", ["stopped", "space", "sync"])
 def test_a_refusal_that_says_nothing_about_the_task_never_rejects_it(check: str) -> None:
-    refused = Refused(nonce=build.NONCE, job_id="7", node="n1", check=check, words="the same")
+    refused = Refused(nonce=build.NONCE, job_id="7", node="n1", check=check, message="the same")
     attempts = [attempt(k, claim=build.fence("refused_start"), refused=(refused,)) for k in (1, 2, 3)]
 
     step = decide(build.task_journal(*attempts), seen(attempt=3, fenced_since_s=0.0), WAITS)
@@ -185,7 +185,7 @@ def test_running_without_a_claim_is_counted_by_good_polls_alone() -> None:
     assert isinstance(decide(journal, Situation(again, NOW_S, lines=running, config=build.config()), WAITS), PutFence)
 
 
-DECLINED = Refused(nonce=build.NONCE, job_id="7", node="n1", check="sync", words="could not be synced")
+DECLINED = Refused(nonce=build.NONCE, job_id="7", node="n1", check="sync", message="could not be synced")
 
 
 def test_an_owner_that_refused_to_start_is_noted_and_then_tried_again() -> None:

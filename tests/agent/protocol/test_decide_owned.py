@@ -94,7 +94,7 @@ def test_a_rerun_happens_only_where_it_was_asked_for_and_within_its_limit() -> N
 
 def test_a_rerun_that_never_started_keeps_the_first_attempts_end() -> None:
     first = attempt(**OWNED)
-    second = AttemptJournal(2, build.submit(2, State.NODE_FAIL), claim=build.fence("refused_by_slurm", "words"))
+    second = AttemptJournal(2, build.submit(2, State.NODE_FAIL), claim=build.fence("refused_by_slurm", "message"))
     step = decide(TaskJournal(build.TASK, (first, second)), seen(attempt=2), WAITS)
 
     assert isinstance(step, Close)

@@ -7,7 +7,7 @@ from agent.protocol.task_report import describe_task
 from agent.slurm.values import JobLine
 from mltm.contract.ids import JobId
 from mltm.contract.journal_records import Submitted
-from mltm.contract.limits import MAX_WORDS
+from mltm.contract.limits import MAX_MESSAGE_CHARS
 from mltm.contract.reports import Note
 from mltm.contract.states import State
 from tests.agent.protocol import build
@@ -29,14 +29,14 @@ def test_a_person_is_called_only_where_waiting_does_not_help(reason: str, kind: 
     draft = describe_task(build.task_journal(AttemptJournal(1, build.submit(1))), build.observation(), (line,))
 
     assert (draft.note or Note()).kind == kind
-    assert reason in (draft.note or Note()).words or not kind
+    assert reason in (draft.note or Note()).message or not kind
 
 
 def words_of(*attempts: AttemptJournal) -> str:
     note = describe_task(build.task_journal(*attempts, held=True), build.observation(), ()).note
     assert note is not None
     assert note.kind == "held"
-    return note.words
+    return note.message
 
 
 def test_a_hold_says_what_it_can_still_keep_back() -> None:
@@ -47,16 +47,18 @@ def test_a_hold_says_what_it_can_still_keep_back() -> None:
     assert words_of(at_slurm).startswith("Held after Slurm had taken this attempt")
 
 
-@pytest.mark.parametrize("words", ["x" * 100_000, "a\x1b[31m\x00", "\udcff"])
-def test_words_that_a_report_cannot_carry_are_cut_and_cleaned(words: str) -> None:
-    refused = Submitted.model_validate({"outcome": "transient", "words": "", "at": build.NOW})
-    log = build.task_journal(AttemptJournal(1, build.submit(1), submitted=refused.model_copy(update={"words": words})))
+@pytest.mark.parametrize("message", ["x" * 100_000, "a\x1b[31m\x00", "\udcff"])
+def test_words_that_a_report_cannot_carry_are_cut_and_cleaned(message: str) -> None:
+    refused = Submitted.model_validate({"outcome": "transient", "message": "", "at": build.NOW})
+    log = build.task_journal(
+        AttemptJournal(1, build.submit(1), submitted=refused.model_copy(update={"message": message}))
+    )
 
     draft = describe_task(log, build.observation(), ())
 
     assert draft.note is not None
-    assert len(draft.note.words) <= MAX_WORDS
-    assert draft.note.words.encode().decode().isprintable()
+    assert len(draft.note.message) <= MAX_MESSAGE_CHARS
+    assert draft.note.message.encode().decode().isprintable()
 
 
 def test_a_detail_that_a_report_cannot_carry_is_left_out_and_nothing_else() -> None:
@@ -65,4 +67,4 @@ def test_a_detail_that_a_report_cannot_carry_is_left_out_and_nothing_else() -> N
     draft = describe_task(build.task_journal(AttemptJournal(1, build.submit(1), claim=claim)), build.observation(), ())
 
     assert (draft.state, draft.job_id, draft.node) == (State.RUNNING, None, "n\ufffd1")
-    assert "job_id" in draft.words
+    assert "job_id" in draft.message

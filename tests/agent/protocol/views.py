@@ -30,7 +30,7 @@ def attempt(number: int = 1, **fields: Any) -> AttemptJournal:
 
 
 def submitted(outcome: str, job_id: str | None = None) -> Submitted:
-    return Submitted(job_id=job_id, outcome=outcome, words="words", at=build.NOW)
+    return Submitted(job_id=job_id, outcome=outcome, message="message", at=build.NOW)
 
 
 def line(state: str, reason: str = "") -> JobLine:

@@ -160,7 +160,7 @@ class Watched:
         if last is None or (is_own and (last.exit is not None or last.claim is None)):
             return
         nonce = build.NONCE if is_own else f"{len(last.refused):032x}"
-        record = Refused(nonce=nonce, job_id=OWNER, node="n1", check=check, words="words")
+        record = Refused(nonce=nonce, job_id=OWNER, node="n1", check=check, message="message")
         self._change(refused=(*last.refused, record))
 
     def copy(self) -> None:
@@ -220,19 +220,19 @@ class Watched:
                 self.journal = replace(
                     self.journal, closed=build.closed(number, verdict.state).model_copy(update={"verdict": verdict})
                 )
-            case PutFence(_, reason, words) if last is not None:
-                self._set(replace(last, claim=build.fence(reason, words)))
+            case PutFence(_, reason, message) if last is not None:
+                self._set(replace(last, claim=build.fence(reason, message)))
             case PutNote(_, claim) if last is not None:
                 self._set(replace(last, noted=claim))
             case CallSbatch(_) if last is not None:
                 self.may_submit = 0
                 outcome = next(self.answers)
                 job_id = OWNER if outcome == "accepted" else None
-                self._set(replace(last, submitted=Submitted(job_id=job_id, outcome=outcome, words="w", at=build.NOW)))
+                self._set(replace(last, submitted=Submitted(job_id=job_id, outcome=outcome, message="w", at=build.NOW)))
                 retry_s = self.now_s + 60 if outcome == "transient" else None
                 self.observation = replace(self.observation, retry_at_s=retry_s)
             case Adopt(_, job_id) if last is not None:
-                found = Submitted(job_id=job_id, outcome="accepted", words="", at=build.NOW)
+                found = Submitted(job_id=job_id, outcome="accepted", message="", at=build.NOW)
                 self._set(replace(last, submitted=found))
             case CancelJobs(_):
                 self.observation = replace(self.observation, scancel_at_s=self.now_s)

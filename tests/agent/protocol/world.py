@@ -177,7 +177,7 @@ def _attempt(row: tuple[object, ...], k: int, submitted: str | None) -> AttemptJ
     fence = build.fence(taken[2:]) if taken.startswith("F:") else None  # type: ignore[arg-type] # a reason of ours
     # Beside a job's claim lies the refusal of another copy, beside `R` the owner's own.
     nonce = "f" * 32 if taken == "J" else build.NONCE
-    refused = Refused(nonce=nonce, job_id="7", node="n1", check="image", words=f"no image, attempt {k}")
+    refused = Refused(nonce=nonce, job_id="7", node="n1", check="image", message=f"no image, attempt {k}")
     return AttemptJournal(
         number=k + 1,
         intent=build.submit(k + 1),
@@ -191,7 +191,7 @@ def _attempt(row: tuple[object, ...], k: int, submitted: str | None) -> AttemptJ
 
 
 def _submitted(outcome: str) -> Submitted:
-    return Submitted(job_id="7" if outcome == "accepted" else None, outcome=outcome, words="words", at=build.NOW)
+    return Submitted(job_id="7" if outcome == "accepted" else None, outcome=outcome, message="message", at=build.NOW)
 
 
 def _adversary(row: tuple[object, ...], number: int, config: TaskConfig) -> Iterator[Situation]:

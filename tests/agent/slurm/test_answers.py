@@ -69,7 +69,7 @@ def test_only_an_id_and_exit_0_are_an_acceptance(
 ) -> None:
     answer = parse.parse_submission(said(stdout, code=code))
     assert (answer.outcome, answer.job_id) == (outcome, job_id)
-    assert answer.words or outcome == "accepted"
+    assert answer.message or outcome == "accepted"
 
 
 def test_an_accepted_job_is_accepted_whatever_stderr_says() -> None:
@@ -135,7 +135,7 @@ def test_one_strange_line_spoils_the_list(line: str) -> None:
 def test_a_captured_failure_of_squeue_is_no_list(name: str) -> None:
     found = parse.parse_list(read_captured(name))
     assert isinstance(found, PollFailed)
-    assert read_captured(name).stderr.strip() in found.words
+    assert read_captured(name).stderr.strip() in found.message
 
 
 def test_the_captured_accounting_is_read_whole() -> None:

@@ -53,8 +53,12 @@ def slurm(where: AnySlurm) -> Iterator[Slurm]:
 def unreachable(where: AnySlurm, tmp_path: Path) -> Iterator[Slurm]:
     """A client whose slurmctld is down."""
     if isinstance(where, Standin):
-        words = "Unable to contact slurm controller (connect failure)"
-        refused = {"command": "sbatch", "mode": "error", "text": f"sbatch: error: Batch job submission failed: {words}"}
+        message = "Unable to contact slurm controller (connect failure)"
+        refused = {
+            "command": "sbatch",
+            "mode": "error",
+            "text": f"sbatch: error: Batch job submission failed: {message}",
+        }
         others = [{"command": command, "mode": "fail"} for command in ("squeue", "scontrol", "scancel")]
         set_faults(where, refused, *others)
         with connect(where) as client:
@@ -105,7 +109,7 @@ def test_a_folder_with_a_percent_sign_is_taken_as_it_is(slurm: Slurm, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("wrong", "message"),
     [
         ({"partition": "nope"}, "Invalid partition name specified"),
         ({"time_limit": "abc"}, "Invalid --time specification"),
@@ -115,20 +119,20 @@ def test_a_folder_with_a_percent_sign_is_taken_as_it_is(slurm: Slurm, tmp_path: 
     ids=lambda value: "-".join(f"{name}-{part}" for name, part in value.items()) if isinstance(value, dict) else "",
 )
 def test_a_request_that_can_never_run_is_permanent(
-    slurm: Slurm, tmp_path: Path, wrong: dict[str, Any], words: str
+    slurm: Slurm, tmp_path: Path, wrong: dict[str, Any], message: str
 ) -> None:
     request = build_request(tmp_path, **wrong)
     answer = slurm.submit(request)
 
     assert (answer.outcome, answer.job_id) == ("permanent", None)
-    assert words in answer.words
+    assert message in answer.message
     assert find_job(slurm, request.job_name) is None
 
 
 def test_a_wrong_account_is_permanent(accounted: Slurm, tmp_path: Path) -> None:
     answer = accounted.submit(build_request(tmp_path, account="nope"))
     assert (answer.outcome, answer.job_id) == ("permanent", None)
-    assert "Invalid account" in answer.words
+    assert "Invalid account" in answer.message
 
 
 def test_of_many_only_the_right_names_are_cancelled(slurm: Slurm, tmp_path: Path) -> None:
@@ -186,14 +190,14 @@ def test_accounting_tells_how_a_job_of_a_name_ended(accounted: Slurm, tmp_path: 
 
 
 def test_without_a_controller_nothing_is_known_and_nothing_was_submitted(unreachable: Slurm, tmp_path: Path) -> None:
-    words = "Unable to contact slurm controller (connect failure)"
+    message = "Unable to contact slurm controller (connect failure)"
     answer = unreachable.submit(build_request(tmp_path))
 
     assert (answer.outcome, answer.job_id) == ("transient", None)
-    assert words in answer.words
+    assert message in answer.message
     for asked in (unreachable.list_jobs(), unreachable.describe()):
         assert isinstance(asked, PollFailed)
-        assert words in asked.words
+        assert message in asked.message
     few, many = [(JobId("5"), "x")], [(JobId(str(number)), "x") for number in range(5)]
     assert [unreachable.cancel(jobs).outcome for jobs in (few, many)] == ["failed", "failed"]
 

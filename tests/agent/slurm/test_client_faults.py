@@ -37,7 +37,7 @@ def test_a_job_may_exist_though_sbatch_timed_out(slurm: Slurm, standin: Standin,
     answer = slurm.submit(request)
 
     assert (answer.outcome, answer.job_id) == ("ambiguous", None)
-    assert "Socket timed out on send/recv operation" in answer.words
+    assert "Socket timed out on send/recv operation" in answer.message
     assert find_job(slurm, request.job_name) is not None
 
 
@@ -56,7 +56,7 @@ def test_an_sbatch_that_hangs_is_ended_and_its_job_found_by_name(standin: Standi
 def test_noise_does_not_hide_an_acceptance(slurm: Slurm, standin: Standin, tmp_path: Path) -> None:
     set_faults(standin, {"command": "sbatch", "mode": "noise", "count": 1})
     answer = slurm.submit(build_request(tmp_path))
-    assert (answer.outcome, answer.words) == ("accepted", "sbatch: Warning: the moon is full")
+    assert (answer.outcome, answer.message) == ("accepted", "sbatch: Warning: the moon is full")
 
 
 @pytest.mark.parametrize("mode", ["fail", "empty", "cut", "garbage"])
@@ -94,7 +94,7 @@ def test_a_call_under_way_is_waited_for_and_not_made_twice(slurm: Slurm, standin
     request = build_request(tmp_path)
     answers = [dict(slurm.submit_many([request], wait_s=0.1))[request.job_name] for _ in range(3)]
 
-    assert answers == [SbatchAnswer("deferred", words="sbatch has not answered yet.")] * 3
+    assert answers == [SbatchAnswer("deferred", message="sbatch has not answered yet.")] * 3
     group = wait_for_calls(standin, "sbatch")
     slurm.close()
     assert dict(slurm.submit_many([request], wait_s=0))[request.job_name].outcome == "ambiguous"
@@ -117,8 +117,8 @@ def test_what_the_bucket_does_not_allow_waits_for_its_turn(standin: Standin, tmp
 
 
 def test_a_rate_limit_halves_what_is_asked(standin: Standin) -> None:
-    words = "slurm_load_jobs error: Rate limit exceeded, please retry momentarily"
-    set_faults(standin, {"command": "squeue", "mode": "error", "text": words, "count": 1})
+    message = "slurm_load_jobs error: Rate limit exceeded, please retry momentarily"
+    set_faults(standin, {"command": "squeue", "mode": "error", "text": message, "count": 1})
     with connect(standin, Clock(boot_s=lambda: 0.0), query_bucket=Bucket(burst=4, per_second=0.1)) as slurm:
         answers = [type(slurm.list_jobs()) for _ in range(4)]
 
@@ -144,5 +144,5 @@ def test_a_site_without_slurms_programs_is_told_what_to_do(tmp_path: Path, monke
 
     assert answer.outcome == "transient"
     assert isinstance(listed, PollFailed)
-    for words in (answer.words, listed.words):
-        assert words.startswith("There is no program s")
+    for message in (answer.message, listed.message):
+        assert message.startswith("There is no program s")

@@ -50,7 +50,7 @@ def test_a_request_that_can_never_run_is_permanent_and_no_job(slurm: SlurmPort, 
     answer = dict(slurm.submit_many([request]))[request.job_name]
 
     assert (answer.outcome, answer.job_id) == ("permanent", None)
-    assert "Invalid partition name specified" in answer.words
+    assert "Invalid partition name specified" in answer.message
     assert request.job_name not in list_all(slurm)
 
 

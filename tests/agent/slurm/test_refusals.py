@@ -10,7 +10,7 @@ from agent.slurm.errors import (
     is_gone,
     is_rate_limit,
     is_without_accounting,
-    read_words,
+    read_message,
 )
 from agent.slurm.parse import parse_submission
 from tests.agent.slurm.captured import list_captured, read_captured
@@ -180,16 +180,16 @@ def test_a_captured_answer_has_its_class(name: str, outcome: str) -> None:
 
     assert answer.outcome == outcome
     assert (answer.job_id is not None) is (outcome == "accepted")
-    assert outcome == "accepted" or answer.words
+    assert outcome == "accepted" or answer.message
 
 
 @pytest.mark.parametrize("noise", NOISE)
 def test_noise_alone_says_nothing(noise: str) -> None:
     assert classify_refusal(f"sbatch: error: {noise}\n") == "ambiguous"
-    assert read_words(f"sbatch: error: {noise}\n") == ""
+    assert read_message(f"sbatch: error: {noise}\n") == ""
     refused = f"sbatch: error: {noise}\nsbatch: error: Batch job submission failed: Invalid qos specification\n"
     assert classify_refusal(refused) == "permanent"
-    assert read_words(refused) == "Batch job submission failed: Invalid qos specification"
+    assert read_message(refused) == "Batch job submission failed: Invalid qos specification"
 
 
 def test_the_code_line_goes_before_what_a_plugin_prints() -> None:

@@ -61,7 +61,7 @@ def test_a_known_task_gets_no_new_marker(spool: Spool) -> None:
 def test_an_ended_task_refuses(spool: Spool) -> None:
     spool.tombstone(TASK).write_text("{}")
     ack = record_command(spool, message(), CLOCK)
-    assert (ack.outcome, ack.words) == ("refused", "The task has already ended.")
+    assert (ack.outcome, ack.message) == ("refused", "The task has already ended.")
     assert not spool.task(TASK).path.exists()
 
 

@@ -31,10 +31,10 @@ def test_two_gateways_of_one_name_are_two(hands: Hands) -> None:
     bind_gateway(hands.spool, enrolled(ONE), hands.clock)
     bind_gateway(hands.spool, enrolled(ONE), hands.clock)
     check_gateway(hands.spool, credential(ONE))
-    words = r"belongs to the gateway 'mltm' \(id 11111111\).*'mltm' \(id 22222222\)"
-    with pytest.raises(SpoolError, match=words):
+    message = r"belongs to the gateway 'mltm' \(id 11111111\).*'mltm' \(id 22222222\)"
+    with pytest.raises(SpoolError, match=message):
         bind_gateway(hands.spool, enrolled(TWO), hands.clock)
-    with pytest.raises(SpoolError, match=words):
+    with pytest.raises(SpoolError, match=message):
         check_gateway(hands.spool, credential(TWO))
     check_gateway(hands.spool, credential(ONE))
 

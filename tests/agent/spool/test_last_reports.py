@@ -11,7 +11,7 @@ from agent.spool.last_reports import read_last_report, read_last_reports
 from agent.spool.observations import Kept, save_observation
 from agent.spool.tombstones import write_tombstone
 from mltm.contract.ids import TaskId
-from mltm.contract.limits import MAX_WORDS
+from mltm.contract.limits import MAX_MESSAGE_CHARS
 from mltm.contract.states import Evidence, State
 from tests.agent.spool.build import TASK, Hands, send
 
@@ -65,9 +65,9 @@ def test_a_folder_that_only_holds_a_command_is_no_task_yet(hands: Hands) -> None
 
 
 def test_a_tombstone_of_before_there_were_limits_is_told_as_far_as_it_fits(hands: Hands) -> None:
-    old = {**json.loads(draft(TASK, State.FAILED)), "job_id": "9" * 5000, "words": "x" * 100_000, "node": "n1"}
+    old = {**json.loads(draft(TASK, State.FAILED)), "job_id": "9" * 5000, "message": "x" * 100_000, "node": "n1"}
     write_tombstone(hands.spool, TASK, json.dumps(old), hands.clock)
 
     (again,) = read_last_reports(hands.spool)
 
-    assert (again.state, again.job_id, again.node, len(again.words)) == (State.FAILED, None, "n1", MAX_WORDS)
+    assert (again.state, again.job_id, again.node, len(again.message)) == (State.FAILED, None, "n1", MAX_MESSAGE_CHARS)

@@ -8,7 +8,7 @@ import pytest
 from agent.errors import SpoolError
 from agent.protocol.task_report import ReportDraft
 from agent.spool.outbox import Outbox
-from mltm.contract.limits import MAX_WORDS
+from mltm.contract.limits import MAX_MESSAGE_CHARS
 from mltm.contract.reports import Report, digest_report
 from mltm.contract.states import Evidence, State
 from mltm.runtime import files
@@ -48,7 +48,7 @@ def test_events_come_back_oldest_first_across_epochs(make: Callable[[int], Outbo
 
 
 def test_a_restarted_agent_reads_the_same_report(make: Callable[[int], Outbox]) -> None:
-    before = make(1).put(draft(words="Priorität", job_id="7", note={"kind": "held", "words": "by hand"}))
+    before = make(1).put(draft(message="Priorität", job_id="7", note={"kind": "held", "message": "by hand"}))
     (after,) = make(2).pending(10)
     assert after == before
     assert digest_report(after) == digest_report(before)
@@ -74,8 +74,8 @@ def test_an_unreadable_file_is_set_aside_and_stops_no_other(tmp_path: Path, make
     assert outbox.pending(10) == [good]
     assert outbox.count() == 1
     assert (tmp_path / "bad" / broken.name).exists()
-    assert "no report" in (tmp_path / "bad" / f"{broken.name}.words").read_text()
-    assert "does not fit" in (tmp_path / "bad" / f"{misnamed.name}.words").read_text()
+    assert "no report" in (tmp_path / "bad" / f"{broken.name}.message").read_text()
+    assert "does not fit" in (tmp_path / "bad" / f"{misnamed.name}.message").read_text()
 
 
 def test_a_read_error_throws_no_good_report_out(
@@ -120,7 +120,7 @@ def test_a_report_that_is_refused_lies_in_bad_with_its_reason(tmp_path: Path, ma
     outbox = make(1)
     outbox.set_aside(outbox.put(draft()), "not this agent's task")
     assert outbox.count() == 0
-    assert (tmp_path / "bad" / "0000000001-000000000001.json.words").read_text() == "not this agent's task\n"
+    assert (tmp_path / "bad" / "0000000001-000000000001.json.message").read_text() == "not this agent's task\n"
 
 
 def test_each_put_tells_the_reporter(make: Callable[..., Outbox]) -> None:
@@ -134,10 +134,10 @@ def test_a_file_of_before_there_were_limits_is_sent_as_far_as_it_fits(make: Call
     outbox = make(1)
     report = outbox.put(draft(job_id="7", node="n1"))
     (path,) = outbox._folder.iterdir()
-    old = {**report.model_dump(mode="json", exclude_defaults=True), "job_id": "9" * 5000, "words": "x" * 100_000}
+    old = {**report.model_dump(mode="json", exclude_defaults=True), "job_id": "9" * 5000, "message": "x" * 100_000}
     path.write_text(json.dumps(old))
 
     (kept,) = make(2).pending(10)
 
-    assert (kept.seq, kept.job_id, kept.node, len(kept.words)) == (report.seq, None, "n1", MAX_WORDS)
+    assert (kept.seq, kept.job_id, kept.node, len(kept.message)) == (report.seq, None, "n1", MAX_MESSAGE_CHARS)
     assert outbox.list_set_aside() == []

@@ -26,8 +26,8 @@ def world(tmp_path: Path) -> World[CountedSlurm]:
 def decline(world: World[CountedSlurm]) -> None:
     attempt = world.hands.spool.task(world.task_id).attempt(1)
     attempt.claim.write_bytes(render_record(build.claim("1")))
-    words = Refused(nonce=build.NONCE, job_id="1", node="n1", check="sync", words="not synced")
-    attempt.refused(build.NONCE).write_bytes(render_record(words))
+    message = Refused(nonce=build.NONCE, job_id="1", node="n1", check="sync", message="not synced")
+    attempt.refused(build.NONCE).write_bytes(render_record(message))
 
 
 def fence(world: World[CountedSlurm]) -> None:

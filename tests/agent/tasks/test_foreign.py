@@ -24,7 +24,7 @@ def test_a_folder_among_the_bells_stops_nobody(world: World[CountedSlurm]) -> No
     result = world.run()
 
     assert world.slurm.calls["sbatch"] == 1
-    assert any("foreign" in words for words in result.problems), result.problems
+    assert any("foreign" in message for message in result.problems), result.problems
 
 
 def test_a_folder_in_the_place_of_a_file_leaves_nothing_open(tmp_path: Path) -> None:

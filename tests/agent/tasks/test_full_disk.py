@@ -27,7 +27,7 @@ def test_what_comes_in_on_a_full_disk_waits_and_is_run_when_there_is_space(small
     fill_disk(small_disk / "big")
 
     result = world.run()
-    assert any("full" in words for words in result.problems), result.problems
+    assert any("full" in message for message in result.problems), result.problems
     assert (world.slurm.calls["sbatch"], world.states()) == (0, [])
 
     free(small_disk)
@@ -48,7 +48,7 @@ def test_an_end_on_a_full_disk_is_told_when_there_is_space(small_disk: Path) -> 
 
     for _ in range(3):
         result = world.run(after_s=30)
-        assert any("No space left" in words for words in result.problems), result.problems
+        assert any("No space left" in message for message in result.problems), result.problems
     assert world.states() == before
     assert (world.hands.spool.active / world.task_id).exists()
 

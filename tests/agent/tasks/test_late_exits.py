@@ -151,7 +151,7 @@ def test_a_late_exit_of_an_attempt_that_was_run_again_is_a_note_in_the_history(w
 
     told = [report for report in world.outbox.pending(500) if report.evidence is Evidence.EXIT]
     assert [(report.attempt, report.state, report.closed) for report in told] == [(1, State.SUCCEEDED, False)]
-    assert "attempt 2" in told[0].words
+    assert "attempt 2" in told[0].message
     see_exit(world, 2)
     world.run(after_s=40)
     assert ends(world) == [(State.SUCCEEDED, Evidence.CLOSED)]

@@ -76,10 +76,10 @@ def assert_waits_in_words(world: World[CountedSlurm], path: Path, before: list[S
     world.slurm.jobs.clear()
     for _ in range(4):
         problems = world.run(after_s=400).problems
-        (words,) = [words for words in problems if TASK in words]
-        assert f"{path} is damaged" in words
-        assert "Put it back whole" in words
-        assert "Do not remove it" in words
+        (message,) = [message for message in problems if TASK in message]
+        assert f"{path} is damaged" in message
+        assert "Put it back whole" in message
+        assert "Do not remove it" in message
     assert (told(world), world.slurm.calls["sbatch"]) == (before, 2)
     assert (world.hands.spool.active / TASK).exists()
     assert not world.hands.spool.tombstone(TASK).exists()
@@ -121,7 +121,7 @@ def test_a_torn_claim_stops_nothing_where_its_owner_is_known_otherwise(
     if by == "note":
         world.slurm.jobs.clear()
         for _ in range(2):
-            assert not any(TASK in words for words in world.run(after_s=31).problems)
+            assert not any(TASK in message for message in world.run(after_s=31).problems)
     end(world)
     world.run(after_s=31)
 

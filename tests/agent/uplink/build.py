@@ -98,7 +98,7 @@ class Edge:
 
     def set_aside(self) -> dict[str, str]:
         """What lies in bad/, with the reasons."""
-        return {name: (self.spool.bad / f"{name}.words").read_text() for name in self.outbox.list_set_aside()}
+        return {name: (self.spool.bad / f"{name}.message").read_text() for name in self.outbox.list_set_aside()}
 
     async def open_client(
         self, stack: AsyncExitStack, on_generation: Callable[[str], Awaitable[None]] | None = None
@@ -128,7 +128,7 @@ def answer(gateway: aioresponses, judge: Judge = lambda _: "taken", **options: A
         batches.append([report["seq"] for report in reports])
         judged = [(report, judge(report)) for report in reports]
         outcomes = [
-            {"epoch": report["epoch"], "seq": report["seq"], "outcome": outcome, "words": "because"}
+            {"epoch": report["epoch"], "seq": report["seq"], "outcome": outcome, "message": "because"}
             for report, outcome in judged
             if outcome is not None
         ]

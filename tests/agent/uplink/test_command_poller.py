@@ -134,7 +134,7 @@ async def test_what_is_not_understood_is_refused_in_words(
     await polls.poll_once(POLL_WAIT_S)
     ((ack,),) = answers.acks.values()
     assert ack["outcome"] == "refused"
-    assert "Update the agent." in ack["words"]
+    assert "Update the agent." in ack["message"]
 
 
 @pytest.mark.parametrize("command_id", [None, 7, "", "../reports", "a b", "x?y"])

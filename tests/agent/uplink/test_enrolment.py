@@ -50,7 +50,7 @@ async def test_the_credential_is_kept_and_the_spool_is_the_gateways(
 
 
 @pytest.mark.parametrize(
-    ("fault", "error", "words"),
+    ("fault", "error", "message"),
     [
         ({"status": 401, "body": problem(401, "This code was used.", "Ask for one.")}, RevokedError, "used. Ask for"),
         ({"status": 409, "body": problem(409, "There is an agent.", "Revoke it.")}, GatewayRefusedError, "Revoke it."),
@@ -59,12 +59,12 @@ async def test_the_credential_is_kept_and_the_spool_is_the_gateways(
     ],
 )
 async def test_what_does_not_fit_keeps_nothing_and_shows_no_secret(
-    settings: AgentSettings, gateway: aioresponses, fault: dict[str, object], error: type[AgentError], words: str
+    settings: AgentSettings, gateway: aioresponses, fault: dict[str, object], error: type[AgentError], message: str
 ) -> None:
     gateway.post(ENROL, **fault)
     with pytest.raises(error) as caught:
         await enrol_agent(settings, URL, CODE)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert not [secret for secret in (SECRET, CODE) if secret in str(caught.value)]
     assert not settings.credential_file.exists()
     assert not Spool(settings.spool).gateway_id.exists()

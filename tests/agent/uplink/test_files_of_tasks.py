@@ -163,7 +163,7 @@ def test_links_and_unspeakable_names_are_not_listed(folder: TaskFolder, tmp_path
     (folder.outputs / "good").write_bytes(b"")
     listing = list_outputs(folder)
     assert [f.path for f in listing.files] == ["good"]
-    assert "2 files" in listing.words
+    assert "2 files" in listing.message
 
 
 def test_a_list_is_bounded_and_says_so(folder: TaskFolder) -> None:
@@ -171,7 +171,7 @@ def test_a_list_is_bounded_and_says_so(folder: TaskFolder) -> None:
         (folder.outputs / str(number)).write_bytes(b"")
     listing = list_outputs(folder, most=3)
     assert len(listing.files) == 3
-    assert "more than 3" in listing.words
+    assert "more than 3" in listing.message
 
 
 def test_what_is_listed_can_be_read_however_deep(folder: TaskFolder) -> None:

@@ -83,7 +83,7 @@ async def test_an_outcome_of_what_was_not_sent_changes_nothing(
     edge: Edge, client: GatewayClient, gateway: aioresponses
 ) -> None:
     edge.put(1)
-    outcome = {"epoch": 1, "seq": 99, "outcome": "refused", "words": "?"}
+    outcome = {"epoch": 1, "seq": 99, "outcome": "refused", "message": "?"}
     gateway.post(REPORTS, payload={"generation": GENERATION, "outcomes": [outcome, outcome]})
     assert await edge.reporter(client).send_batch() == 0
     assert (edge.waiting(), edge.set_aside()) == ([1], {})
@@ -93,7 +93,7 @@ async def test_a_generation_that_changes_mid_batch_settles_the_batch_and_reports
     edge: Edge, stack: AsyncExitStack, gateway: aioresponses
 ) -> None:
     async def tell_all() -> None:
-        edge.put(2, words="again")
+        edge.put(2, message="again")
 
     watch = GenerationWatch(edge.spool.agent / "generation", tell_all, edge.board, edge.clock)
     client = await edge.open_client(stack, watch.compare)
@@ -113,12 +113,12 @@ async def test_a_task_that_the_gateway_forgot_keeps_its_reports_until_its_manife
     known = {OTHER}
 
     def judge(report: dict[str, Any]) -> str:
-        if report.get("words") == "again":
+        if report.get("message") == "again":
             known.add(report["task_id"])
         return "taken" if report["task_id"] in known else "unknown_task"
 
     async def tell_all() -> None:
-        edge.put(1, words="again")
+        edge.put(1, message="again")
 
     batches = answer(gateway, judge)
     watch = GenerationWatch(edge.spool.agent / "generation", tell_all, edge.board, edge.clock)
@@ -155,12 +155,12 @@ async def test_a_task_that_is_told_again_is_healed_without_a_new_generation(
     known: set[str] = set()
 
     def judge(report: dict[str, Any]) -> str:
-        known.update({report["task_id"]} if report.get("words") == "again" else ())
+        known.update({report["task_id"]} if report.get("message") == "again" else ())
         return "taken" if report["task_id"] in known else "unknown_task"
 
     async def tell_again(tasks: Any) -> None:
         for task_id in tasks:
-            edge.put(1, task_id, words="again")
+            edge.put(1, task_id, message="again")
 
     batches = answer(gateway, judge)
     reporter = edge.reporter(client, tell_again)

@@ -35,9 +35,9 @@ async def test_a_refused_batch_is_halved_to_the_one_bad_event(
     gateway.post(REPORTS, callback=tell, repeat=True)
     await edge.reporter(client).flush()
     assert edge.waiting() == []
-    ((name, words),) = edge.set_aside().items()
+    ((name, message),) = edge.set_aside().items()
     assert name == "0000000001-000000000007.json"
-    assert "Report 7 is no report." in words
+    assert "Report 7 is no report." in message
     assert sizes[:2] == [10, 5]
     assert len(sizes) < 15
 

@@ -29,19 +29,19 @@ class Case:
     parts: list[Part]
     key: str
     field: str
-    words: str = ""
+    message: str = ""
     status: int = 422
 
 
-def with_config(claim: str, named: str, words: str = "", raw: str | None = None, **changes: Any) -> Case:
+def with_config(claim: str, named: str, message: str = "", raw: str | None = None, **changes: Any) -> Case:
     """A config that is not taken, beside a good script."""
     sent = part("config.json", config(**changes) if raw is None else raw)
-    return Case(claim, [sent, GOOD_SCRIPT], "bad_config", named, words)
+    return Case(claim, [sent, GOOD_SCRIPT], "bad_config", named, message)
 
 
-def with_raw(claim: str, named: str, words: str, before: str, after: str) -> Case:
+def with_raw(claim: str, named: str, message: str, before: str, after: str) -> Case:
     """A config whose text is changed after rendering: what no JSON library writes."""
-    return with_config(claim, named, words, raw=json.dumps(config()).replace(before, after))
+    return with_config(claim, named, message, raw=json.dumps(config()).replace(before, after))
 
 
 def with_name(name: str) -> Case:
@@ -187,7 +187,7 @@ async def test_bad_input_is_named_and_leaves_nothing(house: House, case: Case) -
 
         assert (status, problem["key"]) == (case.status, case.key), problem
         assert [named["field"] for named in problem["fields"]] == [case.field]
-        assert case.words in problem["detail"]
+        assert case.message in problem["detail"]
         assert problem["next_step"]
         assert (problem["status"], bool(problem["title"]), bool(problem["request_id"])) == (status, True, True)
     assert not house.left_behind()

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.store.models import Attempt, StoredReport, Task
 from mltm.contract import routes
-from mltm.contract.limits import MAX_LINE, MAX_WORDS
+from mltm.contract.limits import MAX_LINE, MAX_MESSAGE_CHARS
 from tests.gateway.agent import START
 from tests.gateway.fixtures import House
 
@@ -79,33 +79,34 @@ async def test_a_job_id_that_is_no_plain_number_is_shown_as_text(house: House, j
 @pytest.mark.parametrize("text", ["x" * 100_000, "a\x1b[31mred\x00", "ü\U0001f600" * 10_000, "\x9b31m" * 9000])
 async def test_texts_for_people_are_cut_and_cleaned_and_never_refused(house: House, text: str) -> None:
     task_id = await house.make_task()
-    note = {"kind": "attention", "words": text}
+    note = {"kind": "attention", "message": text}
 
-    told = await house.agent.report(task_id, "pending", words=text, node=text, slurm_state=text, note=note)
+    told = await house.agent.report(task_id, "pending", message=text, node=text, slurm_state=text, note=note)
 
     assert told == ["taken"]
     row = await read_all(house, task_id)
     attempt = row["attempts"][0]
-    for words, most in (
-        (row["reason"], MAX_WORDS), (row["note"]["words"], MAX_WORDS), (attempt["words"], MAX_WORDS),
+    for message, most in (
+        (row["reason"], MAX_MESSAGE_CHARS), (row["note"]["message"], MAX_MESSAGE_CHARS),
+        (attempt["message"], MAX_MESSAGE_CHARS),
         (attempt["node"], MAX_LINE), (attempt["slurm_state"], MAX_LINE),
     ):  # fmt: skip
-        assert 0 < len(words) <= most
-        assert words.isprintable()
-        assert words[:1] == text[:1] or text[0] == "\x9b"
+        assert 0 < len(message) <= most
+        assert message.isprintable()
+        assert message[:1] == text[:1] or text[0] == "\x9b"
 
 
 async def test_words_of_several_lines_stay_so(house: House) -> None:
     task_id = await house.make_task()
-    await house.agent.report(task_id, "pending", words="one\n\ttwo", node="n\n1")
+    await house.agent.report(task_id, "pending", message="one\n\ttwo", node="n\n1")
 
     (attempt,) = (await read_all(house, task_id))["attempts"]
-    assert (attempt["words"], attempt["node"]) == ("one\n\ttwo", "n\ufffd1")
+    assert (attempt["message"], attempt["node"]) == ("one\n\ttwo", "n\ufffd1")
 
 
 async def test_a_report_that_was_kept_before_there_were_limits_is_known(house: House) -> None:
     task_id = await house.make_task()
-    report = house.agent.build(task_id, "pending", words="x" * 100_000)
+    report = house.agent.build(task_id, "pending", message="x" * 100_000)
     assert [each["outcome"] for each in await house.agent.send(report)] == ["taken"]
 
     def age() -> None:
@@ -114,7 +115,7 @@ async def test_a_report_that_was_kept_before_there_were_limits_is_known(house: H
     await house.in_database(age)
 
     assert [each["outcome"] for each in await house.agent.send(report)] == ["known"]
-    assert [each["outcome"] for each in await house.agent.send({**report, "words": "y"})] == ["conflict"]
+    assert [each["outcome"] for each in await house.agent.send({**report, "message": "y"})] == ["conflict"]
 
 
 async def test_a_bad_detail_that_is_kept_already_is_left_out_and_named(house: House) -> None:
@@ -130,7 +131,7 @@ async def test_a_bad_detail_that_is_kept_already_is_left_out_and_named(house: Ho
 
     (attempt,) = (await read_all(house, task_id))["attempts"]
     assert (attempt["node"], attempt["job_id"], attempt["exit_code"]) == ("n1", None, None)
-    assert "exit_code, job_id" in attempt["words"]
+    assert "exit_code, job_id" in attempt["message"]
     _, whole = await house.call("GET", f"/v1/tasks/{task_id}")
     assert {event["state"] for event in whole["history"]} == {"accepted", "running"}
     assert (await read_all(house, other))["state"] == "accepted"
@@ -161,7 +162,7 @@ async def test_a_damaged_row_is_shown_in_part(house: House, changes: dict[str, s
 
     assert (row["owner"], row["final"]) == ("alice", False)
     if "config" not in changes and "note" not in changes:
-        assert (row["note"]["kind"], "damaged" in row["note"]["words"]) == ("attention", True)
+        assert (row["note"]["kind"], "damaged" in row["note"]["message"]) == ("attention", True)
     assert (await read_all(house, other))["note"]["kind"] == ""
 
 
@@ -178,7 +179,7 @@ async def test_a_damaged_attempt_or_report_is_named_and_the_rest_is_shown(house:
 
     row = await read_all(house, task_id)
     assert (row["state"], [each["attempt"] for each in row["attempts"]]) == ("running", [1])
-    assert "damaged" in row["attempts"][0]["words"]
+    assert "damaged" in row["attempts"][0]["message"]
     assert await house.agent.report(task_id, "succeeded", job_id="7") == ["taken"]
     assert (await read_all(house, task_id))["state"] == "succeeded"
 

@@ -108,7 +108,7 @@ async def test_new_task_waits_for_the_job_id(tmp_path: Path) -> None:
 
 
 async def test_the_old_words_stand_before_ours(house: House) -> None:
-    for state, words, told in (
+    for state, message, told in (
         ("running", "", "RUNNING: running"),
         ("finishing", "", "RUNNING: finishing"),
         ("failed", "exit code 3", "FAILED: failed, exit code 3"),
@@ -116,7 +116,7 @@ async def test_the_old_words_stand_before_ours(house: House) -> None:
         ("rejected", "invalid account", "FAILED: rejected, invalid account"),
     ):
         task_id = await house.make_task()
-        await house.agent.report(task_id, state, words=words)
+        await house.agent.report(task_id, state, message=message)
         assert (await house.call("GET", f"/job_status/{task_id}"))[1]["job_status"] == told
 
 

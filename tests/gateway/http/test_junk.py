@@ -44,13 +44,13 @@ def read_examples(house: House, task_id: str) -> dict[str, Any]:
         "task_id": "e" * 32, "owner": "bob", "cluster": "atena02", "submitted_at": START.isoformat(), "source": "drop",
         "script_name": "s.py", "config": config(), "files": [{"name": "s.py", "size": 1, "sha256": "a" * 64}],
     }  # fmt: skip
-    drop = {**house.agent.build("e" * 32, "accepted"), "manifest": manifest, "note": {"kind": "held", "words": "w"}}
+    drop = {**house.agent.build("e" * 32, "accepted"), "manifest": manifest, "note": {"kind": "held", "message": "w"}}
     file = {"path": "p", "size": 1, "modified_at": START.isoformat()}
     beat = {"version": "1", "host": "h", "pid": 1, "epoch": 1, "at": START.isoformat(), "active_tasks": 0, "outbox": 0}
     return {
         routes.AGENT_REPORTS: {"reports": [report, drop]},
         routes.AGENT_HEARTBEAT: {**beat, "slurm_calls": {"squeue": 1}, "problems": ["p"]},
-        routes.AGENT_ACK: {"outcome": "done", "words": "w", "outputs": [file]},
+        routes.AGENT_ACK: {"outcome": "done", "message": "w", "outputs": [file]},
         routes.AGENT_ENROL: {"code": "enrol_x", "host": "h", "unix_user": "u", "spool_id": "a" * 32, "version": "1"},
         routes.TOKENS: {"name": "ci"},
         routes.LOGIN: {"username": "alice", "password": "no"},
@@ -163,7 +163,9 @@ async def test_junk_gets_an_answer_that_the_document_names(
     example = copy.deepcopy(read_examples(house, task_id).get(route.path))
 
     wrong = [
-        words for ask in build_asks(route, ids, example) if (words := check(ask, told, await send(house, route, ask)))
+        message
+        for ask in build_asks(route, ids, example)
+        if (message := check(ask, told, await send(house, route, ask)))
     ]
 
     assert wrong == []

@@ -118,7 +118,7 @@ async def test_an_agent_reports_only_its_own_tasks(house: House) -> None:
     outcomes = await house.agent.send(other_spool, unknown, house.agent.build(task_id, "pending"))
 
     assert [outcome["outcome"] for outcome in outcomes] == ["refused", "unknown_task", "taken"]
-    assert all(outcome["words"] for outcome in outcomes[:2])
+    assert all(outcome["message"] for outcome in outcomes[:2])
     assert (await house.call("GET", f"/v1/tasks/{task_id}"))[1]["state"] == "pending"
 
 

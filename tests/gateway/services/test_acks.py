@@ -29,8 +29,8 @@ def secret(house: House) -> Path:
     return path
 
 
-@pytest.mark.parametrize("words", WORDS)
-async def test_a_plain_acknowledgement_brings_no_bytes(house: House, secret: Path, words: str) -> None:
+@pytest.mark.parametrize("message", WORDS)
+async def test_a_plain_acknowledgement_brings_no_bytes(house: House, secret: Path, message: str) -> None:
     task_id = await house.make_task()
     reading = asyncio.create_task(read(house, f"/v1/tasks/{task_id}/log"))
     (command,) = await house.agent.poll()
@@ -40,7 +40,7 @@ async def test_a_plain_acknowledgement_brings_no_bytes(house: House, secret: Pat
         f"/v1/agent/commands/{command['command_id']}/ack",
         None,
         headers=house.agent.headers,
-        json={"outcome": "done", "words": words.format(path=secret)},
+        json={"outcome": "done", "message": message.format(path=secret)},
     )
     assert (status, problem["key"]) == (422, "bytes_needed")
     assert (command["command_id"] in problem["detail"], "/bytes" in problem["next_step"]) == (True, True)
@@ -53,11 +53,11 @@ async def test_the_words_of_a_refusal_are_only_shown(house: House, secret: Path)
     task_id = await house.make_task()
     reading = asyncio.create_task(house.call("GET", f"/v1/tasks/{task_id}/log"))
     (command,) = await house.agent.poll()
-    words = f"{secret} 0 27 1"
-    assert await house.agent.acknowledge(command["command_id"], outcome="refused", words=words) == 200
+    message = f"{secret} 0 27 1"
+    assert await house.agent.acknowledge(command["command_id"], outcome="refused", message=message) == 200
 
     status, problem = await reading
-    assert (status, problem["key"], problem["detail"]) == (404, "log_not_found", words)
+    assert (status, problem["key"], problem["detail"]) == (404, "log_not_found", message)
 
 
 @pytest.mark.parametrize("kind", ["cancel", "list_outputs"])

@@ -25,7 +25,7 @@ async def revoke(house: House, which: FakeAgent | None = None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cluster", "key", "words"),
+    ("cluster", "key", "message"),
     [
         ("elsewhere", "no_agent", "cluster 'elsewhere' never had an agent"),
         ("atena02", "no_agent", r"cluster 'atena02' has no agent now; its last one was revoked at \d{4}-"),
@@ -33,13 +33,13 @@ async def revoke(house: House, which: FakeAgent | None = None) -> None:
     ],
 )
 async def test_a_cluster_without_an_agent_is_not_an_unknown_one(
-    house: House, cluster: str, key: str, words: str
+    house: House, cluster: str, key: str, message: str
 ) -> None:
     await revoke(house)
     status, problem = await house.submit(parts=good_parts(runner_location=cluster, clusters={cluster: INFRA}))
 
     assert (status, problem["key"], problem["fields"][0]["field"]) == (422, key, "runner_location")
-    assert re.search(words, problem["detail"]), problem
+    assert re.search(message, problem["detail"]), problem
     assert (f"agent code --cluster {cluster} --owner alice" in problem["next_step"]) == (key == "no_agent")
     assert house.left_behind() == []
     assert (await house.call("GET", "/v1/me"))[1]["clusters"] == []
@@ -67,8 +67,8 @@ async def test_the_tasks_of_a_revoked_agent_say_so_and_go_on_with_the_next_one_o
     await revoke(house)
     note = (await house.call("GET", f"/v1/tasks/{task_id}"))[1]["note"]
     assert note["kind"] == "attention"
-    assert "was revoked at" in note["words"]
-    assert str(old.spool) in note["words"]
+    assert "was revoked at" in note["message"]
+    assert str(old.spool) in note["message"]
 
     await eventually(Spool(old.spool).bundle(TaskId(task_id)).exists)
     new = await house.enrol_agent(spool=old.spool, spool_id=old.spool_id)
@@ -98,7 +98,7 @@ async def test_an_agent_of_another_spool_gets_nothing_of_the_old_ones(house: Hou
     assert [(row["revoked_at"] is None, row["active_tasks"]) for row in listed] == [(False, 1), (True, 0)]
     assert (
         "with another spool it is not run again"
-        in (await house.call("GET", f"/v1/tasks/{task_id}"))[1]["note"]["words"]
+        in (await house.call("GET", f"/v1/tasks/{task_id}"))[1]["note"]["message"]
     )
 
 

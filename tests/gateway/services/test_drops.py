@@ -34,7 +34,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", CONFIGS)
 async def test_a_drop_that_can_be_no_task_is_shown_as_rejected_everywhere(house: House, case: str) -> None:
     shown = manifest(CONFIGS[case])
-    assert await house.agent.report(TASK, "rejected", words=WORDS, taken=True, manifest=shown) == ["taken"]
+    assert await house.agent.report(TASK, "rejected", message=WORDS, taken=True, manifest=shown) == ["taken"]
 
     status, task = await house.call("GET", f"/v1/tasks/{TASK}", "root")
     assert status == 200

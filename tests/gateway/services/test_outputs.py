@@ -165,7 +165,7 @@ async def test_what_the_agent_has_not_is_404_in_its_words(house: House) -> None:
     task_id = await house.make_task()
     reading = asyncio.create_task(house.call("GET", f"/v1/tasks/{task_id}/outputs/none.txt"))
     (command,) = await house.agent.poll()
-    await house.agent.acknowledge(command["command_id"], outcome="refused", words="There is no none.txt.")
+    await house.agent.acknowledge(command["command_id"], outcome="refused", message="There is no none.txt.")
     status, problem = await reading
 
     assert (status, problem["key"], problem["detail"]) == (404, "output_not_found", "There is no none.txt.")

@@ -26,10 +26,10 @@ async def test_a_wish_that_was_refused_can_be_asked_for_again(house: House, wish
     task_id = await house.make_task()
     await ask(house, task_id, wish)
     (first,) = await house.agent.poll(wait=0)
-    await house.agent.acknowledge(first["command_id"], outcome="refused", words="The disk is full.")
+    await house.agent.acknowledge(first["command_id"], outcome="refused", message="The disk is full.")
     _, task = await house.call("GET", f"/v1/tasks/{task_id}")
     assert task["cancel_requested"] is False
-    assert task["history"][-1]["words"] == f"the agent did not {wish} it: The disk is full."
+    assert task["history"][-1]["message"] == f"the agent did not {wish} it: The disk is full."
 
     assert (await ask(house, task_id, wish))[0] == 200
     (again,) = await house.agent.poll(wait=0)
@@ -58,7 +58,7 @@ async def test_hold_and_release_are_told_in_turn_and_once_each(house: House) -> 
 
     assert told == [("hold", "alice"), ("release", "alice"), ("hold", "alice")]
     _, task = await house.call("GET", f"/v1/tasks/{task_id}")
-    assert [event["words"] for event in task["history"][1:]] == [
+    assert [event["message"] for event in task["history"][1:]] == [
         "alice asked to hold it", "alice asked to release it", "alice asked to hold it",
     ]  # fmt: skip
 

@@ -38,7 +38,7 @@ async def test_a_report_of_a_task_that_was_forgotten_waits_and_is_taken_after_on
 
     (first,) = await house.agent.send(late)
     assert first["outcome"] == "unknown_task"
-    assert "not known here" in first["words"]
+    assert "not known here" in first["message"]
     assert (await house.call("GET", f"/v1/tasks/{task_id}"))[0] == 404
 
     outcomes = await house.agent.send(again, late)

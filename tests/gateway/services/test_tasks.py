@@ -141,7 +141,7 @@ async def test_a_wrong_query_is_named(house: House, query: dict[str, str]) -> No
 async def test_a_task_is_read_with_its_history_and_config(house: House) -> None:
     task_id = await house.make_task()
     await house.agent.report(task_id, "submitting", "pending", "running", job_id="77", node="n1")
-    await house.agent.report(task_id, "succeeded", job_id="77", exit_code=0, words="exit code 0")
+    await house.agent.report(task_id, "succeeded", job_id="77", exit_code=0, message="exit code 0")
     for spelling in (task_id, f"{task_id[:8]}-{task_id[8:]}".upper()):
         status, task = await house.call("GET", f"/v1/tasks/{spelling}/")
 
@@ -167,7 +167,7 @@ async def test_cancel_is_recorded_once_and_told_until_acknowledged(house: House)
     assert await house.agent.poll(wait=0) == []
     _, task = await house.call("GET", f"/v1/tasks/{task_id}")
     assert task["cancel_requested"]
-    assert sum("cancel" in event["words"] for event in task["history"]) == 1
+    assert sum("cancel" in event["message"] for event in task["history"]) == 1
 
 
 async def test_a_cancel_wakes_a_waiting_agent(house: House) -> None:

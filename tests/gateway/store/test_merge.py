@@ -109,7 +109,7 @@ def test_another_report_under_a_known_number_changes_nothing(database: Database,
     number = next(_NUMBERS)
     mine = [report.model_copy(update={"epoch": 10 * number + report.epoch}) for report in reports]
     before, _ = tell(database, f"{number:032x}", mine)
-    forged = mine[0].model_copy(update={"task_id": f"{number:032x}", "words": "forged", "state": State.SUCCEEDED})
+    forged = mine[0].model_copy(update={"task_id": f"{number:032x}", "message": "forged", "state": State.SUCCEEDED})
 
     assert database.call_now(store_report, AGENT, forged, NOW).outcome == "conflict"
     after = database.call_now(rows.read_task, ROOT, f"{number:032x}", NOW)

@@ -46,18 +46,18 @@ A stored token is sent to the gateway that gave it, and to no other.
 
 def render_docs() -> str:
     """The whole page."""
-    codes = "".join(f"| {code} | {words} |\n" for code, words in sorted(MEANING.items()))
+    codes = "".join(f"| {code} | {message} |\n" for code, message in sorted(MEANING.items()))
     commands = get_command(app).commands  # type: ignore[attr-defined]  # an app with commands is a group
     sections = [_render_section("mltm"), *(_render_section("mltm", name) for name in commands)]
     return _HEAD + codes + "\n" + "\n".join(sections)
 
 
-def _render_section(*words: str) -> str:
+def _render_section(*message: str) -> str:
     # The width of the help is that of COLUMNS, whatever screen this runs on.
     env = {"COLUMNS": "80", "LINES": "24", "TERM": "dumb"}
-    shown = CliRunner().invoke(app, [*words[1:], "--help"], prog_name=words[0], env=env, terminal_width=80)
+    shown = CliRunner().invoke(app, [*message[1:], "--help"], prog_name=message[0], env=env, terminal_width=80)
     assert shown.exit_code == 0, shown.output
-    return f"## `{' '.join(words)}`\n```text\n{shown.stdout.rstrip()}\n```\n"
+    return f"## `{' '.join(message)}`\n```text\n{shown.stdout.rstrip()}\n```\n"
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def test_list_pages_through_as_many_as_asked_for(mltm: Mltm, gateway: FakeGatewa
 
 
 def test_status_is_the_gateways_own_document(mltm: Mltm, gateway: FakeGateway) -> None:
-    history = [{"at": MOMENT, "state": "accepted", "attempt": None, "words": "", "source": "gateway"}]
+    history = [{"at": MOMENT, "state": "accepted", "attempt": None, "message": "", "source": "gateway"}]
     gateway.looks[TASK_ID] = [build_task(State.RUNNING, history=history, config={"model_params": {"n": 2}})]
     document = mltm("status", TASK_ID, "--json").document
     assert document["history"] == history

@@ -29,20 +29,20 @@ def _free_port() -> int:
 
 
 @pytest.mark.parametrize(
-    ("url", "key", "words"),
+    ("url", "key", "message"),
     [
         ("http://127.0.0.1:{port}", "gateway_away", "No connection to the gateway at 127.0.0.1:{port}"),
         ("ftp://127.0.0.1:{port}", "bad_address", "is no address of a gateway. One looks like https://"),
         ("127.0.0.1:{port}", "bad_address", "is no address of a gateway"),
     ],
 )
-async def test_no_answer_is_said_with_the_address(url: str, key: str, words: str) -> None:
+async def test_no_answer_is_said_with_the_address(url: str, key: str, message: str) -> None:
     port = _free_port()
     async with Client(url.format(port=port), TOKEN, patience=ONE_TRY) as client:
         with pytest.raises(UnreachableError) as caught:
             await client.whoami()
     assert caught.value.key == key
-    assert words.format(port=port) in str(caught.value)
+    assert message.format(port=port) in str(caught.value)
 
 
 async def test_http_where_tls_was_expected_says_so(gateway: FakeGateway) -> None:
@@ -132,7 +132,7 @@ async def test_an_error_page_of_a_proxy_is_no_traceback(gateway: FakeGateway) ->
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"modle_params": {}}, "modle_params: no such field. Did you mean model_params?"),
         ({"script_path": "other.py"}, "it has to name the script that is sent, train.py"),
@@ -141,13 +141,13 @@ async def test_an_error_page_of_a_proxy_is_no_traceback(gateway: FakeGateway) ->
     ],
 )
 async def test_a_wrong_config_is_found_before_anything_is_sent(
-    gateway: FakeGateway, tmp_path: Path, change: dict[str, object], words: str
+    gateway: FakeGateway, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     _, script = write_submission(tmp_path)
     async with open_client(gateway) as client:
         with pytest.raises(ConfigError) as caught:
             await client.submit(CONFIG | change, script)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert gateway.seen == []
 
 

@@ -9,7 +9,7 @@ from mltm.contract.states import ACTIVE, FINAL, Evidence, State
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 SPOOL_ID = "a" * 32
-NOTES = (None, Note(), Note(kind="held", words="by root"), Note(kind="paused"))
+NOTES = (None, Note(), Note(kind="held", message="by root"), Note(kind="paused"))
 _OPEN = [state for state in ACTIVE if state is not State.ACCEPTED]
 _CORRECTABLE = (State.LOST, State.NODE_FAIL)
 
@@ -31,7 +31,7 @@ def histories(draw: st.DrawFn) -> list[Report]:
             "spool_id": SPOOL_ID, "epoch": draw(st.integers(1, 3)), "seq": seq, "task_id": "0" * 32,
             "at": START + timedelta(seconds=draw(st.integers(0, 9))), "taken": draw(st.booleans()),
             "job_id": draw(st.sampled_from([None, "1", "2"])), "node": draw(st.sampled_from([None, "n1"])),
-            "exit_code": draw(st.sampled_from([None, 0, 3])), "words": draw(st.sampled_from(["", "words"])),
+            "exit_code": draw(st.sampled_from([None, 0, 3])), "message": draw(st.sampled_from(["", "message"])),
             "note": draw(st.sampled_from(NOTES)),
         }  # fmt: skip
         made.append(Report.model_validate({**known, **_standing(draw, kind, closing, end, fixed)}))

@@ -21,10 +21,10 @@ def render() -> str:
         after = [state for state in State if state != before and is_allowed(before, state)]
         if set(after) >= set(FINAL):
             active = [state for state in ACTIVE if state in after]
-            words = ", ".join([*(f"`{state}`" for state in active), "every final state"])
+            message = ", ".join([*(f"`{state}`" for state in active), "every final state"])
         else:
-            words = ", ".join(f"`{state}`" for state in after) or "nothing: it is final"
-        rows.append(f"| `{before}` | {words} |")
+            message = ", ".join(f"`{state}`" for state in after) or "nothing: it is final"
+        rows.append(f"| `{before}` | {message} |")
     return HEAD + "\n".join(rows) + "\n"
 
 

@@ -5,22 +5,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from mltm.contract.limits import MAX_LINE, MAX_WORDS, Line, Words, fit, fit_json
+from mltm.contract.limits import MAX_LINE, MAX_MESSAGE_CHARS, Line, MessageText, fit, fit_json
 from mltm.contract.reports import OPTIONAL_DETAILS, AttemptDetails, parse_details
 
-WORDS: TypeAdapter[str] = TypeAdapter(Words)
+WORDS: TypeAdapter[str] = TypeAdapter(MessageText)
 LINE: TypeAdapter[str] = TypeAdapter(Line)
-GOOD = {"attempt": 1, "state": "failed", "words": "It failed.", "exit_code": 1}
+GOOD = {"attempt": 1, "state": "failed", "message": "It failed.", "exit_code": 1}
 
 
 class Told(BaseModel):
-    words: str = ""
+    message: str = ""
     number: int = 0
 
 
 @given(st.text(st.characters(codec=None), max_size=50), st.integers(1, 500))
 def test_what_was_cut_once_is_not_cut_again(text: str, times: int) -> None:
-    for adapter, most in ((WORDS, MAX_WORDS), (LINE, MAX_LINE)):
+    for adapter, most in ((WORDS, MAX_MESSAGE_CHARS), (LINE, MAX_LINE)):
         once = adapter.validate_python(text * times)
         assert len(once) <= most
         assert once.encode().decode() == once  # half a surrogate pair would not travel
@@ -29,7 +29,7 @@ def test_what_was_cut_once_is_not_cut_again(text: str, times: int) -> None:
 
 
 def test_what_fits_is_not_touched() -> None:
-    assert WORDS.validate_python("x" * MAX_WORDS) == "x" * MAX_WORDS
+    assert WORDS.validate_python("x" * MAX_MESSAGE_CHARS) == "x" * MAX_MESSAGE_CHARS
     assert LINE.validate_python("Priorität\u200b \U0001f600") == "Priorität\u200b \U0001f600"
 
 
@@ -42,7 +42,7 @@ def test_a_detail_that_does_not_fit_is_left_out_and_named(field: str, value: obj
     kept = fit(AttemptDetails, {**GOOD, field: value}, OPTIONAL_DETAILS)
 
     assert getattr(kept, field) is None
-    assert kept.words == f"(Left out, because it cannot be right: {field}.) It failed."
+    assert kept.message == f"(Left out, because it cannot be right: {field}.) It failed."
 
 
 @pytest.mark.parametrize("wrong", [{"state": "unheard of"}, {"attempt": 0}, {"attempt": 0, "job_id": ""}])
@@ -51,7 +51,7 @@ def test_what_must_be_there_is_not_left_out(wrong: dict[str, object]) -> None:
         fit(AttemptDetails, {**GOOD, **wrong}, OPTIONAL_DETAILS)
 
 
-@pytest.mark.parametrize("raw", ["", "{", "[]", "7", '{"words": 7}', '{"number": ' + "9" * 5000 + "}"])
+@pytest.mark.parametrize("raw", ["", "{", "[]", "7", '{"message": 7}', '{"number": ' + "9" * 5000 + "}"])
 def test_what_is_no_such_json_is_an_error_of_one_kind(raw: str) -> None:
     with pytest.raises(ValidationError):
         fit_json(Told, raw, frozenset({"number"}))

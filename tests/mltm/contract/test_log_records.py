@@ -25,7 +25,7 @@ VERDICT = records.Verdict(state=State.LOST)
         records.Submitted(outcome="permanent", at=NOW),
         records.Submitted(outcome="accepted", job_id="7", at=NOW),
         records.Exit(nonce=NONCE, job_id="7", node="n", boot_id="b", code=0, started_at=NOW, ended_at=NOW, elapsed_s=1),
-        records.Refused(nonce=NONCE, job_id="7", node="n", check="image", words="w"),
+        records.Refused(nonce=NONCE, job_id="7", node="n", check="image", message="w"),
         records.Dup(nonce=NONCE, job_id="7", node="n"),
         records.Command(kind="cancel", command_id="c", at=NOW),
         records.Amended(verdict=VERDICT, at=NOW),

@@ -121,7 +121,7 @@ def test_nothing_but_a_config_error_comes_of_any_bytes(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "field", "words"),
+    ("raw", "field", "message"),
     [
         (b"", "config", "empty"),
         (b"{", "config", "line 1"),
@@ -151,11 +151,11 @@ def test_nothing_but_a_config_error_comes_of_any_bytes(raw: bytes) -> None:
         (encode({k: v for k, v in SEED.items() if k != "script_path"}), "script_path", "missing"),
     ],
 )
-def test_a_wrong_config_names_the_field_and_the_way_out(raw: bytes, field: str, words: str) -> None:
+def test_a_wrong_config_names_the_field_and_the_way_out(raw: bytes, field: str, message: str) -> None:
     found = problems(raw)
 
     assert field in found
-    assert words in found[field]
+    assert message in found[field]
 
 
 @pytest.mark.parametrize("time_limit", ["30", "1440", "10:30", "2:00:00", "1-12", "1-12:30", "1-12:00:00"])
