@@ -163,7 +163,8 @@ def _find_trouble(program: str, result: CommandResult) -> PollFailed | None:
         return PollFailed(f"{program} did not answer within {result.duration_s:.0f} s")
     if result.exit_code != 0:
         message = read_message(result.stderr) or "it gave no reason"
-        return PollFailed(f"{program} ended with {result.exit_code}: {message}")
+        end = "gave no answer" if result.exit_code is None else f"ended with {result.exit_code}"
+        return PollFailed(f"{program} {end}: {message}")
     return None
 
 

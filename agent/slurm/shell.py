@@ -7,10 +7,11 @@
 import contextlib
 import io
 import os
+import select
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sh
@@ -21,6 +22,7 @@ _TERM_GRACE_S = 5.0
 _LEAVE_GRACE_S = 1.0  #: once `stop` is set: the agent has ten seconds in all to leave
 _PIPES_GRACE_S = 5.0
 _LOOK_EVERY_S = 0.5
+_LOOK_OFTEN_S = 0.05
 _ANY_CODE = tuple(range(-64, 256))  # a failing program is a result, not an exception
 
 
@@ -111,18 +113,37 @@ def _start(
 
 
 def _wait(process: sh.RunningCommand, timeout_s: float, stop: threading.Event | None) -> bool:
-    """Wait for the end of the process and of its pipes; False where the time is over or `stop` was set."""
+    """Wait for the end of the process and of its pipes; False if the time is over or `stop` was set.
+
+    `sh`'s own wait with a limit sleeps by time.sleep(), which fails with EINVAL while the clock of the day jumps (seen
+    with Python 3.11 under libfaketime), and returns before the last output is read. The kernel wakes this one.
+    """
     deadline = time.monotonic() + timeout_s
-    while True:
-        left = deadline - time.monotonic()
-        with contextlib.suppress(sh.TimeoutException):
-            process.wait(timeout=max(0.0, min(left, _LOOK_EVERY_S)))
-            # A wait with a limit returns before the last output is read: seen as an empty squeue with exit 0. This one
-            # joins sh's readers, and gives up 2 s after the end where a grandchild keeps the pipe open.
-            process.process.wait()
-            return True
-        if left <= 0 or (stop is not None and stop.is_set()):
-            return False
+    with _open_end(process.pid) as (end, look_every_s):
+        while process.process.is_alive()[0]:
+            left = deadline - time.monotonic()
+            if left <= 0 or (stop is not None and stop.is_set()):
+                return False
+            if end.poll(1000 * min(left, look_every_s)):
+                break
+    process.process.wait()  # joins sh's readers, and gives up 2 s after the end if a grandchild keeps the pipe open
+    return True
+
+
+@contextlib.contextmanager
+def _open_end(pid: int) -> Iterator[tuple[select.poll, float]]:
+    """What becomes ready when the process ends, and how often to look besides; before Linux 5.3 only the looks."""
+    end = select.poll()
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        yield end, _LOOK_OFTEN_S
+        return
+    try:
+        end.register(descriptor, select.POLLIN)
+        yield end, _LOOK_EVERY_S
+    finally:
+        os.close(descriptor)
 
 
 def _kill_group(process: sh.RunningCommand, grace_s: float) -> None:

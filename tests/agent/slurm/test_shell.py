@@ -1,5 +1,6 @@
 """Programs as they can be: failing, missing, hanging with children, and printing what is no text."""
 
+import errno
 import os
 import threading
 import time
@@ -42,6 +43,26 @@ def is_gone_soon(pid: int) -> bool:
 def test_a_failing_program_is_a_result() -> None:
     done = run_sh("echo out; echo err >&2; exit 93")
     assert (done.exit_code, done.stdout, done.stderr, done.timed_out) == (93, "out\n", "err\n", False)
+
+
+def test_no_wait_rests_on_the_clock_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """time.sleep() fails with EINVAL while that clock jumps: seen in `sh`'s own wait."""
+
+    def fail(_: float) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(time, "sleep", fail)
+    assert run_sh("sleep 0.3; echo out").stdout == "out\n"
+    assert run_sh("sleep 30", timeout_s=0.3).timed_out
+
+
+def test_an_end_is_seen_where_the_kernel_has_no_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: int) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(os, "pidfd_open", missing)
+    assert run_sh("sleep 0.2; exit 3").exit_code == 3
+    assert run_sh("sleep 30", timeout_s=0.3).timed_out
 
 
 def test_a_signal_is_a_negative_exit_code() -> None:
