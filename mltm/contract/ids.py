@@ -45,7 +45,7 @@ def parse_task_id(text: str) -> TaskId:
 
 
 def render_job_name(task_id: TaskId, attempt: int) -> str:
-    """Render the Slurm job name of an attempt. Lower case only: `squeue --name` ignores case (reliability 1.1)."""
+    """Render the Slurm job name of an attempt. Lower case only: `squeue --name` ignores case."""
     return f"mltm-{task_id}-a{attempt:02d}"
 
 

@@ -1,4 +1,4 @@
-"""The records of a task's write-once log (protocol: "The log"): their shapes and the one spelling they are written in.
+"""The records of a task's journal (protocol: "The journal"): their shapes and the one spelling they are written in.
 
 `intent`, `claim`, `note` decide; the others are advice. The wrapper reads and writes some of them in bash, so
 every record starts with its kind: `{"kind":"submit",...`.
@@ -122,7 +122,7 @@ class Note(Message):
 
 
 class Submitted(Explained):
-    """Advice: Slurm's answer to one sbatch. `outcome` is the class of reliability 6.3."""
+    """Advice: Slurm's answer to one sbatch. `outcome` is its class (agent/slurm/errors.py)."""
 
     kind: Literal["submitted"] = "submitted"
     job_id: str | None = None

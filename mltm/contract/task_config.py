@@ -1,4 +1,4 @@
-"""A task's config, in every shape that today's users send (design.md). What is accepted is written back the same."""
+"""A task's config, in every shape that users send (docs/task-config.md). What is accepted is written back the same."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""The README's requests and the examples, run letter by letter against gateway, agent and the real Slurm."""
+"""The docs' requests and the examples, run letter by letter against gateway, agent and the real Slurm."""
 
 import os
 import re
@@ -15,6 +15,7 @@ from tests.e2e.house import BIN, House, open_house
 
 pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(180)]
 CHECKOUT = Path(__file__).resolve().parents[2]
+PREDECESSOR = "docs/predecessor.md"
 SITE = ('runtime = "none"', f'images = {{ sklearn_sample_latest = "{sys.executable}" }}')
 SCRIPT = "import os, pathlib\nprint('ran')\npathlib.Path(os.environ['MLTM_OUTPUT_DIR'], 'made').write_text('x')\n"
 
@@ -28,15 +29,15 @@ def house(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield opened
 
 
-def find_block(word: str) -> str:
-    """The README's one indented block that has this word in it."""
-    blocks = re.findall(r"(?m)(?:^    .*\n)+", (CHECKOUT / "README.md").read_text())
+def find_block(word: str, page: str = "README.md") -> str:
+    """A page's one indented block that has this word in it."""
+    blocks = re.findall(r"(?m)(?:^    .*\n)+", (CHECKOUT / page).read_text())
     (found,) = [block for block in blocks if word in block]
     return textwrap.dedent(found)
 
 
 def run(house: House, *argv: str) -> str:
-    """Run it as a user of the README would: in the checkout, with the demo's variables. What it printed."""
+    """Run it as a reader would: in the checkout, with the demo's variables. What it printed."""
     env = os.environ | {
         "MLTM_URL": house.url, "MLTM_TOKEN": house.token, "MLTM_USER": "admin", "MLTM_PASSWORD": "password1",
         "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -48,7 +49,7 @@ def run(house: House, *argv: str) -> str:
 
 @pytest.mark.parametrize("slash", ["/", ""], ids=["slash", "no slash"])
 def test_the_predecessors_requests_work_with_curl(house: House, slash: str) -> None:
-    lines = find_block("TOKEN=$(curl").splitlines()
+    lines = find_block("TOKEN=$(curl", PREDECESSOR).splitlines()
     assert len(lines) == 5
     submit, listed, task, status = (line.removesuffix("/") + slash for line in lines[1:])
     login = lines[0].replace("/auth/login ", f"/auth/login{slash} ")
@@ -61,7 +62,9 @@ def test_the_predecessors_requests_work_with_curl(house: House, slash: str) -> N
 
 
 def test_the_predecessors_requests_work_with_requests(house: House) -> None:
-    assert re.search(r"'job_status': '[A-Z]+: ", run(house, sys.executable, "-c", find_block("import os, requests")))
+    assert re.search(
+        r"'job_status': '[A-Z]+: ", run(house, sys.executable, "-c", find_block("import os, requests", PREDECESSOR))
+    )
 
 
 def test_a_task_is_sent_with_curl_once_under_its_key(house: House) -> None:

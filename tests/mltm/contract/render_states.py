@@ -5,9 +5,10 @@ from mltm.contract.states import ACTIVE, FINAL, State, is_allowed
 HEAD = """# A task's states
 
 Rendered from `mltm/contract/states.py` by `python -m tests.mltm.contract.render_states > docs/states.md`; a test
-compares.
-An active task may jump forward, because a poll misses states, and goes back to `submitting` with a new attempt.
-A final state stays, but for the two that a late exit record may correct, once and openly.
+compares. What each state means to a user: [Send a task](send-a-task.md#what-the-states-mean).
+
+An active task may jump forward, because a poll can miss a state. With a new attempt it goes back to `submitting`.
+A final state stays. Only `lost` and `node_fail` may be corrected by a late exit record, once and openly.
 
 | from | to |
 |---|---|

@@ -58,7 +58,7 @@ def test_other_refusals_are_not_explained_so(tmp_path: Path) -> None:
 
 
 def test_what_the_docs_say_of_making_an_authority_is_good_enough(tmp_path: Path) -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "gateway.md").read_text()
+    page = (Path(__file__).resolve().parents[3] / "docs" / "certificates.md").read_text()
     (commands,) = re.findall(r"(?m)^    openssl req -x509 (?:.*\n)+?\n", page)
     local = commands.replace("DNS:gateway.example.org", "IP:127.0.0.1")
     subprocess.run(["sh", "-ec", local], cwd=tmp_path, check=True, capture_output=True, timeout=50)
