@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.check import check_all
-from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidError
 from gateway.logging_setup import set_up_logging
 from gateway.serve import make_folders, open_database, serve, write_url
@@ -24,6 +23,7 @@ from gateway.store import agents, migrate, users
 from gateway.store.database import Database
 from mltm.contract.spool_layout import Spool
 from mltm.contract.task_config import check_key
+from mltm.runtime.clock import Clock
 
 __all__ = ["main"]
 

@@ -17,7 +17,6 @@ import sdnotify
 import structlog
 from aiohttp import web
 
-from gateway.clock import Clock
 from gateway.errors import UnavailableError
 from gateway.http.application import build_app
 from gateway.services.agents import Agents
@@ -38,6 +37,7 @@ from gateway.tls import Certificate
 from mltm.contract.spool_layout import Spool
 from mltm.contract.user_api import Health
 from mltm.runtime import hostile_files
+from mltm.runtime.clock import Clock
 
 __all__ = ["make_folders", "open_database", "open_services", "serve"]
 

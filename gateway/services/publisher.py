@@ -12,7 +12,6 @@ from pathlib import Path
 
 import structlog
 
-from gateway.clock import Clock
 from gateway.errors import UnavailableError
 from gateway.services.submissions import files_folder
 from gateway.services.wake import Wake, wait_for
@@ -23,6 +22,7 @@ from gateway.store.outbox import Errand
 from mltm.contract.base_models import render_canonical
 from mltm.contract.spool_layout import CONFIG_FILE, GONE_SUFFIX, MANIFEST, Spool
 from mltm.runtime import hostile_files
+from mltm.runtime.clock import Clock
 from mltm.runtime.hostile_files import Folder
 
 __all__ = ["Publisher", "publish_bundle", "remove_taken"]
@@ -46,8 +46,8 @@ class Publisher:
         with self._wake.listen("publisher") as came:
             while True:
                 try:
-                    if self._clock.monotonic() >= checked_s + _REPUBLISH_S:
-                        checked_s = self._clock.monotonic()
+                    if self._clock.boot_s() >= checked_s + _REPUBLISH_S:
+                        checked_s = self._clock.boot_s()
                         await self.republish()
                     is_moving = await self.run_once()
                 except UnavailableError as error:  # a busy or full database: what was done is done again
