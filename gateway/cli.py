@@ -15,7 +15,6 @@ from rich.table import Table
 
 from gateway.check import check_all
 from gateway.errors import GatewayError, InvalidError
-from gateway.logging_setup import set_up_logging
 from gateway.serve import make_folders, open_database, serve, write_url
 from gateway.services.passwords import hash_password, hash_secret
 from gateway.settings import GatewaySettings, read_settings
@@ -24,6 +23,7 @@ from gateway.store.database import Database
 from mltm.contract.spool_layout import Spool
 from mltm.contract.task_config import check_key
 from mltm.runtime.clock import Clock
+from mltm.runtime.logging_setup import set_up_logging
 
 __all__ = ["main"]
 
