@@ -19,7 +19,8 @@ from agent.errors import AgentError
 from agent.settings import AgentSettings
 from agent.uplink.alerts import AlertBoard
 from mltm.runtime.clock import Clock
-from mltm.runtime.retry import Backoff, wait_for_event
+from mltm.runtime.events import wait_for_event
+from mltm.runtime.retry import Backoff
 from mltm.runtime.systemd import Notifier
 
 __all__ = ["Service"]

@@ -1,7 +1,7 @@
 """The agents' side: enrolment, reports, heartbeats, commands."""
 
 from gateway.services.passwords import hash_secret
-from gateway.services.wake import Wake, wait_for
+from gateway.services.wake import Wake
 from gateway.store import agents as rows
 from gateway.store.commands import close_command, list_open
 from gateway.store.database import Database
@@ -21,6 +21,7 @@ from mltm.contract.agent_api import (
 )
 from mltm.contract.ids import AgentId
 from mltm.runtime.clock import Clock
+from mltm.runtime.events import wait_for_event
 
 __all__ = ["Agents"]
 
@@ -83,7 +84,7 @@ class Agents:
         with self._wake.listen("commands") as made:
             while True:
                 commands: list[CommandMessage] = await self._database.read(list_open, agent.agent_id, self._clock.now())
-                if commands or not await wait_for(made, until_s - self._clock.boot_s()):
+                if commands or not await wait_for_event(made, until_s - self._clock.boot_s()):
                     return Commands(generation=self._generation, commands=commands)
 
     async def acknowledge(self, agent: AgentIdentity, command_id: str, ack: Ack) -> Answer:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gateway.errors import AgentSilentError, InvalidError, NotFoundError
-from gateway.services.wake import Wake, wait_for
+from gateway.services.wake import Wake
 from gateway.settings import GatewaySettings
 from gateway.store import cache
 from gateway.store.commands import (
@@ -25,6 +25,7 @@ from gateway.values import AgentIdentity, Chunk, User
 from mltm.contract.agent_api import Ack, Answer, BytesHeaders, CommandKind, CommandMessage
 from mltm.contract.user_api import Outputs
 from mltm.runtime.clock import Clock
+from mltm.runtime.events import wait_for_event
 
 __all__ = ["Relay"]
 
@@ -111,7 +112,7 @@ class Relay:
                 await self._database.call(_add_once, wanted, command_id, self._clock.now())
                 self._wake.ring("commands")
                 while (ack := await self._database.read(read_closed, command_id)) is None:
-                    if not await wait_for(answered, until_s - self._clock.boot_s()):
+                    if not await wait_for_event(answered, until_s - self._clock.boot_s()):
                         raise AgentSilentError(f"The agent of task {wanted.task_id} did not answer in {wait_s:.0f} s.")
         finally:
             self._open.pop(wanted, None)

@@ -14,7 +14,7 @@ import structlog
 
 from gateway.errors import UnavailableError
 from gateway.services.submissions import files_folder
-from gateway.services.wake import Wake, wait_for
+from gateway.services.wake import Wake
 from gateway.settings import GatewaySettings
 from gateway.store import outbox
 from gateway.store.database import Database
@@ -23,6 +23,7 @@ from mltm.contract.base_models import render_canonical
 from mltm.contract.spool_layout import CONFIG_FILE, GONE_SUFFIX, MANIFEST, Spool
 from mltm.runtime import hostile_files
 from mltm.runtime.clock import Clock
+from mltm.runtime.events import wait_for_event
 from mltm.runtime.hostile_files import Folder
 
 __all__ = ["Publisher", "publish_bundle", "remove_taken"]
@@ -54,7 +55,7 @@ class Publisher:
                     self.problem, is_moving = str(error), False
                     _log.warning("publisher_waits", error=str(error))
                 if not is_moving:
-                    await wait_for(came, self._settings.publish_interval_s)
+                    await wait_for_event(came, self._settings.publish_interval_s)
 
     async def republish(self) -> None:
         """Publish again what is marked as published and is gone from in/new: only we remove entries, once taken.

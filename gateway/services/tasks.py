@@ -1,6 +1,6 @@
 """Reading, listing and cancelling tasks."""
 
-from gateway.services.wake import Wake, wait_for
+from gateway.services.wake import Wake
 from gateway.store import routing
 from gateway.store import tasks as rows
 from gateway.store.commands import HoldKind, request_cancel, request_hold
@@ -9,6 +9,7 @@ from gateway.values import User
 from mltm.contract.states import State
 from mltm.contract.user_api import CancelAnswer, HoldAnswer, TaskAnswer, TaskList
 from mltm.runtime.clock import Clock
+from mltm.runtime.events import wait_for_event
 
 __all__ = ["Tasks"]
 
@@ -52,7 +53,7 @@ class Tasks:
                 task = await self.read(user, task_id)
                 if task.job_id is not None or task.final:
                     return task
-                if not await wait_for(changed, until_s - self._clock.boot_s()):
+                if not await wait_for_event(changed, until_s - self._clock.boot_s()):
                     return await self.read(user, task_id)
 
     async def list(
