@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -61,7 +62,7 @@ def run_serve(
     """Serve until SIGTERM."""
     set_up_logging()
     options: dict[str, object] = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
-    asyncio.run(serve(read_settings(config, options)))
+    asyncio.run(serve(read_settings(config, options), os.environ))
 
 
 @app.command("migrate")
