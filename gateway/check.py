@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from gateway.errors import UnavailableError
 from gateway.settings import GatewaySettings
 from gateway.tls import Certificate
+from mltm.runtime.mounts import read_file_system
 
-__all__ = ["check_all", "find_file_system"]
+__all__ = ["check_all"]
 
 # SQLite's WAL needs shared memory between processes, and locks that these do not promise.
 _UNSAFE = frozenset({"nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "9p", "ceph", "glusterfs"})
@@ -27,21 +28,9 @@ def check_all(settings: GatewaySettings, spools: list[Path], now: datetime) -> l
     return findings
 
 
-def find_file_system(path: Path, mounts: str) -> str:
-    """The type of the file system that a path lies on, from the text of /proc/self/mountinfo."""
-    best, kind = "", "unknown"
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        place = before.split()[4].replace("\\040", " ")
-        is_above = path.is_relative_to(place)
-        if is_above and len(place) >= len(best):
-            best, kind = place, after.split()[0]
-    return kind
-
-
 def _check_database(settings: GatewaySettings) -> str:
     path = settings.database_path.resolve()
-    kind = find_file_system(path, Path("/proc/self/mountinfo").read_text())
+    kind = read_file_system(path)
     if kind in _UNSAFE or kind.startswith("fuse"):
         return f"{path} lies on {kind}, where SQLite's WAL mode loses data. Set `database` to a file on a local disk."
     if not path.exists():

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,9 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.check import check_all
-from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidError
-from gateway.logging_setup import set_up_logging
 from gateway.serve import make_folders, open_database, serve, write_url
 from gateway.services.passwords import hash_password, hash_secret
 from gateway.settings import GatewaySettings, read_settings
@@ -24,6 +23,8 @@ from gateway.store import agents, migrate, users
 from gateway.store.database import Database
 from mltm.contract.spool_layout import Spool
 from mltm.contract.task_config import check_key
+from mltm.runtime.clock import Clock
+from mltm.runtime.logging_setup import set_up_logging
 
 __all__ = ["main"]
 
@@ -61,7 +62,7 @@ def run_serve(
     """Serve until SIGTERM."""
     set_up_logging()
     options: dict[str, object] = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
-    asyncio.run(serve(read_settings(config, options)))
+    asyncio.run(serve(read_settings(config, options), os.environ))
 
 
 @app.command("migrate")

@@ -8,16 +8,14 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
 
-import sdnotify
 import structlog
 from aiohttp import web
 
-from gateway.clock import Clock
 from gateway.errors import UnavailableError
 from gateway.http.application import build_app
 from gateway.services.agents import Agents
@@ -38,11 +36,14 @@ from gateway.tls import Certificate
 from mltm.contract.spool_layout import Spool
 from mltm.contract.user_api import Health
 from mltm.runtime import hostile_files
+from mltm.runtime.clock import Clock
+from mltm.runtime.events import wait_for_event
+from mltm.runtime.systemd import Notifier
 
 __all__ = ["make_folders", "open_database", "open_services", "serve"]
 
 _log = structlog.get_logger(__name__)
-_WATCHDOG_S = 15.0
+_REFRESH_S = 15.0  #: so often the certificate's files are looked at
 _URL_MODE = 0o644  # no secret; the agent may be another account
 _VERSION = version("ml-task-manager")  # read here: it reads files
 
@@ -133,14 +134,15 @@ async def _check(
     return Health.model_validate({"status": status, "version": _VERSION, "checks": checks})
 
 
-async def serve(settings: GatewaySettings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises UnavailableError where it cannot start."""
-    notifier, stop = sdnotify.SystemdNotifier(), asyncio.Event()
+async def serve(settings: GatewaySettings, environment: Mapping[str, str]) -> None:
+    """Serve until SIGTERM or SIGINT. `environment`: systemd's wishes are in it. Raises UnavailableError."""
+    notifier, stop = Notifier(environment), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     certificate = Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
     async with AsyncExitStack() as stack:
+        stack.callback(notifier.close)
         stack.enter_context(_lock(settings))
         services = await stack.enter_async_context(open_services(settings))
         runner = web.AppRunner(build_app(services, settings), access_log=None, shutdown_timeout=5.0)
@@ -156,16 +158,16 @@ async def serve(settings: GatewaySettings) -> None:
         port = runner.addresses[0][1]
         url = settings.public_url or settings.model_copy(update={"port": port}).url
         await asyncio.to_thread(_tell_spools, settings, url)
-        notifier.notify("READY=1")
+        notifier.ready()
         _log.info("gateway_started", url=url)
-        while not stop.is_set():
-            notifier.notify("WATCHDOG=1")
+        pause_s = min(_REFRESH_S, notifier.every_s or _REFRESH_S)
+        is_stopped = False
+        while not is_stopped:
+            notifier.alive(f"Listens at {url}")
             if certificate is not None:
                 await asyncio.to_thread(certificate.refresh)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_WATCHDOG_S):
-                    await stop.wait()
-        notifier.notify("STOPPING=1")
+            is_stopped = await wait_for_event(stop, pause_s)
+        notifier.stopping()
         _log.info("gateway_stopping")
 
 

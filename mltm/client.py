@@ -12,6 +12,7 @@ import aiohttp
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mltm.contract import routes
+from mltm.contract.retry_delay import exponential_delay_s
 from mltm.contract.states import State
 from mltm.contract.user_api import (
     CancelAnswer,
@@ -27,22 +28,22 @@ from mltm.wire.bundle import ConfigSource, open_form, read_bundle
 from mltm.wire.downloads import save
 from mltm.wire.errors import MltmError, UnreachableError, build_error
 from mltm.wire.logs import LogChunk, LogSource, follow_log
-from mltm.wire.retry_policy import Patience
+from mltm.wire.retry_policy import RetryPolicy
 from mltm.wire.transport import Call, RetryNotice, Transport, build_path
 
 __all__ = ["Client"]
 
 M = TypeVar("M", bound=BaseModel)
 LOG_PIECE_BYTES = 256 * 1024
-FIRST_LOOK_S = 0.5
-LONGEST_LOOK_S = 5.0
+FIRST_PAUSE_S = 0.5
+MAX_PAUSE_S = 5.0
 
 
 class Client:
     """Talks to one gateway: `async with Client(url, token) as client: …`. All methods raise MltmError.
 
-    A request that meets no answer, 429, 502, 503 or 504 is sent again for a while (`patience`); a submission carries
-    a key, so that it can never become two tasks.
+    A request that meets no answer, 429, 502, 503 or 504 is sent again for a while (`retry_policy`); a submission
+    carries a key, so that it can never become two tasks.
     """
 
     def __init__(
@@ -51,12 +52,12 @@ class Client:
         token: str | None = None,
         ca_file: Path | str | None = None,
         *,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         on_retry: RetryNotice | None = None,
     ) -> None:
         ca = Path(ca_file) if ca_file else None
-        self._patience = patience or Patience()
-        self._transport = Transport(url, token, ca, self._patience, on_retry)
+        self._retry_policy = retry_policy or RetryPolicy()
+        self._transport = Transport(url, token, ca, self._retry_policy, on_retry)
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
@@ -129,17 +130,17 @@ class Client:
     async def wait(self, task_id: str, on_change: Callable[[TaskAnswer], None] | None = None) -> TaskAnswer:
         """Wait for a task's end and return it; `on_change` gets the task now and whenever it looks different."""
         shown: object = None
-        pause = FIRST_LOOK_S
+        looks_alike = 0
         while True:
             task = await self.task(task_id, patient=True)
             if (looks := _looks(task)) != shown:
-                shown, pause = looks, FIRST_LOOK_S
+                shown, looks_alike = looks, 0
                 if on_change is not None:
                     on_change(task)
             if task.final:
                 return task
-            await self._patience.sleep(pause)
-            pause = min(LONGEST_LOOK_S, pause * 1.5)
+            await self._retry_policy.sleep(exponential_delay_s(looks_alike, FIRST_PAUSE_S, MAX_PAUSE_S, factor=1.5))
+            looks_alike += 1
 
     async def log(
         self,
@@ -161,7 +162,7 @@ class Client:
         source = LogSource(
             read=lambda at, number: self.log(task_id, offset=at, attempt=number, patient=True),
             read_task=lambda: self.task(task_id, patient=True),
-            sleep=self._patience.sleep,
+            sleep=self._retry_policy.sleep,
         )
         async for chunk in follow_log(source, offset=offset, attempt=attempt):
             yield chunk

@@ -19,7 +19,8 @@ from agent.errors import AgentError
 from agent.settings import AgentSettings
 from agent.uplink.alerts import AlertBoard
 from mltm.runtime.clock import Clock
-from mltm.runtime.retry import Backoff, wait_for_event
+from mltm.runtime.events import wait_for_event
+from mltm.runtime.retry import Backoff
 from mltm.runtime.systemd import Notifier
 
 __all__ = ["Service"]
@@ -139,13 +140,13 @@ class Service:
 
     async def _watchdog(self) -> None:
         """Tell systemd that the loop turns, as long as no tick is stuck for longer than Slurm's time limits allow."""
-        if self._notifier.watchdog_s is None:
+        if self._notifier.every_s is None:
             return
         slurm = self._settings.slurm
         stuck_s = 3 * max(slurm.sbatch_timeout_s, slurm.query_timeout_s)
         while self._thread.busy_s(time.monotonic()) < stuck_s:
             self._notifier.alive(f"{self.last_round.active} active tasks")
-            await asyncio.sleep(self._notifier.watchdog_s / 3)
+            await asyncio.sleep(self._notifier.every_s)
         _log.error("tick_stuck", for_s=stuck_s)
 
     async def _leave(self) -> None:

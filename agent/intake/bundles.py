@@ -33,6 +33,7 @@ from agent.spool.tombstones import has_tombstone
 from mltm.contract.ids import TaskId
 from mltm.contract.journal_records import Author, Closed, Verdict
 from mltm.contract.manifest import Manifest
+from mltm.contract.retry_delay import exponential_delay_s
 from mltm.contract.spool_layout import ENTRYPOINT, MANIFEST, Spool
 from mltm.contract.states import State
 from mltm.contract.task_config import check_json
@@ -44,7 +45,7 @@ __all__ = ["Intake"]
 _log = structlog.get_logger(__name__)
 _TASK_NAME = re.compile(r"[0-9a-f]{32}")
 _MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-_REMIND_S, _MOST_REMIND_S = 60.0, 3600.0
+_REMIND_S, _MAX_REMIND_S = 60.0, 3600.0
 # Trouble of the place, not of the bundle: never a reason to reject a task.
 _PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE})
 
@@ -56,7 +57,7 @@ class Intake:
         self._spool, self._waits, self._clock, self._cluster = spool, settings.waits, clock, settings.cluster
         self._author = author or Author(epoch=0, host=socket.gethostname(), pid=os.getpid())
         self._faulty: dict[TaskId, Watched] = {}
-        self._remind: dict[TaskId, tuple[float, float]] = {}  # when next (boot clock), and the pause before it
+        self._remind: dict[TaskId, tuple[float, int]] = {}  # when next (boot clock), and how often before
         self._told: set[str] = set()
 
     def scan(self) -> list[str]:
@@ -91,11 +92,11 @@ class Intake:
         if not is_here and not has_tombstone(self._spool, task_id):
             return False
         now_s = self._clock.boot_s()
-        due_s, pause_s = self._remind.setdefault(task_id, (now_s + _REMIND_S, _REMIND_S))
+        due_s, times = self._remind.setdefault(task_id, (now_s + _REMIND_S, 0))
         if now_s >= due_s:
             # Each time of a task that has ended is a report in the outbox, and the gateway may be away for days.
-            pause_s = min(2 * pause_s, _MOST_REMIND_S)
-            self._remind[task_id] = (now_s + pause_s, pause_s)
+            pause_s = exponential_delay_s(times + 1, _REMIND_S, _MAX_REMIND_S)
+            self._remind[task_id] = (now_s + pause_s, times + 1)
             self._mark(task_id)
         return True
 
@@ -115,7 +116,7 @@ class Intake:
                 discard(self._spool, self._spool.tasks / task_id, self._clock.nonce())
             files.remove(self._spool.active / task_id)
             return
-        self._remind[task_id] = (self._clock.boot_s() + _REMIND_S, _REMIND_S)
+        self._remind[task_id] = (self._clock.boot_s() + _REMIND_S, 0)
         _log.info("task_taken", task_id=task_id, won=is_ours)
 
     def _copy(self, task_id: TaskId, place: Place) -> None:

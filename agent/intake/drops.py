@@ -140,7 +140,7 @@ class Drops:
 
     def _take(self, name: str, view: DropView) -> str:
         """Take it: one rename has one winner, and from then on the id is the task's."""
-        task_id, source = self._clock.new_task_id(), self._spool.drop / name
+        task_id, source = self._clock.new_id(), self._spool.drop / name
         target = self._spool.taking / task_id
         try:
             files.make_folder(target, 0o700)

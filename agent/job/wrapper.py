@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Final
 
 from mltm.contract.ids import TaskId
+from mltm.contract.spool_layout import PIECE_BYTES
 
-__all__ = ["PIECE_BYTES", "REFUSED_CODE", "WRAPPER", "build_wrapper_args"]
+__all__ = ["REFUSED_CODE", "WRAPPER", "build_wrapper_args"]
 
 WRAPPER: Final = Path(__file__).with_name("wrapper.sh")
-PIECE_BYTES: Final = 1024 * 1024  #: piece n of a log begins at byte n * PIECE_BYTES
 REFUSED_CODE: Final = 75  #: the code was not started (EX_TEMPFAIL)
 
 

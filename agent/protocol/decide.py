@@ -26,6 +26,7 @@ from agent.slurm.states import classify_state, is_launch_failure
 from agent.slurm.values import JobLine
 from mltm.contract.ids import render_job_name
 from mltm.contract.journal_records import Exit, JobClaim, Verdict
+from mltm.contract.retry_delay import exponential_delay_s
 from mltm.contract.states import State
 from mltm.contract.task_config import TaskConfig
 
@@ -166,7 +167,9 @@ def _after_fence(journal: TaskJournal, last: AttemptJournal, situation: Situatio
     if situation.config is None:
         return Wait(situation.now_s + 60)
     fenced_s = situation.observation.fenced_since_s
-    due_s = (situation.now_s if fenced_s is None else fenced_s) + _back_off(last.number, waits)
+    due_s = (situation.now_s if fenced_s is None else fenced_s) + exponential_delay_s(
+        last.number - 1, waits.retry_first_s, waits.retry_max_s
+    )
     if journal.held:
         return Wait(situation.now_s + 60)
     if situation.now_s < due_s:
@@ -264,7 +267,3 @@ def _is_gone(situation: Observation, after_s: float, now_s: float) -> bool:
 
 def _is_due(last_s: float | None, every_s: float, now_s: float) -> bool:
     return last_s is None or now_s - last_s >= every_s
-
-
-def _back_off(number: int, waits: Waits) -> float:
-    return min(waits.retry_max_s, waits.retry_first_s * 2.0 ** min(number - 1, 10))

@@ -16,6 +16,7 @@ from agent.spool.leftovers import forget_leftover, list_leftovers
 from agent.tasks.leftovers import Leftover, count_poll, is_over, read_leftover
 from agent.tasks.queue import QueueSnapshot
 from mltm.contract.ids import JobId
+from mltm.contract.retry_delay import exponential_delay_s
 from mltm.contract.spool_layout import Spool
 from mltm.runtime.clock import Clock
 
@@ -132,5 +133,4 @@ class Cancels:
 
     def _pause(self, *, is_good: bool) -> None:
         self._tries = 0 if is_good else self._tries + 1
-        pause_s = min(_MAX_PAUSE_S, _PAUSE_S * 2.0 ** min(self._tries, 10))
-        self._due_s = self._clock.boot_s() + pause_s
+        self._due_s = self._clock.boot_s() + exponential_delay_s(self._tries, _PAUSE_S, _MAX_PAUSE_S)

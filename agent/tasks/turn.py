@@ -19,6 +19,7 @@ from agent.tasks.state import TaskState
 from mltm.contract.base_models import render_canonical
 from mltm.contract.ids import render_job_name
 from mltm.contract.parse_config import ConfigError, parse_config
+from mltm.contract.retry_delay import exponential_delay_s
 from mltm.contract.task_config import TaskConfig
 
 __all__ = [
@@ -123,7 +124,7 @@ def apply_answer(before: TaskState, answer: SbatchAnswer, waits: Waits, now_s: f
     if seen is None or answer.outcome not in {"transient", "limit"}:
         return state
     first_s = waits.limit_retry_s if answer.outcome == "limit" else waits.retry_first_s
-    wait_s = min(max(waits.retry_max_s, first_s), first_s * 2.0 ** min(seen.tries, 10))
+    wait_s = exponential_delay_s(seen.tries, first_s, max(waits.retry_max_s, first_s))
     return replace(state, observed=replace(seen, tries=seen.tries + 1, retry_at_s=now_s + wait_s))
 
 

@@ -5,13 +5,12 @@ import re
 from pathlib import Path
 
 from agent.uplink.outputs import MAX_PIECE_BYTES, Piece, resolve_offset
-from mltm.contract.spool_layout import Spool, TaskFolder
+from mltm.contract.spool_layout import PIECE_BYTES, Spool, TaskFolder
 from mltm.runtime import files
 from mltm.runtime.safe_open import list_entries, open_file, open_folder
 
-__all__ = ["PIECE_BYTES", "is_attempt_over", "is_task_over", "read_log", "read_newest_attempt"]
+__all__ = ["is_attempt_over", "is_task_over", "read_log", "read_newest_attempt"]
 
-PIECE_BYTES = 1024 * 1024
 _PIECE = re.compile(r"out\.([0-9]{6,})")
 _INTENT = re.compile(r"intent\.([0-9]{2,})")
 _CLOSED = b'{"kind":"closed"'

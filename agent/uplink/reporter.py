@@ -12,7 +12,8 @@ from agent.uplink.client import GatewayClient, GatewayRefusedError
 from mltm.contract.agent_api import MAX_REPORTS, ReportBatch, ReportOutcome
 from mltm.contract.reports import Report
 from mltm.runtime.clock import Clock
-from mltm.runtime.retry import Backoff, Sleep, wait_for_event
+from mltm.runtime.events import wait_for_event
+from mltm.runtime.retry import Backoff, Sleep
 
 __all__ = ["REVOKED_WAIT_S", "Reporter", "choose_pause_s"]
 

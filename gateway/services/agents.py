@@ -1,8 +1,7 @@
 """The agents' side: enrolment, reports, heartbeats, commands."""
 
-from gateway.clock import Clock
 from gateway.services.passwords import hash_secret
-from gateway.services.wake import Wake, wait_for
+from gateway.services.wake import Wake
 from gateway.store import agents as rows
 from gateway.store.commands import close_command, list_open
 from gateway.store.database import Database
@@ -21,6 +20,8 @@ from mltm.contract.agent_api import (
     ReportsAnswer,
 )
 from mltm.contract.ids import AgentId
+from mltm.runtime.clock import Clock
+from mltm.runtime.events import wait_for_event
 
 __all__ = ["Agents"]
 
@@ -79,11 +80,11 @@ class Agents:
 
     async def open_commands(self, agent: AgentIdentity, wait_s: float) -> Commands:
         """List the agent's open commands; with none, wait for one, `wait_s` at most."""
-        until_s = self._clock.monotonic() + wait_s
+        until_s = self._clock.boot_s() + wait_s
         with self._wake.listen("commands") as made:
             while True:
                 commands: list[CommandMessage] = await self._database.read(list_open, agent.agent_id, self._clock.now())
-                if commands or not await wait_for(made, until_s - self._clock.monotonic()):
+                if commands or not await wait_for_event(made, until_s - self._clock.boot_s()):
                     return Commands(generation=self._generation, commands=commands)
 
     async def acknowledge(self, agent: AgentIdentity, command_id: str, ack: Ack) -> Answer:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gateway.clock import Clock
 from gateway.errors import AgentSilentError, InvalidError, NotFoundError
-from gateway.services.wake import Wake, wait_for
+from gateway.services.wake import Wake
 from gateway.settings import GatewaySettings
 from gateway.store import cache
 from gateway.store.commands import (
@@ -25,6 +24,8 @@ from gateway.store.tasks import find_task
 from gateway.values import AgentIdentity, Chunk, User
 from mltm.contract.agent_api import Ack, Answer, BytesHeaders, CommandKind, CommandMessage
 from mltm.contract.user_api import Outputs
+from mltm.runtime.clock import Clock
+from mltm.runtime.events import wait_for_event
 
 __all__ = ["Relay"]
 
@@ -104,14 +105,14 @@ class Relay:
 
     async def _ask(self, wanted: _Wanted, wait_s: float) -> tuple[str, Ack]:
         """Make the command, or join the one that asks for the same; wait until it is closed. Its id and its answer."""
-        until_s = self._clock.monotonic() + wait_s
+        until_s = self._clock.boot_s() + wait_s
         command_id = self._open.setdefault(wanted, self._clock.new_id())
         try:
             with self._wake.listen(f"command:{command_id}") as answered:
                 await self._database.call(_add_once, wanted, command_id, self._clock.now())
                 self._wake.ring("commands")
                 while (ack := await self._database.read(read_closed, command_id)) is None:
-                    if not await wait_for(answered, until_s - self._clock.monotonic()):
+                    if not await wait_for_event(answered, until_s - self._clock.boot_s()):
                         raise AgentSilentError(f"The agent of task {wanted.task_id} did not answer in {wait_s:.0f} s.")
         finally:
             self._open.pop(wanted, None)

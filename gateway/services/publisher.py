@@ -12,10 +12,9 @@ from pathlib import Path
 
 import structlog
 
-from gateway.clock import Clock
 from gateway.errors import UnavailableError
 from gateway.services.submissions import files_folder
-from gateway.services.wake import Wake, wait_for
+from gateway.services.wake import Wake
 from gateway.settings import GatewaySettings
 from gateway.store import outbox
 from gateway.store.database import Database
@@ -23,6 +22,8 @@ from gateway.store.outbox import Errand
 from mltm.contract.base_models import render_canonical
 from mltm.contract.spool_layout import CONFIG_FILE, GONE_SUFFIX, MANIFEST, Spool
 from mltm.runtime import hostile_files
+from mltm.runtime.clock import Clock
+from mltm.runtime.events import wait_for_event
 from mltm.runtime.hostile_files import Folder
 
 __all__ = ["Publisher", "publish_bundle", "remove_taken"]
@@ -46,15 +47,15 @@ class Publisher:
         with self._wake.listen("publisher") as came:
             while True:
                 try:
-                    if self._clock.monotonic() >= checked_s + _REPUBLISH_S:
-                        checked_s = self._clock.monotonic()
+                    if self._clock.boot_s() >= checked_s + _REPUBLISH_S:
+                        checked_s = self._clock.boot_s()
                         await self.republish()
                     is_moving = await self.run_once()
                 except UnavailableError as error:  # a busy or full database: what was done is done again
                     self.problem, is_moving = str(error), False
                     _log.warning("publisher_waits", error=str(error))
                 if not is_moving:
-                    await wait_for(came, self._settings.publish_interval_s)
+                    await wait_for_event(came, self._settings.publish_interval_s)
 
     async def republish(self) -> None:
         """Publish again what is marked as published and is gone from in/new: only we remove entries, once taken.

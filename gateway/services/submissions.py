@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from gateway.clock import Clock
 from gateway.errors import DiskFullError
 from gateway.services.disk import on_disk
 from gateway.services.wake import Wake
@@ -21,6 +20,7 @@ from mltm.contract.base_models import render_canonical
 from mltm.contract.manifest import BundleFile, Manifest
 from mltm.contract.spool_layout import ENTRYPOINT
 from mltm.contract.user_api import TaskAnswer
+from mltm.runtime.clock import Clock
 
 __all__ = ["Intake", "files_folder", "fingerprint_upload", "sweep"]
 

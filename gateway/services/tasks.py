@@ -1,7 +1,6 @@
 """Reading, listing and cancelling tasks."""
 
-from gateway.clock import Clock
-from gateway.services.wake import Wake, wait_for
+from gateway.services.wake import Wake
 from gateway.store import routing
 from gateway.store import tasks as rows
 from gateway.store.commands import HoldKind, request_cancel, request_hold
@@ -9,6 +8,8 @@ from gateway.store.database import Database
 from gateway.values import User
 from mltm.contract.states import State
 from mltm.contract.user_api import CancelAnswer, HoldAnswer, TaskAnswer, TaskList
+from mltm.runtime.clock import Clock
+from mltm.runtime.events import wait_for_event
 
 __all__ = ["Tasks"]
 
@@ -46,13 +47,13 @@ class Tasks:
 
     async def wait_for_job_id(self, user: User, task_id: str, timeout_s: float) -> TaskAnswer:
         """Read the task as soon as it has a job id or is final, at the latest after `timeout_s`."""
-        until_s = self._clock.monotonic() + timeout_s
+        until_s = self._clock.boot_s() + timeout_s
         with self._wake.listen(f"task:{task_id}") as changed:
             while True:
                 task = await self.read(user, task_id)
                 if task.job_id is not None or task.final:
                     return task
-                if not await wait_for(changed, until_s - self._clock.monotonic()):
+                if not await wait_for_event(changed, until_s - self._clock.boot_s()):
                     return await self.read(user, task_id)
 
     async def list(

@@ -5,7 +5,6 @@ import contextlib
 from collections import defaultdict, deque
 from datetime import timedelta
 
-from gateway.clock import Clock
 from gateway.errors import TooManyError, UnauthorizedError, UnavailableError
 from gateway.services.passwords import hash_secret, is_password
 from gateway.store import users as rows
@@ -13,6 +12,7 @@ from gateway.store.database import Database
 from gateway.values import User
 from mltm.contract.problems import FieldProblem
 from mltm.contract.user_api import LoginAnswer, TokenAnswer
+from mltm.runtime.clock import Clock
 
 __all__ = ["People"]
 
@@ -33,7 +33,7 @@ class People:
         self._check_rate(username)
         stored = await self._database.read(rows.read_password_hash, username)
         if not await asyncio.to_thread(is_password, stored, password):
-            self._failures[username].append(self._clock.monotonic())
+            self._failures[username].append(self._clock.boot_s())
             raise UnauthorizedError(
                 "The user name or the password is wrong.",
                 key="bad_login",
@@ -46,7 +46,7 @@ class People:
         return LoginAnswer(access_token=secret, expires_in=int(life.total_seconds()))
 
     def _check_rate(self, username: str) -> None:
-        failures, now_s = self._failures[username], self._clock.monotonic()
+        failures, now_s = self._failures[username], self._clock.boot_s()
         while failures and now_s - failures[0] > _FAILURE_WINDOW_S:
             failures.popleft()
         if len(failures) >= _MOST_FAILURES:

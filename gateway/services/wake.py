@@ -5,7 +5,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
 
-__all__ = ["Wake", "wait_for"]
+__all__ = ["Wake"]
 
 
 class Wake:
@@ -30,14 +30,3 @@ class Wake:
             self._waiting[topic].discard(event)
             if not self._waiting[topic]:
                 del self._waiting[topic]
-
-
-async def wait_for(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for an event, so long at most; True where it was set. Clears it."""
-    try:
-        async with asyncio.timeout(max(0.0, seconds)):
-            await event.wait()
-    except TimeoutError:
-        return False
-    event.clear()
-    return True

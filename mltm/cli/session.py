@@ -15,7 +15,7 @@ from mltm.contract.parse_config import ConfigError
 from mltm.contract.problems import Problem
 from mltm.wire.credentials import read_access
 from mltm.wire.errors import MltmError, build_error
-from mltm.wire.retry_policy import Patience
+from mltm.wire.retry_policy import RetryPolicy
 
 if TYPE_CHECKING:
     from mltm.client import Client
@@ -45,8 +45,8 @@ def open_client(options: Options, *, url: str, token: str | None, ca: str | None
             print_note(f"{error.problem.detail} Trying again in {delay_s:.1f} s.")
 
     waiting_s = max(600.0, options.patience_s) if options.patience_s else 0.0
-    patience = replace(Patience(), request_s=options.patience_s, waiting_s=waiting_s)
-    return Client(url, token, ca, patience=patience, on_retry=tell)
+    retry_policy = replace(RetryPolicy(), request_s=options.patience_s, waiting_s=waiting_s)
+    return Client(url, token, ca, retry_policy=retry_policy, on_retry=tell)
 
 
 def perform_with_client(

@@ -6,8 +6,8 @@ from pathlib import Path
 from mltm.contract.ids import TaskId
 
 __all__ = [
-    "CONFIG_FILE", "ENTRYPOINT", "GONE_SUFFIX", "MANIFEST", "RECEIPT_SUFFIX", "Attempt", "Spool", "TaskFolder",
-    "is_ignored",
+    "CONFIG_FILE", "ENTRYPOINT", "GONE_SUFFIX", "MANIFEST", "PIECE_BYTES", "RECEIPT_SUFFIX", "Attempt", "Spool",
+    "TaskFolder", "is_ignored",
 ]  # fmt: skip
 
 MANIFEST = "manifest.json"  #: in a bundle and in control/
@@ -15,6 +15,7 @@ CONFIG_FILE = "config.json"  #: the task's config beside the manifest
 ENTRYPOINT = "entrypoint.py"  #: what the user's script is called inside, whatever he called it
 GONE_SUFFIX = ".gone"
 RECEIPT_SUFFIX = ".receipt.json"
+PIECE_BYTES = 1024 * 1024  #: piece n of a log begins at byte n * PIECE_BYTES; wrapper.sh has the same number
 
 
 def is_ignored(name: str) -> bool:

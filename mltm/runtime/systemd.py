@@ -1,4 +1,4 @@
-"""Tells systemd how the service is (sd_notify); silent where systemd did not start us."""
+"""The only owner of sdnotify: tells systemd how the service is; silent if systemd did not start us."""
 
 from collections.abc import Mapping
 
@@ -8,13 +8,14 @@ __all__ = ["Notifier"]
 
 
 class Notifier:
-    """READY, WATCHDOG and STOPPING. `watchdog_s`: how often systemd wants to hear from us at the latest, or None."""
+    """READY, WATCHDOG and STOPPING. every_s: how often systemd wants to hear that we are alive; None: not at all."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         # Without NOTIFY_SOCKET sdnotify 0.3.2 opens a socket and never closes it.
         self._socket = sdnotify.SystemdNotifier() if environment.get("NOTIFY_SOCKET") else None
         period = environment.get("WATCHDOG_USEC", "")
-        self.watchdog_s = int(period) / 1e6 if self._socket is not None and period.isdigit() else None
+        # sd_watchdog_enabled(3) recommends half of the period; with a third one message may come late.
+        self.every_s = int(period) / 3e6 if self._socket is not None and period.isdecimal() else None
 
     def ready(self) -> None:
         """The service works."""

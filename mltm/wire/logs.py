@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from mltm.contract.retry_delay import exponential_delay_s
 from mltm.contract.user_api import TaskAnswer
 
 __all__ = ["LogChunk", "LogSource", "follow_log", "newest_attempt", "take_new"]
 
-SHORTEST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 5.0
+FIRST_PAUSE_S = 1.0
+MAX_PAUSE_S = 5.0
 LAST_LOOKS = 3
 
 
@@ -81,4 +82,4 @@ async def follow_log(source: LogSource, *, offset: int = 0, attempt: int | None 
         if task.final and (number is None or quiet >= LAST_LOOKS):
             return
         quiet += 1
-        await source.sleep(min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 1.5 ** (quiet - 1)))
+        await source.sleep(exponential_delay_s(quiet - 1, FIRST_PAUSE_S, MAX_PAUSE_S, factor=1.5))

@@ -4,17 +4,19 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-__all__ = ["Patience", "Trial", "next_trial", "parse_retry_after"]
+from mltm.contract.retry_delay import exponential_delay_s
+
+__all__ = ["Retry", "RetryPolicy", "parse_retry_after", "plan_retry"]
 
 FIRST_DELAY_S = 0.5
-LONGEST_DELAY_S = 10.0
-SHORTEST_DELAY_S = 0.05
+MAX_DELAY_S = 10.0
+MIN_DELAY_S = 0.05
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long a request is repeated after its first failure; `waiting_s` is for those that watch a running task."""
 
     request_s: float = 30.0
@@ -25,7 +27,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Retry:
     """Where a repeated request stands: when it failed first, how often, and how long to wait now."""
 
     first_failed_at: float
@@ -33,15 +35,15 @@ class Trial:
     delay_s: float
 
 
-def next_trial(before: Trial | None, patience: Patience, limit_s: float, retry_after_s: float | None) -> Trial | None:
-    """Decide on another try; None where the next one would lie beyond the limit. Full jitter, Retry-After obeyed."""
-    now = patience.clock()
-    trial = Trial(now, 1, 0.0) if before is None else replace(before, failures=before.failures + 1)
-    ceiling = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (trial.failures - 1))
-    delay = retry_after_s if retry_after_s is not None else max(SHORTEST_DELAY_S, patience.jitter() * ceiling)
-    if now + delay > trial.first_failed_at + limit_s:
+def plan_retry(before: Retry | None, policy: RetryPolicy, limit_s: float, retry_after_s: float | None) -> Retry | None:
+    """Decide on another try; None if it would come later than the limit. Full jitter, Retry-After obeyed."""
+    now = policy.clock()
+    first_failed_at, failures = (now, 0) if before is None else (before.first_failed_at, before.failures)
+    ceiling = exponential_delay_s(failures, FIRST_DELAY_S, MAX_DELAY_S)
+    delay_s = retry_after_s if retry_after_s is not None else max(MIN_DELAY_S, policy.jitter() * ceiling)
+    if now + delay_s > first_failed_at + limit_s:
         return None
-    return replace(trial, delay_s=delay)
+    return Retry(first_failed_at, failures + 1, delay_s)
 
 
 def parse_retry_after(text: str | None) -> float | None:

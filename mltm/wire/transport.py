@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from mltm.contract.problems import Problem
 from mltm.wire.errors import MltmError, UnreachableError, build_error
 from mltm.wire.failures import explain_failure, is_temporary, read_fingerprint
-from mltm.wire.retry_policy import Patience, Trial, next_trial, parse_retry_after
+from mltm.wire.retry_policy import Retry, RetryPolicy, parse_retry_after, plan_retry
 
 __all__ = ["Call", "RetryNotice", "Transport", "build_path", "find_proxy"]
 
@@ -75,9 +75,9 @@ class Transport:
     """The session with one gateway. `token` may be set later, by a login."""
 
     def __init__(
-        self, url: str, token: str | None, ca_file: Path | None, patience: Patience, on_retry: RetryNotice | None
+        self, url: str, token: str | None, ca_file: Path | None, retry_policy: RetryPolicy, on_retry: RetryNotice | None
     ) -> None:
-        self.url, self.token, self.patience = url.rstrip("/"), token, patience
+        self.url, self.token, self.retry_policy = url.rstrip("/"), token, retry_policy
         self._ca_file, self._on_retry = ca_file, on_retry
         self._session: aiohttp.ClientSession | None = None
 
@@ -103,18 +103,18 @@ class Transport:
 
     async def call(self, call: Call, consume: Callable[[aiohttp.ClientResponse], Awaitable[T]]) -> T:
         """Send a request and give its good answer to `consume`, both again where that can help. Raises MltmError."""
-        limit_s = self.patience.waiting_s if call.waiting else self.patience.request_s
-        trial: Trial | None = None
+        limit_s = self.retry_policy.waiting_s if call.waiting else self.retry_policy.request_s
+        retry: Retry | None = None
         while True:
             try:
                 return await self._try_once(call, consume)
             except _FailedTryError as failure:
-                trial = next_trial(trial, self.patience, limit_s, failure.retry_after_s) if failure.again else None
-                if trial is None:
+                retry = plan_retry(retry, self.retry_policy, limit_s, failure.retry_after_s) if failure.again else None
+                if retry is None:
                     raise failure.error from failure.__cause__
                 if self._on_retry is not None:
-                    self._on_retry(failure.error, trial.delay_s)
-            await self.patience.sleep(trial.delay_s)
+                    self._on_retry(failure.error, retry.delay_s)
+            await self.retry_policy.sleep(retry.delay_s)
 
     async def _try_once(self, call: Call, consume: Callable[[aiohttp.ClientResponse], Awaitable[T]]) -> T:
         try:

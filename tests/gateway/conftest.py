@@ -7,7 +7,7 @@ import structlog
 from blockbuster import BlockBuster
 from blockbuster.blockbuster import BlockBusterFunction
 
-from gateway.logging_setup import set_up_logging
+from mltm.runtime.logging_setup import set_up_logging
 from tests.gateway.fixtures import house
 
 __all__ = ["house", "no_blocking"]

@@ -7,14 +7,13 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from gateway.clock import Clock
 from gateway.http.application import build_app
 from gateway.serve import open_database, open_services
 from gateway.services.all_services import Services
@@ -23,12 +22,24 @@ from gateway.settings import GatewaySettings
 from gateway.store import agents, users
 from gateway.store.database import Database
 from mltm.contract import routes
+from mltm.runtime.clock import Clock, read_utc_now
 from tests.gateway.agent import Client, FakeAgent
 from tests.gateway.build import CLUSTER, Part, build_form, good_parts
 
 T = TypeVar("T")
 PASSWORD = "correct horse"
 PEOPLE = {"alice": "user", "bob": "user", "root": "admin"}
+
+
+@dataclass
+class MovedTime:
+    """This host's time, so far ahead."""
+
+    ahead: timedelta = timedelta()
+
+    def now(self) -> datetime:
+        """What the gateway takes for now."""
+        return read_utc_now() + self.ahead
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class House:
     settings: GatewaySettings
     tokens: dict[str, str]
     agent: FakeAgent
+    time: MovedTime
 
     @property
     def url(self) -> str:
@@ -132,10 +144,10 @@ def prepare(settings: GatewaySettings, spool: Path) -> tuple[dict[str, str], str
 
 
 @contextlib.asynccontextmanager
-async def serve(settings: GatewaySettings) -> AsyncIterator[tuple[Client, Services]]:
+async def serve(settings: GatewaySettings, clock: Clock | None = None) -> AsyncIterator[tuple[Client, Services]]:
     """The gateway over what lies in its data folder; entering again is a restart."""
     async with (
-        open_services(settings) as services,
+        open_services(settings, clock) as services,
         TestClient(TestServer(build_app(services, settings), host="127.0.0.1")) as client,
     ):
         yield client, services
@@ -173,8 +185,9 @@ async def open_house(folder: Path, *, unix_user: str = "svc", **changes: Any) ->
     settings, spool = build_settings(folder, **changes), folder / "spool"
     spool.mkdir()
     tokens, code = await asyncio.to_thread(prepare, settings, spool)
-    async with serve(settings) as (client, services):
-        yield House(client, services, settings, tokens, await enrol(client, code, spool, unix_user=unix_user))
+    time = MovedTime()
+    async with serve(settings, Clock(now=time.now)) as (client, services):
+        yield House(client, services, settings, tokens, await enrol(client, code, spool, unix_user=unix_user), time)
 
 
 @pytest.fixture

@@ -8,11 +8,9 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 
-from gateway.check import find_file_system
 from gateway.cli import main
 from gateway.serve import _explain_listening
 from gateway.settings import GatewaySettings
@@ -27,8 +25,6 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     settings = tmp_path / "gateway.toml"
     settings.write_text(f'data_dir = "{tmp_path}/data"\n')
     monkeypatch.setenv("COLUMNS", "200")
-    # sdnotify 0.3.2 drops its socket unclosed where there is no systemd: a ResourceWarning, and none of ours.
-    monkeypatch.setattr("gateway.serve.sdnotify.SystemdNotifier", Mock)
 
     def call(*arguments: str, stdin: str = "", config: Path = settings) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["mltm-gateway", *arguments, "--config", str(config)])
@@ -164,29 +160,9 @@ def test_without_a_terminal_the_password_is_not_asked_for(run: Run) -> None:
     assert "--password-stdin" in err
 
 
-MOUNTS = """\
-30 22 0:44 / /home rw,relatime shared:9 - nfs4 server:/home rw
-31 30 0:45 / /home/local\\040disk rw - xfs /dev/sdb1 rw
-22 1 0:21 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-"""
-
-
-@pytest.mark.parametrize(
-    ("path", "kind"),
-    [
-        ("/var/lib/mltm/gateway.sqlite", "ext4"),
-        ("/home/ada/gateway.sqlite", "nfs4"),
-        ("/home/local disk/gateway.sqlite", "xfs"),
-        ("/homework/gateway.sqlite", "ext4"),
-    ],
-)
-def test_the_file_system_of_a_path_is_found(path: str, kind: str) -> None:
-    assert find_file_system(Path(path), MOUNTS) == kind
-
-
 def test_the_check_refuses_a_database_on_a_network_file_system(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run("migrate")
-    monkeypatch.setattr("gateway.check.find_file_system", lambda *_: "nfs4")
+    monkeypatch.setattr("gateway.check.read_file_system", lambda *_: "nfs4")
     code, out, _ = run("check")
 
     assert (code, "lies on nfs4" in out, "local disk" in out) == (1, True, True)

@@ -2,8 +2,8 @@ import io
 
 import pytest
 
-from gateway.logging_setup import set_up_logging
 from mltm.contract import routes
+from mltm.runtime.logging_setup import set_up_logging
 from tests.gateway.fixtures import House
 
 

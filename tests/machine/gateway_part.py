@@ -2,14 +2,12 @@
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from agent.errors import GatewayAwayError
 from agent.uplink.client import RawCommands
-from gateway.clock import Clock
 from gateway.serve import make_folders, open_database
 from gateway.services.agents import Agents
 from gateway.services.publisher import Publisher
@@ -26,20 +24,11 @@ from mltm.contract.agent_api import Ack, Answer, ReportBatch, ReportsAnswer
 from mltm.contract.ids import TaskId
 from mltm.contract.task_config import TaskConfig
 from mltm.contract.user_api import TaskAnswer
+from mltm.runtime.clock import Clock, read_utc_now
 
 __all__ = ["GatewayLine", "GatewayPart"]
 
 USER = User("alice", "user")
-
-
-@dataclass(frozen=True)
-class SteppedClock(Clock):
-    """The system's clock, some seconds off."""
-
-    offset: list[float]
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(super().now().timestamp() + self.offset[0], tz=super().now().tzinfo)
 
 
 class GatewayPart:
@@ -49,7 +38,7 @@ class GatewayPart:
         self.agent, self._runner = agent, runner
         self.settings = GatewaySettings(data_dir=folder / "gateway", min_free_bytes=0)
         make_folders(self.settings)
-        self._clock, wake = SteppedClock(offset), Wake()
+        self._clock, wake = Clock(now=lambda: read_utc_now() + timedelta(seconds=offset[0])), Wake()
         self._database = open_database(self.settings)
         self._database.run_now(_stop_syncing)
         self._database.call_now(_add_agent, agent)

@@ -132,11 +132,20 @@ def test_slurms_longest_call_is_no_tick_that_hangs(agent: AgentSite) -> None:
         end(systemd, process, "agent")
 
 
+def build_gateway_argv(folder: Path) -> list[str]:
+    config = folder / "gateway.toml"
+    config.write_text(f'host = "127.0.0.1"\nport = 0\ndata_dir = "{folder}/gateway"\nname = "test"\n')
+    return [str(BIN / "mltm-gateway"), "serve", "--config", str(config)]
+
+
+def test_the_gateway_says_so_as_often_as_systemd_wants_to_hear(tmp_path: Path) -> None:
+    with started(build_gateway_argv(tmp_path), 0.3, {}) as (systemd, process):
+        systemd.wait("WATCHDOG=1", 5)
+        end(systemd, process, "gateway")
+
+
 def test_the_gateway_says_that_it_is_ready_alive_and_leaving(tmp_path: Path) -> None:
-    config = tmp_path / "gateway.toml"
-    config.write_text(f'host = "127.0.0.1"\nport = 0\ndata_dir = "{tmp_path}/gateway"\nname = "test"\n')
-    argv = [str(BIN / "mltm-gateway"), "serve", "--config", str(config)]
-    with started(argv, float(read_unit("gateway", "WatchdogSec")), {}) as (systemd, process):
+    with started(build_gateway_argv(tmp_path), float(read_unit("gateway", "WatchdogSec")), {}) as (systemd, process):
         systemd.wait("READY=1")
         systemd.wait("WATCHDOG=1")
         end(systemd, process, "gateway")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from agent.job.wrapper import PIECE_BYTES, WRAPPER, build_wrapper_args
+from agent.job.wrapper import WRAPPER, build_wrapper_args
 from lab.processes import wait_until
 from mltm.contract.ids import TaskId
 from mltm.contract.journal_records import Dup, Exit, JobClaim, Refused
-from mltm.contract.spool_layout import Attempt, Spool, TaskFolder
+from mltm.contract.spool_layout import PIECE_BYTES, Attempt, Spool, TaskFolder
 
 INTENT = '{"kind":"submit","nonce":"0123"}\n'
 SAVE = (

@@ -1,6 +1,7 @@
 """While the code runs and when it ended: codes, its surroundings, its output, memory kills, the image's marker."""
 
 import os
+import re
 import signal
 from contextlib import suppress
 from dataclasses import replace
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.job.wrapper import PIECE_BYTES
+from agent.job.wrapper import WRAPPER
 from lab.processes import wait_until
 from mltm.contract.journal_records import Exit
+from mltm.contract.spool_layout import PIECE_BYTES
 from tests.agent.job.running import (
     Prepared,
     finish,
@@ -83,6 +85,10 @@ def test_the_code_sees_its_folder_its_umask_and_no_open_record(tmp_path: Path) -
 
     assert read_log(task).decode() == f"{task.folder.work} 23 /dev/null\n['0', '1', '2'] C.UTF-8\n"
     assert (task.folder.work / "made").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_wrapper_cuts_a_log_where_the_agent_reads_it() -> None:
+    assert re.findall(r"\bPIECE_BYTES=(\d+)", WRAPPER.read_text(encoding="utf-8")) == [str(PIECE_BYTES)]
 
 
 def test_a_long_log_keeps_head_and_tail_and_drops_the_middle(tmp_path: Path) -> None:

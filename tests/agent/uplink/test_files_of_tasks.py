@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.uplink.log_reader import PIECE_BYTES, is_attempt_over, is_task_over, read_log, read_newest_attempt
+from agent.uplink.log_reader import is_attempt_over, is_task_over, read_log, read_newest_attempt
 from agent.uplink.outputs import MAX_PIECE_BYTES, list_outputs, read_output
 from mltm.contract.ids import TaskId
-from mltm.contract.spool_layout import Spool, TaskFolder
+from mltm.contract.spool_layout import PIECE_BYTES, Spool, TaskFolder
 
 TASK = TaskId("0" * 31 + "1")
 

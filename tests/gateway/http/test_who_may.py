@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.clock import Clock
 from gateway.http.endpoints.table import ROUTES
 from gateway.store import agents
 from mltm.contract import routes
+from mltm.runtime.clock import Clock
 from tests.gateway.fixtures import PASSWORD, House
 
 OPEN = {routes.LOGIN, routes.HEALTH, routes.OPENAPI, routes.DOCS, "/docs/{file_name}", routes.AGENT_ENROL}

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from gateway.clock import Clock
 from gateway.errors import UnauthorizedError
 from gateway.services.passwords import hash_secret
 from gateway.store import agents
@@ -12,6 +11,7 @@ from gateway.store.models import Agent
 from gateway.store.timestamps import render_moment
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import Spool
+from mltm.runtime.clock import Clock
 from tests.gateway.agent import FakeAgent
 from tests.gateway.build import CLUSTER, good_parts
 from tests.gateway.fixtures import House, ask_to_enrol, enrol, eventually

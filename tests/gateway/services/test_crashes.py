@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from gateway.clock import Clock
 from gateway.serve import open_services
 from gateway.services import submissions
 from gateway.services.passwords import hash_secret
@@ -27,6 +26,7 @@ from mltm.contract.manifest import Manifest
 from mltm.contract.spool_layout import MANIFEST, Spool
 from mltm.contract.task_config import TaskConfig
 from mltm.runtime import hostile_files
+from mltm.runtime.clock import Clock
 from tests.gateway.build import SCRIPT, config
 from tests.gateway.fixtures import build_settings, eventually, prepare
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from gateway.clock import Clock
 from gateway.http.endpoints import outputs
 from gateway.store.commands import QUESTION_LIFE
 from gateway.store.models import CachedBytes
 from gateway.store.timestamps import render_moment
+from mltm.runtime.clock import Clock
 from tests.gateway.fixtures import House, open_house, serve
 
 LOG = "".join(f"line {n} äöü\n" for n in range(400)).encode()

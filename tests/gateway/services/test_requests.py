@@ -7,11 +7,10 @@ import pytest
 
 from agent.spool.commands import record_command
 from agent.spool.records import read_journal
-from gateway.clock import Clock
 from mltm.contract.agent_api import CommandMessage
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import Spool
-from mltm.runtime import clock as agent_clock
+from mltm.runtime.clock import Clock
 from tests.gateway.fixtures import House
 
 WISHES = pytest.mark.parametrize("wish", ["cancel", "hold", "release"])
@@ -75,9 +74,9 @@ async def test_the_agent_obeys_the_last_order_though_the_clock_goes_back(
     assert [command.kind for command in commands] == ["hold", "release", "hold"]
 
     for command in reversed(commands):  # however they arrive
-        assert record_command(spool, command, agent_clock.Clock()).outcome == "done"
+        assert record_command(spool, command, Clock()).outcome == "done"
     assert read_journal(spool, TaskId(task_id)).held
     await ask(house, task_id, "release")
     *_, last = await house.agent.poll(wait=0)
-    record_command(spool, CommandMessage.model_validate(last), agent_clock.Clock())
+    record_command(spool, CommandMessage.model_validate(last), Clock())
     assert not read_journal(spool, TaskId(task_id)).held

@@ -1,7 +1,8 @@
 import pytest
 
 from mltm.contract.states import State
-from mltm.wire.logs import LogChunk, take_new
+from mltm.contract.user_api import TaskAnswer
+from mltm.wire.logs import LogChunk, LogSource, follow_log, take_new
 from tests.mltm.client.build import open_client
 from tests.mltm.client.fake_gateway import TASK_ID, FakeGateway, Fault, Log, build_task
 
@@ -66,6 +67,24 @@ async def test_a_log_that_nobody_closes_ends_some_looks_after_the_task(gateway: 
     gateway.looks[TASK_ID] = [build_task(State.LOST)]
     gateway.logs = {1: [Log(((0, b"half a li"),), final=False)]}
     assert [chunk.data for chunk in await _follow(gateway)] == [b"half a li"]
+
+
+async def test_a_script_that_prints_nothing_for_hours_is_still_followed() -> None:
+    pauses: list[float] = []
+
+    async def read(offset: int, attempt: int) -> LogChunk:
+        return LogChunk(b"", 0, 0, final=len(pauses) == 3000)
+
+    async def read_task() -> TaskAnswer:
+        state = State.SUCCEEDED if len(pauses) == 3000 else State.RUNNING
+        return TaskAnswer.model_validate(build_task(state, attempts=_attempts(1)))
+
+    async def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+
+    assert [chunk async for chunk in follow_log(LogSource(read, read_task, sleep))] == []
+    assert pauses[:6] == [1.0, 1.5, 2.25, 3.375, 5.0, 5.0]
+    assert pauses[-1] == 5.0
 
 
 async def test_a_task_that_never_ran_has_nothing_to_follow(gateway: FakeGateway) -> None:

@@ -1,4 +1,3 @@
-import asyncio
 import secrets
 
 import pytest
@@ -7,7 +6,7 @@ from agent.errors import GatewayAwayError, RevokedError, SettingsError
 from agent.uplink.client import GatewayRefusedError
 from agent.uplink.reporter import REVOKED_WAIT_S, choose_pause_s
 from mltm.runtime.clock import Clock
-from mltm.runtime.retry import Backoff, wait_for_event
+from mltm.runtime.retry import Backoff
 
 LONGEST = Clock(token_bytes=lambda count: b"\xff" * count)
 SHORTEST = Clock(token_bytes=bytes)
@@ -50,11 +49,3 @@ def test_what_only_a_person_can_mend_is_tried_slowly(
 def test_a_gateway_that_is_away_is_tried_with_jitter() -> None:
     assert choose_pause_s(GatewayAwayError("away"), Backoff(SHORTEST)) == 0
     assert choose_pause_s(GatewayAwayError("away", retry_after_s=3), Backoff(SHORTEST)) == 3
-
-
-async def test_an_event_ends_the_wait_and_is_used_up() -> None:
-    event = asyncio.Event()
-    event.set()
-    assert await wait_for_event(event, None)
-    assert not event.is_set()
-    assert not await wait_for_event(event, 0)
