@@ -1,4 +1,4 @@
-"""A drop that can be no task is a rejected task: told to the gateway, written beside the place, and kept."""
+"""A drop that cannot become a task is a rejected task: told to the gateway, written beside the place, and kept."""
 
 import errno
 import hashlib
@@ -105,7 +105,7 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a second name": (make_second_name, "hard links"),
     "a FIFO": (os.mkfifo, "not a regular file"),
     "a folder": (Path.mkdir, "not a regular file"),
-    "nothing": (_nothing, "'train.py' is not there"),
+    "nothing": (_nothing, "'train.py' is missing"),
     "an empty file": (Path.touch, "is empty"),
 }
 
@@ -151,7 +151,7 @@ def test_what_is_not_as_its_checksums_say_is_not_run(world: World[CountedSlurm],
     world.kit.drop("night/train.py", SCRIPT)
     world.kit.drop("night/MANIFEST.sha256", f"{hashlib.sha256(b'more').hexdigest()}  {name}\n".encode())
     run_for_s(world, 40)
-    check_rejected(world, "night", f"{name!r} is not there as MANIFEST.sha256 lists it")
+    check_rejected(world, "night", f"{name!r} is missing, or differs from its checksum in MANIFEST.sha256")
 
 
 def test_a_faulty_drop_stops_no_other(world: World[CountedSlurm]) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from agent.intake.bundles import Intake
-from agent.intake.private_copy import publish
+from agent.intake.bundles import BundleIntake
 from agent.spool.last_reports import read_last_reports
 from agent.spool.records import read_journal
+from agent.spool.staging import publish_task
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State
 from tests.agent.intake.test_kills import run_killed
@@ -22,11 +22,11 @@ from tests.agent.tasks.slurm_world import CountedSlurm, open_world
 OTHER = TaskId("0190a0b0c0d07e0f8a0b0c0d0e0f0a0c")
 
 
-def intake_of(kit: SpoolKit) -> Intake:
-    return Intake(kit.spool, kit.settings, kit.clock)
+def intake_of(kit: SpoolKit) -> BundleIntake:
+    return BundleIntake(kit.spool, kit.settings, kit.clock)
 
 
-def scan_for_s(kit: SpoolKit, intake: Intake, seconds: int) -> list[str]:
+def scan_for_s(kit: SpoolKit, intake: BundleIntake, seconds: int) -> list[str]:
     said = intake.scan()
     for _ in range(0, seconds, 20):
         kit.now_s += 20
@@ -110,12 +110,12 @@ def test_a_late_second_agent_leaves_the_folders_of_a_running_job_alone(
 
     def lose_and_be_late(*arguments: Any) -> bool:
         monkeypatch.undo()
-        is_ours = publish(*arguments)
+        is_ours = publish_task(*arguments)
         assert intake_of(kit).scan() == []
         inodes.extend(path.stat().st_ino for path in folder.folders)
         return is_ours
 
-    monkeypatch.setattr("agent.intake.bundles.publish", lose_and_be_late)
+    monkeypatch.setattr("agent.intake.bundles.publish_task", lose_and_be_late)
     assert intake_of(kit).scan() == []
 
     assert inodes == [path.stat().st_ino for path in folder.folders]

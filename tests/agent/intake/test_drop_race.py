@@ -3,7 +3,7 @@
 import json
 import threading
 
-from agent.intake.drops import Drops
+from agent.intake.drops import DropIntake
 from tests.agent.spool.build import CONFIG, SCRIPT, SpoolKit
 
 
@@ -12,7 +12,7 @@ def scan_by_two_agents(kit: SpoolKit) -> None:
     start = threading.Barrier(2)
 
     def run() -> None:
-        drops = Drops(kit.spool, kit.settings, kit.clock)
+        drops = DropIntake(kit.spool, kit.settings, kit.clock)
         start.wait(10)
         drops.scan()
 
@@ -29,7 +29,7 @@ def test_of_two_agents_that_see_the_same_drops_one_takes_each(kit: SpoolKit) -> 
         kit.drop(f"{name}/config.json", CONFIG)
         kit.drop(f"{name}/train.py", SCRIPT)
     scan_by_two_agents(kit)
-    last = Drops(kit.spool, kit.settings, kit.clock)
+    last = DropIntake(kit.spool, kit.settings, kit.clock)
     for _ in range(5):
         last.scan()
         kit.now_s += 10

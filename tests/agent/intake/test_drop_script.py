@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.intake import drop_task
-from agent.intake.drop_contents import find_source, look_into
+from agent.intake.drop_contents import find_source, read_drop
 from mltm.runtime import files
 from tests.agent.intake.test_bad_drops import with_field
 from tests.agent.intake.test_drop_race import scan_by_two_agents
@@ -62,7 +62,7 @@ def test_a_later_config_without_a_script_is_rejected_in_words(kit: SpoolKit) -> 
     pass_s(kit, drops, 60)
     kit.drop("two.json", CONFIG)
     (said,) = pass_s(kit, drops, 620)
-    assert "'train.py' is not there: copy it again, with its config." in said
+    assert "'train.py' is missing. Copy it again, with its config." in said
 
 
 def test_the_last_config_of_a_batch_takes_the_script_away(kit: SpoolKit) -> None:
@@ -197,8 +197,8 @@ def test_a_config_that_another_agent_is_taking_keeps_its_script(kit: SpoolKit, m
     drop_all(kit, "one.json", "two.json")
     kit.drop("one.json.ready", b"")
     drops, other = drops_of(kit), drops_of(kit)
-    monkeypatch.setattr(other, "_go_on", lambda *_: "")
-    other._take("two.json", look_into(find_source(kit.spool.drop, "two.json", kit.spool.drop)))
+    monkeypatch.setattr(other, "_continue", lambda *_: "")
+    other._take("two.json", read_drop(find_source(kit.spool.drop, "two.json", kit.spool.drop)))
     drops.scan()
     assert list(scripts(kit)) == ["one.json"]
     pass_s(kit, drops, 40)
@@ -247,7 +247,7 @@ def test_a_script_replaced_at_its_rename_is_given_back_or_kept(
     assert scripts(kit) == {"run.json": SCRIPT}
     (task_id,) = kit.tasks()
     if is_written_again:
-        assert "did not take" in said[0]
+        assert "did not use all files" in said[0]
         assert (kit.spool.bad / task_id / "train.py").read_bytes() == NEW + b"#"
         assert script.read_bytes() == NEW
     else:

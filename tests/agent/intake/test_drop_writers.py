@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.intake import drop_task
-from agent.intake.drops import Drops
+from agent.intake.drops import DropIntake
 from mltm.runtime import files
 from tests.agent.intake.test_drops import check_one_task, drops_of, pass_s
 from tests.agent.spool.build import CONFIG, SCRIPT, SpoolKit
@@ -217,7 +217,7 @@ def test_another_agent_leaves_alone_what_this_one_is_taking(kit: SpoolKit, monke
 def test_what_a_dead_agent_was_taking_is_finished_by_another(kit: SpoolKit, monkeypatch: pytest.MonkeyPatch) -> None:
     kit.drop("night.ready/config.json", CONFIG)
     kit.drop("night.ready/train.py", SCRIPT)
-    monkeypatch.setattr(Drops, "_go_on", lambda *_: "")
+    monkeypatch.setattr(DropIntake, "_continue", lambda *_: "")
     drops_of(kit).scan()
     monkeypatch.undo()
     assert not kit.tasks()

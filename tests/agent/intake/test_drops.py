@@ -9,16 +9,17 @@ import pytest
 
 from agent.intake import drop_checksums, drop_contents, drop_script, drop_task
 from agent.intake import drops as drops_module
-from agent.intake.drops import Drops
-from agent.intake.quiet_time import Entry
+from agent.intake.drops import DropIntake
+from agent.spool import file_stamp
+from agent.spool.file_stamp import FileStamp, read_stamp
 from tests.agent.spool.build import CONFIG, SCRIPT, SpoolKit
 
 
-def drops_of(kit: SpoolKit) -> Drops:
-    return Drops(kit.spool, kit.settings, kit.clock)
+def drops_of(kit: SpoolKit) -> DropIntake:
+    return DropIntake(kit.spool, kit.settings, kit.clock)
 
 
-def pass_s(kit: SpoolKit, drops: Drops, seconds: int) -> list[str]:
+def pass_s(kit: SpoolKit, drops: DropIntake, seconds: int) -> list[str]:
     said = drops.scan()
     for _ in range(0, seconds, 10):
         kit.now_s += 10
@@ -209,13 +210,13 @@ def test_each_of_many_drops_is_read_a_few_times_and_not_once_for_every_other(
 ) -> None:
     reads: list[str] = []
 
-    def count(source: drop_contents.Source) -> drop_contents.DropView:
+    def count(source: drop_contents.DropSource) -> drop_contents.DropContents:
         reads.append(source.name)
-        return look_into(source)
+        return read_drop(source)
 
-    look_into = drop_contents.look_into
+    read_drop = drop_contents.read_drop
     for module in (drops_module, drop_task, drop_script):
-        monkeypatch.setattr(module, "look_into", count)
+        monkeypatch.setattr(module, "read_drop", count)
     fill(kit, 30)
     drops_of(kit).scan()
 
@@ -223,17 +224,17 @@ def test_each_of_many_drops_is_read_a_few_times_and_not_once_for_every_other(
     assert max(reads.count(name) for name in set(reads)) <= 4
 
 
-def slow_drops(kit: SpoolKit) -> Drops:
+def slow_drops(kit: SpoolKit) -> DropIntake:
     """Takes two seconds for each drop that is taken: an id is made once for each."""
 
     def take_long(count: int) -> bytes:
         kit.now_s += 2 if count == 10 else 0
         return secrets.token_bytes(count)
 
-    return Drops(kit.spool, kit.settings, dataclasses.replace(kit.clock, token_bytes=take_long))
+    return DropIntake(kit.spool, kit.settings, dataclasses.replace(kit.clock, token_bytes=take_long))
 
 
-def count_tasks_by_round(kit: SpoolKit, drops: Drops, rounds: int) -> list[int]:
+def count_tasks_by_round(kit: SpoolKit, drops: DropIntake, rounds: int) -> list[int]:
     counts = []
     for _ in range(rounds):
         drops.scan()
@@ -251,11 +252,11 @@ def test_many_drops_are_taken_over_some_rounds_so_that_what_is_active_is_not_kep
 def test_a_round_that_looks_at_drops_for_long_takes_them_for_as_long(
     kit: SpoolKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look_long(source: drop_contents.Source) -> drop_contents.DropView:
+    def read_for_long(source: drop_contents.DropSource) -> drop_contents.DropContents:
         kit.now_s += 2
-        return drop_contents.look_into(source)
+        return drop_contents.read_drop(source)
 
-    monkeypatch.setattr(drops_module, "look_into", look_long)
+    monkeypatch.setattr(drops_module, "read_drop", read_for_long)
     fill(kit, 3)
 
     assert count_tasks_by_round(kit, slow_drops(kit), 1) == [2]
@@ -266,11 +267,11 @@ def test_a_change_within_a_tick_of_the_file_systems_clock_is_seen(
 ) -> None:
     """Size and times are the same before and after it: only a second look into the file shows it."""
 
-    def read_coarsely(folder: int, name: str) -> Entry:
-        return (*read_entry(folder, name)[:2], 1, 1)
+    def read_coarsely(folder: int, name: str) -> FileStamp:
+        return read_stamp(folder, name)._replace(mtime_ns=1, ctime_ns=1)
 
-    read_entry = drop_contents.read_entry
-    monkeypatch.setattr(drop_contents, "read_entry", read_coarsely)
+    for module in (drop_contents, file_stamp):
+        monkeypatch.setattr(module, "read_stamp", read_coarsely)
     kit.drop("run.json", b"{" * len(CONFIG))
     kit.drop("train.py", SCRIPT)
     drops = drops_of(kit)
@@ -286,12 +287,12 @@ def test_what_has_stood_still_is_not_read_again_until_it_changes(
 ) -> None:
     reads: list[str] = []
 
-    def count(source: drop_contents.Source) -> drop_contents.DropView:
+    def count(source: drop_contents.DropSource) -> drop_contents.DropContents:
         reads.append(source.name)
-        return look_into(source)
+        return read_drop(source)
 
-    look_into = drop_contents.look_into
-    monkeypatch.setattr(drops_module, "look_into", count)
+    read_drop = drop_contents.read_drop
+    monkeypatch.setattr(drops_module, "read_drop", count)
     kit.drop("run.json", CONFIG)  # its script is not there yet: it waits for ten minutes
     drops = drops_of(kit)
     pass_s(kit, drops, 30)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.intake.bundles import Intake
-from agent.intake.drops import Drops
+from agent.intake.bundles import BundleIntake
+from agent.intake.drops import DropIntake
 from mltm.runtime import files
 from tests.agent.spool.build import CONFIG, SCRIPT, TASK, SpoolKit, send
 
@@ -86,8 +86,8 @@ def test_a_drop_killed_at_any_call_becomes_one_task(
     for nth in range(_MOST_CALLS):
         kit = SpoolKit(tmp_path / str(nth))
         drop(kit)
-        was_killed = run_killed(Drops(kit.spool, kit.settings, kit.clock).scan, nth, after=after)
-        fresh = Drops(kit.spool, kit.settings, kit.clock)
+        was_killed = run_killed(DropIntake(kit.spool, kit.settings, kit.clock).scan, nth, after=after)
+        fresh = DropIntake(kit.spool, kit.settings, kit.clock)
         for _ in range(5):
             assert fresh.scan() == []
             kit.now_s += 10
@@ -106,8 +106,8 @@ def test_a_bundle_killed_at_any_call_becomes_one_task(tmp_path: Path, *, after: 
     for nth in range(_MOST_CALLS):
         kit = SpoolKit(tmp_path / str(nth))
         send(kit)
-        was_killed = run_killed(Intake(kit.spool, kit.settings, kit.clock).scan, nth, after=after)
-        assert Intake(kit.spool, kit.settings, kit.clock).scan() == []
+        was_killed = run_killed(BundleIntake(kit.spool, kit.settings, kit.clock).scan, nth, after=after)
+        assert BundleIntake(kit.spool, kit.settings, kit.clock).scan() == []
         check(kit, "gateway")
         assert kit.tasks() == [TASK]
         if not was_killed:

@@ -4,7 +4,7 @@ import json
 import os
 from datetime import UTC, datetime
 
-from agent.intake.bundles import Intake
+from agent.intake.bundles import BundleIntake
 from agent.protocol.observation import Observation
 from agent.protocol.task_report import ReportDraft, Told
 from agent.spool.last_reports import read_last_report, read_last_reports
@@ -33,7 +33,7 @@ def see(kit: SpoolKit, boot_id: str, state: State, seconds: int) -> None:
 def test_ended_and_running_tasks_are_told_of_once_with_their_configs(kit: SpoolKit) -> None:
     for task_id in (TASK, OTHER):
         send(kit, task_id)
-    Intake(kit.spool, kit.settings, kit.clock).scan()
+    BundleIntake(kit.spool, kit.settings, kit.clock).scan()
     write_tombstone(kit.spool, TASK, draft(TASK, State.SUCCEEDED), kit.clock)
     see(kit, "new", State.RUNNING, 200)
     see(kit, "old", State.PENDING, 100)
@@ -52,7 +52,7 @@ def test_a_task_whose_folder_is_gone_is_told_of_from_its_tombstone(kit: SpoolKit
 
 def test_a_task_that_nothing_was_reported_of_says_that_it_is_here(kit: SpoolKit) -> None:
     send(kit)
-    Intake(kit.spool, kit.settings, kit.clock).scan()
+    BundleIntake(kit.spool, kit.settings, kit.clock).scan()
     (again,) = read_last_reports(kit.spool)
     assert (again.state, again.evidence, again.taken) == (State.ACCEPTED, Evidence.NONE, True)
     assert again.manifest is not None
