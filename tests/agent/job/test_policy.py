@@ -26,12 +26,12 @@ POLICIES: list[tuple[JsonObject, JsonObject, str, list[str]]] = [
     ({"images": []}, {}, f"{SECTION}.image_name", ["'sklearn_sample_latest'", "none"]),
     ({"datasets": ["iris"]}, {}, "dataset_name", ["'wine_classification'", "iris"]),
     ({"qos": ["normal"]}, {"qos": "high"}, "resources.qos", ["'high'", "normal"]),
-    ({"max_nodes": 1}, {"nodes": 2}, "resources.nodes", ["asks for 2", "at most 1"]),
-    ({"max_cpus": 4}, {"cpus": 5}, "resources.cpus", ["asks for 5", "at most 4"]),
-    ({"max_gpus": 0}, {"gpus": 1}, "resources.gpus", ["asks for 1", "at most 0"]),
+    ({"max_nodes": 1}, {"nodes": 2}, "resources.nodes", ["is 2", "at most 1"]),
+    ({"max_cpus": 4}, {"cpus": 5}, "resources.cpus", ["is 5", "at most 4"]),
+    ({"max_gpus": 0}, {"gpus": 1}, "resources.gpus", ["is 1", "at most 0"]),
     ({"max_time_limit_min": 60}, {"time_limit": "1:00:01"}, "resources.time_limit", ["at most 60 minutes"]),
     ({"max_time_limit_min": 60}, {"time_limit": "0"}, "resources.time_limit", ["at most 60 minutes"]),
-    ({"max_time_limit_min": 60}, {}, "resources.time_limit", ["needs a time_limit"]),
+    ({"max_time_limit_min": 60}, {}, "resources.time_limit", ["Set a time_limit"]),
 ]
 
 
