@@ -10,10 +10,10 @@ from aioresponses import CallbackResult, aioresponses
 
 from agent.errors import GatewayAwayError
 from agent.spool.records import read_journal
-from agent.uplink import command_poller
+from agent.uplink import task_files
 from agent.uplink.client import GatewayClient, GatewayRefusedError
 from agent.uplink.command_poller import CommandPoller
-from agent.uplink.log_reader import read_log
+from agent.uplink.log_reader import read_log_bytes
 from agent.uplink.reporter import REVOKED_WAIT_S
 from mltm.contract import routes
 from mltm.contract.agent_api import POLL_WAIT_S
@@ -179,9 +179,9 @@ async def test_a_cancel_does_not_wait_behind_a_large_file(
 
     def read_slowly(*asked: Any) -> Any:
         cancelled_when_read.append(read_journal(uplink.spool, TASK).cancel is not None)
-        return read_log(*asked)
+        return read_log_bytes(*asked)
 
-    monkeypatch.setattr(command_poller, "read_log", read_slowly)
+    monkeypatch.setattr(task_files, "read_log_bytes", read_slowly)
     bring(
         gateway,
         *(command("send_bytes", f"b{n}", file="log", attempt=1, length=10) for n in range(3)),

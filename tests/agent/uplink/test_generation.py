@@ -57,7 +57,7 @@ async def test_what_failed_is_shown_and_done_at_the_next_answer(
     watch, told.error = build(uplink, told), error
     await watch.compare("one")
     (shown,) = uplink.alerts.sentences()
-    assert shown.startswith("Not everything could be reported again")
+    assert shown.startswith("Cannot report every task to the restored gateway yet")
     assert not (uplink.spool.agent / "generation").exists()
     told.error = None
     await watch.compare("one")

@@ -66,13 +66,13 @@ async def test_it_does_not_take_down_what_the_reporter_put_up(
     uplink.put(1)
     gateway.post(URL + routes.AGENT_REPORTS, status=400)
     gateway.post(BEAT, payload={"generation": GENERATION})
-    with pytest.raises(Exception, match="refuses the call"):
+    with pytest.raises(Exception, match="refused the call"):
         await uplink.reporter(client).send_batch()
     uplink.max_sleeps = 1
     with pytest.raises(EnoughError):
         await build(uplink, client).run(30, sleep=uplink.sleep)
     (shown,) = uplink.alerts.sentences()
-    assert "refuses the call (400)" in shown
+    assert "refused the call (400)" in shown
 
 
 async def test_an_outbox_that_cannot_be_counted_ends_no_pulse(

@@ -49,7 +49,7 @@ async def test_what_it_will_never_take_is_set_aside_with_its_words_and_shown_unt
     assert uplink.waiting() == []
     assert uplink.set_aside() == {name: f"The gateway answered {outcome}: because\n"}
     (shown,) = uplink.alerts.sentences()
-    assert "1 reports were not taken" in shown
+    assert "refused 1 reports" in shown
     assert name in shown
 
     (uplink.spool.bad / name).unlink()

@@ -56,11 +56,11 @@ async def test_a_page_of_something_between_throws_no_report_out(
     ("fault", "shown"),
     [
         ({"exception": TimeoutError()}, "did not answer within 60 s"),
-        ({"exception": ConnectionRefusedError(111, "Connection refused")}, "cannot be reached"),
-        ({"status": 500, "body": problem(500, "Broken.")}, "answers 500: Broken."),
-        ({"status": 502, "body": "<html>", "reason": "Bad Gateway"}, "answers 502: Bad Gateway"),
-        ({"status": 404, "body": "<html>", "reason": "Not Found"}, "refuses the call (404)"),
-        ({"body": "{}"}, "is no gateway of this version"),
+        ({"exception": ConnectionRefusedError(111, "Connection refused")}, "Cannot reach"),
+        ({"status": 500, "body": problem(500, "Broken.")}, "answered 500: Broken."),
+        ({"status": 502, "body": "<html>", "reason": "Bad Gateway"}, "answered 502: Bad Gateway"),
+        ({"status": 404, "body": "<html>", "reason": "Not Found"}, "refused the call (404)"),
+        ({"body": "{}"}, "did not respond like a compatible gateway"),
     ],
 )
 async def test_while_the_gateway_is_away_everything_waits_and_it_is_shown_until_it_is_back(
@@ -162,6 +162,6 @@ async def test_an_outbox_that_cannot_be_read_is_shown_until_it_can(
         with pytest.raises(EnoughError):
             await reporter.run()
     assert [round(wait) for wait in uplink.slept] == [1, 2]
-    assert uplink.alerts.sentences() == ["The outbox cannot be read: [Errno 5] Input/output error."]
+    assert uplink.alerts.sentences() == ["Cannot read the outbox: [Errno 5] Input/output error."]
     await reporter.flush()
     assert (uplink.waiting(), uplink.alerts.sentences()) == ([], [])
