@@ -1,10 +1,13 @@
-"""Everything that the agent raises on purpose. `transient`: trying again later may help; `next_step`: for a person."""
+"""Everything that the agent raises on purpose."""
 
 __all__ = ["AgentError", "GatewayAwayError", "RevokedError", "SettingsError", "SpoolError"]
 
 
 class AgentError(Exception):
-    """Root of the agent's errors: a sentence that says what is wrong and where, and a next step."""
+    """Root of the agent's errors.
+
+    message: what is wrong and where, as a sentence. next_step: what a person can do. transient: a retry may help.
+    """
 
     transient = False
 
@@ -22,11 +25,11 @@ class SettingsError(AgentError):
 
 
 class SpoolError(AgentError):
-    """The spool cannot be used: not writable, full, or of another gateway."""
+    """The spool cannot be used: it is not writable, it is full, or it belongs to another gateway."""
 
 
 class GatewayAwayError(AgentError):
-    """The gateway does not answer, or answers 5xx or 429. Everything waits in the outbox."""
+    """The gateway does not answer, or answers 5xx or 429. Reports wait in the outbox."""
 
     transient = True
 

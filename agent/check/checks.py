@@ -12,7 +12,7 @@ from agent.settings import AgentSettings
 from agent.slurm.client import Slurm
 from agent.slurm.values import PollFailed, SlurmFacts
 from agent.spool.gateway_binding import check_gateway
-from agent.spool.setup import explain_trouble, prepare_spool
+from agent.spool.setup import explain_os_error, prepare_spool
 from agent.tasks.queue import KILL_WAIT_MESSAGE
 from agent.uplink.address import build_tls
 from agent.uplink.client import GatewayClient, open_session
@@ -62,7 +62,7 @@ def _check_folder(settings: AgentSettings, environment: Mapping[str, str], trial
     try:
         found = check_ground(settings, trial)
     except OSError as error:
-        return [Finding("FAIL", "folder", str(explain_trouble(error, settings.spool)))]
+        return [Finding("FAIL", "folder", str(explain_os_error(error, settings.spool)))]
     if trial.with_job:
         slurm = Slurm(settings.slurm, environment, Clock())
         try:

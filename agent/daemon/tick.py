@@ -12,8 +12,8 @@ import structlog
 
 from agent.daemon.bells import Bells, read_bells, silence_bells
 from agent.errors import SpoolError
-from agent.intake.bundles import Intake
-from agent.intake.drops import Drops
+from agent.intake.bundles import BundleIntake
+from agent.intake.drops import DropIntake
 from agent.settings import AgentSettings
 from agent.slurm.port import SlurmPort
 from agent.spool.outbox import Outbox
@@ -73,8 +73,8 @@ class Tick:
         context = TaskContext(settings, spool, outbox, clock, author, read_boot_id())
         self._settings, self._spool, self._clock = settings, spool, clock
         self._states: dict[TaskId, TaskState] = {}
-        self._intake = Intake(spool, settings, clock, author=author)
-        self._drops = Drops(spool, settings, clock)
+        self._bundles = BundleIntake(spool, settings, clock, author=author)
+        self._drops = DropIntake(spool, settings, clock)
         self._queue = Queue(slurm, settings, clock)
         self._cancels = Cancels(slurm, spool, settings, clock)
         self._submissions = Submissions(slurm, context)
@@ -100,7 +100,7 @@ class Tick:
     def _take_in(self) -> list[str]:
         """Bring in bundles and drops; what is wrong, in words."""
         try:
-            problems = self._intake.scan()
+            problems = self._bundles.scan()
             return [*problems, *self._drops.scan()] if self._settings.drops else problems
         except (OSError, SpoolError) as error:
             _log.warning("intake_failed", error=str(error))

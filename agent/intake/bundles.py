@@ -1,6 +1,6 @@
-"""Takes bundles from in/new, where the agent only reads: a checked private copy, then one rename to tasks/<task>.
+"""Accepts bundles from in/new, where the agent only reads: a checked private copy, then one rename to tasks/<task>.
 
-Whatever is wrong with one bundle stops no other. A bundle that stays faulty is closed at attempt 1 as rejected.
+A faulty bundle delays no other. If it stays faulty, its task is closed at attempt 1 as rejected.
 """
 
 import contextlib
@@ -15,20 +15,12 @@ from pathlib import Path
 import structlog
 from pydantic import ValidationError
 
-from agent.intake.private_copy import (
-    BadSourceError,
-    Place,
-    build_staging,
-    copy_listed,
-    discard,
-    open_folder,
-    publish,
-    read_small,
-)
-from agent.intake.quiet_time import Watched, is_at_rest, look_at
+from agent.intake.private_copy import BadSourceError, copy_listed, open_folder, read_small
+from agent.intake.quiet_time import QuietWatch, count_scan, is_quiet
 from agent.settings import AgentSettings
 from agent.spool.records import link_intent
-from agent.spool.setup import explain_trouble
+from agent.spool.setup import explain_os_error
+from agent.spool.staging import StagedTask, discard_folder, make_staged_task, publish_task
 from agent.spool.tombstones import has_tombstone
 from mltm.contract.ids import TaskId
 from mltm.contract.journal_records import Author, Closed, Verdict
@@ -40,53 +32,56 @@ from mltm.contract.task_config import check_json
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
 
-__all__ = ["Intake"]
+__all__ = ["BundleIntake"]
 
 _log = structlog.get_logger(__name__)
 _TASK_NAME = re.compile(r"[0-9a-f]{32}")
 _MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 _REMIND_S, _MAX_REMIND_S = 60.0, 3600.0
-# Trouble of the place, not of the bundle: never a reason to reject a task.
-_PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE})
+# The disk's or the folder's trouble, not the bundle's: never a reason to reject a task.
+_SPOOL_TROUBLE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
+)
 
 
-class Intake:
+class BundleIntake:
     """Brings bundles in. One per process; scan() is called by the tick."""
 
     def __init__(self, spool: Spool, settings: AgentSettings, clock: Clock, *, author: Author | None = None) -> None:
         self._spool, self._waits, self._clock, self._cluster = spool, settings.waits, clock, settings.cluster
         self._author = author or Author(epoch=0, host=socket.gethostname(), pid=os.getpid())
-        self._faulty: dict[TaskId, Watched] = {}
+        self._faulty: dict[TaskId, QuietWatch] = {}
         self._remind: dict[TaskId, tuple[float, int]] = {}  # when next (boot clock), and how often before
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def scan(self) -> list[str]:
-        """Take in what lies in in/new; return what is wrong, as sentences. Raises OSError where it cannot be listed."""
+        """Accept what is in in/new; returns what is wrong, as sentences. Raises OSError if it cannot be listed."""
         names = files.list_names(self._spool.incoming)
         for kept in (self._faulty, self._remind):
             for gone in set(kept) - set(names):
                 del kept[gone]
-        said = [self._look_at(name) for name in names]
-        return [message for message in said if message]
+        messages = [self._take_if_new(name) for name in names]
+        return [message for message in messages if message]
 
-    def _look_at(self, name: str) -> str:
+    def _take_if_new(self, name: str) -> str:
+        """Accept one bundle; returns what is wrong, as a sentence."""
         if not _TASK_NAME.fullmatch(name):
-            return self._tell(name, f"{name!a} in {self._spool.incoming} is no task's name; it is left alone.")
+            return self._warn_once(name, f"{name!a} in {self._spool.incoming} is not a task's name. It is ignored.")
         task_id = TaskId(name)
         try:
-            if not self._is_settled(task_id):
+            if not self._remind_if_known(task_id):
                 self._take(task_id)
             self._faulty.pop(task_id, None)
         except BadSourceError as error:
-            return self._judge(task_id, str(error))
+            return self._judge_fault(task_id, str(error))
         except OSError as error:
-            if error.errno not in _PLACE and os.path.lexists(self._spool.bundle(task_id)):
-                return self._judge(task_id, f"The bundle is not whole: {error.strerror} ({_basename(error)!a}).")
-            return self._wait(task_id, error)
+            if error.errno not in _SPOOL_TROUBLE and os.path.lexists(self._spool.bundle(task_id)):
+                return self._judge_fault(task_id, f"The bundle is incomplete: {error.strerror} ({_basename(error)!a}).")
+            return self._explain_wait(task_id, error)
         return ""
 
-    def _is_settled(self, task_id: TaskId) -> bool:
-        """True for a task that is here already, or was. Its marker goes up again, so that the tick reports it again."""
+    def _remind_if_known(self, task_id: TaskId) -> bool:
+        """True for a task that is here already, or was: from time to time it is marked active, and reported again."""
         folder = self._spool.task(task_id)
         is_here = folder.manifest.exists() or folder.attempt(1).intent.exists()
         if not is_here and not has_tombstone(self._spool, task_id):
@@ -94,71 +89,72 @@ class Intake:
         now_s = self._clock.boot_s()
         due_s, times = self._remind.setdefault(task_id, (now_s + _REMIND_S, 0))
         if now_s >= due_s:
-            # Each time of a task that has ended is a report in the outbox, and the gateway may be away for days.
+            # For a task that has ended, each time is a report in the outbox, and the gateway may be away for days.
             pause_s = exponential_delay_s(times + 1, _REMIND_S, _MAX_REMIND_S)
             self._remind[task_id] = (now_s + pause_s, times + 1)
-            self._mark(task_id)
+            self._mark_active(task_id)
         return True
 
     def _take(self, task_id: TaskId) -> None:
         nonce = self._clock.nonce()
-        place = build_staging(self._spool, task_id, nonce)
+        staged = make_staged_task(self._spool, task_id, nonce)
         try:
-            self._copy(task_id, place)
-            is_ours = publish(self._spool, task_id, place)
+            self._copy(task_id, staged)
+            is_ours = publish_task(self._spool, task_id, staged)
             if not is_ours:
-                self._complete(task_id, place)
+                self._complete(task_id, staged)
         finally:
-            discard(self._spool, place.path, nonce)
+            discard_folder(self._spool, staged.path, nonce)
         if has_tombstone(self._spool, task_id) and not self._spool.task(task_id).attempt(1).intent.exists():
-            # It ended long ago and is seen again (a restored gateway, a stale listing): only this copy goes away.
+            # It ended long ago and is listed again (a restored gateway, a stale listing). Only this copy is removed.
             if is_ours:
-                discard(self._spool, self._spool.tasks / task_id, self._clock.nonce())
+                discard_folder(self._spool, self._spool.tasks / task_id, self._clock.nonce())
             files.remove(self._spool.active / task_id)
             return
         self._remind[task_id] = (self._clock.boot_s() + _REMIND_S, 0)
         _log.info("task_taken", task_id=task_id, won=is_ours)
 
-    def _copy(self, task_id: TaskId, place: Place) -> None:
+    def _copy(self, task_id: TaskId, staged: StagedTask) -> None:
         with open_folder(self._spool.bundle(task_id)) as bundle:
             raw = read_small(bundle, MANIFEST, _MAX_MANIFEST_BYTES)
             manifest = _parse_manifest(raw, task_id)
             with open_folder(Path("files"), "files", bundle) as sources:
                 for listed in manifest.files:
-                    copy_listed(sources, listed, place.input / listed.name)
-        files.replace(place.control / MANIFEST, raw, self._clock.nonce(), 0o600)
+                    copy_listed(sources, listed, staged.input / listed.name)
+        files.replace(staged.control / MANIFEST, raw, self._clock.nonce(), 0o600)
 
-    def _complete(self, task_id: TaskId, place: Place) -> None:
-        """Fill a folder that a command made before the task came (a cancel, a hold); the manifest comes last.
+    def _complete(self, task_id: TaskId, staged: StagedTask) -> None:
+        """Fill a folder that a command (a cancel, a hold) made before the bundle came. The manifest comes last.
 
-        Empty folders are made, never renamed in: rename(2) replaces an empty folder, which may be a running job's.
+        Empty folders are made, not renamed: rename(2) replaces an empty folder, which may be a running job's.
         """
         folder = self._spool.task(task_id)
-        files.move(place.input, folder.input)
+        files.move(staged.input, folder.input)
         for wanted in folder.folders:
             files.make_folder(wanted)
         files.sync_folder(folder.path)
-        raw = files.read_bytes(place.control / MANIFEST)
+        raw = files.read_bytes(staged.control / MANIFEST)
         if raw is not None:
             files.link_once(folder.manifest, raw, self._clock.nonce(), 0o600)
 
-    def _judge(self, task_id: TaskId, message: str) -> str:
+    def _judge_fault(self, task_id: TaskId, message: str) -> str:
+        """Wait for a faulty bundle to become right; reject its task if it does not."""
         now_s, waits = self._clock.boot_s(), self._waits
-        watched = look_at(self._faulty.get(task_id), (), now_s, waits.faulty_look_s)
-        self._faulty[task_id] = watched
-        if not is_at_rest(watched, now_s, 3 * waits.faulty_look_s):
-            return self._tell(task_id, f"The bundle of task {task_id} is faulty: {message}")
-        if not self._is_settled(task_id):
+        watch = count_scan(self._faulty.get(task_id), (), now_s, waits.faulty_look_s)
+        self._faulty[task_id] = watch
+        if not is_quiet(watch, now_s, 3 * waits.faulty_look_s):
+            return self._warn_once(task_id, f"The bundle of task {task_id} is faulty: {message}")
+        if not self._remind_if_known(task_id):
             self._reject(task_id, message)
         return ""
 
     def _reject(self, task_id: TaskId, message: str) -> None:
-        """Close the log at attempt 1. Who linked an intent before, with a good copy, has decided otherwise."""
-        self._mark(task_id)
+        """Close the journal at attempt 1, unless an agent with a good copy has linked an intent there."""
+        self._mark_active(task_id)
         attempt, nonce, now = self._spool.task(task_id).attempt(1), self._clock.nonce(), self._clock.now()
         files.make_folder(attempt.control.parent)
         files.make_folder(attempt.control, 0o700)
-        fault = f"What arrived is faulty: {message}"
+        fault = f"The bundle is faulty: {message}"
         self._keep_manifest(task_id, fault, nonce)
         verdict = Verdict(state=State.REJECTED, reason=fault, evidence="bundle")
         closed = Closed(nonce=nonce, attempt=1, author=self._author, at=now, verdict=verdict)
@@ -166,7 +162,7 @@ class Intake:
         _log.error("bundle_rejected", task_id=task_id, message=message, won=is_ours)
 
     def _keep_manifest(self, task_id: TaskId, fault: str, nonce: str) -> None:
-        """Keep what can be read of its manifest, so that a gateway that lost its rows can list it. Raises OSError."""
+        """Keep what can be read of the manifest, so that a gateway that lost its rows can list it. Raises OSError."""
         try:
             with open_folder(self._spool.bundle(task_id)) as bundle:
                 raw = read_small(bundle, MANIFEST, _MAX_MANIFEST_BYTES)
@@ -176,18 +172,18 @@ class Intake:
         if manifest is not None:
             files.link_once(self._spool.task(task_id).manifest, manifest.model_dump_json().encode(), nonce, 0o600)
 
-    def _wait(self, task_id: TaskId, error: OSError) -> str:
+    def _explain_wait(self, task_id: TaskId, error: OSError) -> str:
         if not os.path.lexists(self._spool.bundle(task_id)):
             return ""  # the gateway has removed its entry meanwhile
-        trouble = explain_trouble(error, Path(error.filename) if isinstance(error.filename, str) else self._spool.root)
-        return self._tell(task_id, f"Task {task_id} cannot be taken in yet. {trouble}")
+        place = Path(error.filename) if isinstance(error.filename, str) else self._spool.root
+        return self._warn_once(task_id, f"Cannot accept task {task_id} yet. {explain_os_error(error, place)}")
 
-    def _mark(self, task_id: TaskId) -> None:
+    def _mark_active(self, task_id: TaskId) -> None:
         files.replace(self._spool.active / task_id, b"", self._clock.nonce(), 0o600)
 
-    def _tell(self, name: str, message: str) -> str:
-        if message not in self._told:
-            self._told.add(message)
+    def _warn_once(self, name: str, message: str) -> str:
+        if message not in self._warned:
+            self._warned.add(message)
             _log.warning("bundle_waits", name=ascii(name), message=message)
         return message
 
@@ -199,30 +195,30 @@ def _parse_manifest(raw: bytes, task_id: TaskId) -> Manifest:
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "JSON"
-        raise BadSourceError(f"{MANIFEST} cannot be understood: {where}: {first['msg']}.") from error
+        field = ".".join(map(str, first["loc"])) or "JSON"
+        raise BadSourceError(f"{MANIFEST} is not valid: {field}: {first['msg']}.") from error
     names = [listed.name for listed in manifest.files]
     if manifest.task_id != task_id:
-        raise BadSourceError(f"{MANIFEST} is of another task, {manifest.task_id}.")
+        raise BadSourceError(f"{MANIFEST} belongs to another task, {manifest.task_id}.")
     if len(set(names)) != len(names):
         raise BadSourceError(f"{MANIFEST} lists a file twice.")
     if ENTRYPOINT not in names:
-        raise BadSourceError(f"{MANIFEST} lists no {ENTRYPOINT}.")
+        raise BadSourceError(f"{MANIFEST} does not list {ENTRYPOINT}.")
     return manifest
 
 
 def _salvage_manifest(raw: bytes, task_id: TaskId, fault: str, cluster: str, now: datetime) -> Manifest | None:
-    """Build a faulty bundle's manifest of what can be read; None where its owner or its config cannot be told."""
+    """Build a manifest from what a faulty one still says; None if it does not say its owner and its config."""
     known = {"task_id": task_id, "cluster": cluster, "files": [], "source": "gateway", "fault": fault}
     try:
         given = json.loads(raw)
         check_json(given)
         if given["task_id"] != task_id:
             return None
-        least = {"owner": given["owner"], "config": given["config"], "script_name": "", "submitted_at": now}
+        minimal = {"owner": given["owner"], "config": given["config"], "script_name": "", "submitted_at": now}
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    for fields in ({**given, **known}, {**least, **known}):
+    for fields in ({**given, **known}, {**minimal, **known}):
         with contextlib.suppress(ValidationError):
             return Manifest.model_validate(fields)
     return None

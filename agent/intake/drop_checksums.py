@@ -1,4 +1,4 @@
-"""The checksums that may come with a folder that was dropped: MANIFEST.sha256, as sha256sum writes it. Reads only."""
+"""Checks the checksums that a dropped folder may have: MANIFEST.sha256, as sha256sum writes it. Changes nothing."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ _MAX_CHECKSUM_BYTES = 1024 * 1024
 
 
 def matches_checksums(folder: Path, names: Sequence[str]) -> bool:
-    """True where MANIFEST.sha256 lists every one of `names`, and all that it lists is there and right."""
+    """True if MANIFEST.sha256 lists every one of `names`, and every file that it lists is there and right."""
     try:
         with open_folder(folder) as descriptor:
             listed = _read_checksums(descriptor)
@@ -24,7 +24,7 @@ def matches_checksums(folder: Path, names: Sequence[str]) -> bool:
 
 
 def find_wrong_sum(folder: Path) -> str | None:
-    """The first file that MANIFEST.sha256 lists and that is not there as listed; None for none. Raises OSError."""
+    """Find the first file that is missing or differs from its line in MANIFEST.sha256. Raises OSError."""
     with open_folder(folder) as descriptor:
         try:
             return _find_wrong(descriptor, _read_checksums(descriptor))

@@ -1,7 +1,6 @@
-"""Looks at one drop (a config and its files, or a folder of them) and says what it is. Reads only."""
+"""Reads one drop (a config and its script, or a folder) and says what is in it, and what is wrong. Changes nothing."""
 
 import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Literal
 
 from agent.intake.drop_checksums import CHECKSUMS
 from agent.intake.private_copy import BadSourceError, open_folder, open_source, read_small
-from agent.intake.quiet_time import Entry, Print, is_unfinished_name
+from agent.intake.quiet_time import is_unfinished_name
+from agent.spool.file_stamp import Stamps, read_stamp, read_stamps
 from mltm.contract.base_models import JsonObject
 from mltm.contract.manifest import FILE_NAME, check_file_name
 from mltm.contract.parse_config import MAX_CONFIG_BYTES, ConfigError, parse_config, read_json_object
@@ -18,39 +18,38 @@ from mltm.contract.task_config import TaskConfig, check_json
 
 __all__ = [
     "READY_SUFFIX",
-    "DropView",
+    "DropContents",
+    "DropSource",
     "Fault",
-    "Source",
+    "build_source",
     "find_source",
     "is_candidate",
     "is_unchanged",
-    "look_into",
-    "make_source",
-    "read_entry",
+    "read_drop",
 ]
 
 READY_SUFFIX = ".ready"
-_MOST_FILES = 1000
+_MAX_FILES = 1000
 FaultKind = Literal["unfinished", "wrong"]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a drop cannot become a task. unfinished: more may still arrive; wrong: it is there, and not right."""
+    """Why a drop cannot become a task. unfinished: the rest may still arrive. wrong: a person must correct it."""
 
     kind: FaultKind
     message: str
 
 
 @dataclass(frozen=True)
-class DropView:
-    """One look. `names`: the files that become the task's, by their names in the source.
+class DropContents:
+    """What one reading found. names: the files that become the task's, by their names in the source.
 
-    shown: the config's JSON, as far as it can be carried; {} where it is none. script: the name that the config gives,
-    even a faulty one; "" for none.
+    shown: the config's JSON; {} if it is not JSON, or cannot be kept. script: the name that the config gives, even a
+    faulty one; "" for none.
     """
 
-    seen: Print
+    stamps: Stamps
     config_name: str = ""
     config: TaskConfig | None = None
     shown: JsonObject = field(default_factory=dict)
@@ -60,8 +59,8 @@ class DropView:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a drop lies: a folder of its own, or a config in `folder` whose script lies in `files`."""
+class DropSource:
+    """Where a drop is: a folder of its own, or a config in `folder` whose script is in `files`."""
 
     name: str
     folder: Path
@@ -69,16 +68,16 @@ class Source:
     is_folder: bool
 
 
-def find_source(place: Path, name: str, drop: Path) -> Source:
-    """What `name` in `place` is. The script of a single config is read in `drop`: another config may name it too."""
+def find_source(place: Path, name: str, drop: Path) -> DropSource:
+    """Find out whether `name` in `place` is a folder. The script of a single config is in `drop`."""
     path = place / name
-    return make_source(place, name, drop, is_folder=path.is_dir() and not path.is_symlink())
+    return build_source(place, name, drop, is_folder=path.is_dir() and not path.is_symlink())
 
 
-def make_source(place: Path, name: str, drop: Path, *, is_folder: bool) -> Source:
-    """What `name` in `place` is, where it is known whether it is a folder."""
+def build_source(place: Path, name: str, drop: Path, *, is_folder: bool) -> DropSource:
+    """Say where a drop is. The script stays in `drop` until it is copied, because another config may name it too."""
     path = place / name
-    return Source(name, path, path, is_folder) if is_folder else Source(name, place, drop, is_folder)
+    return DropSource(name, path, path, is_folder) if is_folder else DropSource(name, place, drop, is_folder)
 
 
 def is_candidate(name: str, *, is_folder: bool) -> bool:
@@ -88,46 +87,47 @@ def is_candidate(name: str, *, is_folder: bool) -> bool:
     return not is_unfinished_name(name) and not name.lower().endswith(RECEIPT_SUFFIX)
 
 
-def look_into(source: Source) -> DropView:
-    """Look at a drop. Names, sizes and times are read before contents, so that a later change shows. Raises OSError."""
+def read_drop(source: DropSource) -> DropContents:
+    """Read a drop. Names, sizes and times are read before contents, so that a later change shows. Raises OSError."""
     try:
-        return _look_into(source)
+        return _read_drop(source)
     except PermissionError as error:
-        where = ascii(Path(error.filename or source.name).name)
-        return DropView((), source.name, fault=Fault("unfinished", f"The agent's user may not read {where}."))
+        name = ascii(Path(error.filename or source.name).name)
+        return DropContents((), source.name, fault=Fault("unfinished", f"The agent's user may not read {name}."))
 
 
-def is_unchanged(drop: int, before: DropView) -> bool:
-    """True where a single config in drop/ (an open folder) and its script have the sizes and times that they had.
+def is_unchanged(drop: int, before: DropContents) -> bool:
+    """True if a single config in drop/ (an open folder) and its script have the sizes and times that they had.
 
-    Much cheaper than a look, and there may be thousands. What changes within a tick of the file system's clock does not
-    show: a view that was made when the times had stood still for a while holds. Raises OSError.
+    Much cheaper than reading them, and there may be thousands. A change within one tick of the file system's clock does
+    not show: only trust it if the times had not changed for a while when they were read. Raises OSError.
     """
-    return bool(before.seen) and _print(drop, [name for name, *_ in before.seen]) == before.seen
+    return bool(before.stamps) and read_stamps(drop, [stamp.name for stamp in before.stamps]) == before.stamps
 
 
-def _look_into(source: Source) -> DropView:
+def _read_drop(source: DropSource) -> DropContents:
     with open_folder(source.folder) as folder, open_folder(source.files) as others:
         if source.is_folder:
-            return _look_into_folder(folder)
-        view = _read_config(folder, source.name, _print(folder, [source.name]))
-        script = view.script
+            return _read_folder(folder)
+        contents = _read_config(folder, source.name, read_stamps(folder, [source.name]))
+        script = contents.script
         if script in {"", source.name}:
-            return _check_files(others, view, [])
-        seen = read_entry(others, script)
-        return _check_files(others, replace(view, seen=(*view.seen, seen)), [script] if seen[3] else [])
+            return _check_files(others, contents, [])
+        stamp = read_stamp(others, script)
+        is_there = stamp.ctime_ns != 0
+        return _check_files(others, replace(contents, stamps=(*contents.stamps, stamp)), [script] if is_there else [])
 
 
-def _look_into_folder(folder: int) -> DropView:
+def _read_folder(folder: int) -> DropContents:
     listed = sorted(os.listdir(folder))
-    seen = _print(folder, listed)
+    stamps = read_stamps(folder, listed)
     try:
         name = _find_config(listed)
     except BadSourceError as error:
-        return DropView(seen, fault=Fault("wrong", str(error)))
+        return DropContents(stamps, fault=Fault("wrong", str(error)))
     except FileNotFoundError:
-        return DropView(seen, fault=Fault("unfinished", "Its config is not there."))
-    return _check_files(folder, _read_config(folder, name, seen), [n for n in listed if n != name])
+        return DropContents(stamps, fault=Fault("unfinished", "The config is missing."))
+    return _check_files(folder, _read_config(folder, name, stamps), [n for n in listed if n != name])
 
 
 def _find_config(listed: Sequence[str]) -> str:
@@ -137,30 +137,30 @@ def _find_config(listed: Sequence[str]) -> str:
         raise FileNotFoundError
     if len(named) > 1:
         raise BadSourceError(
-            f"There are {len(named)} configs ({', '.join(map(ascii, named[:3]))} …): "
-            "one is needed, or one that is called config.json."
+            f"There are {len(named)} configs ({', '.join(map(ascii, named[:3]))} …). "
+            "Keep one, or call one of them config.json."
         )
     return named[0]
 
 
-def _read_config(folder: int, name: str, seen: Print) -> DropView:
+def _read_config(folder: int, name: str, stamps: Stamps) -> DropContents:
     try:
         raw = read_small(folder, name, MAX_CONFIG_BYTES, own_uid=os.geteuid())
     except BadSourceError as error:
-        return DropView(seen, name, fault=Fault("wrong", str(error)))
+        return DropContents(stamps, name, fault=Fault("wrong", str(error)))
     except FileNotFoundError:
-        return DropView(seen, name, fault=Fault("unfinished", "Its config is not there."))
+        return DropContents(stamps, name, fault=Fault("unfinished", "The config is missing."))
     try:
         shown = read_json_object(raw)
     except ConfigError as error:
         kind: FaultKind = "wrong" if len(raw) > MAX_CONFIG_BYTES else "unfinished"
-        return DropView(seen, name, fault=Fault(kind, str(error)))
+        return DropContents(stamps, name, fault=Fault(kind, str(error)))
     try:
         config = parse_config(raw)
     except ConfigError as error:
-        carried = shown if _can_be_carried(shown) else {}
-        return DropView(seen, name, None, carried, _find_script_name(shown), fault=Fault("wrong", str(error)))
-    return DropView(seen, name, config, shown, config.script)
+        kept = shown if _can_be_kept(shown) else {}
+        return DropContents(stamps, name, None, kept, _find_script_name(shown), fault=Fault("wrong", str(error)))
+    return DropContents(stamps, name, config, shown, config.script)
 
 
 def _find_script_name(shown: JsonObject) -> str:
@@ -169,7 +169,7 @@ def _find_script_name(shown: JsonObject) -> str:
     return name if FILE_NAME.fullmatch(name) else ""
 
 
-def _can_be_carried(value: JsonObject) -> bool:
+def _can_be_kept(value: JsonObject) -> bool:
     try:
         check_json(value)
     except ValueError:
@@ -177,44 +177,30 @@ def _can_be_carried(value: JsonObject) -> bool:
     return True
 
 
-def _check_files(folder: int, view: DropView, others: Sequence[str]) -> DropView:
-    if view.config is None:
-        return view
+def _check_files(folder: int, contents: DropContents, others: Sequence[str]) -> DropContents:
+    if contents.config is None:
+        return contents
     wanted = [n for n in others if not is_unfinished_name(n) and n != CHECKSUMS and not n.endswith(READY_SUFFIX)]
     fault = None
-    if len(wanted) > _MOST_FILES:
-        fault = Fault("wrong", f"It has {len(wanted):,} files; at most {_MOST_FILES:,} are taken.")
-    elif view.script not in wanted:
-        fault = Fault("unfinished", f"Its script {view.script!a} is not there: copy it again, with its config.")
+    if len(wanted) > _MAX_FILES:
+        fault = Fault("wrong", f"It has {len(wanted):,} files. At most {_MAX_FILES:,} are allowed.")
+    elif contents.script not in wanted:
+        fault = Fault("unfinished", f"The script {contents.script!a} is missing. Copy it again, with its config.")
     else:
-        fault = next((f for n in wanted if (f := _check_file(folder, n, view.script)) is not None), None)
-    return replace(view, names=tuple(wanted), fault=fault)
+        fault = next((f for n in wanted if (f := _check_file(folder, n, contents.script)) is not None), None)
+    return replace(contents, names=tuple(wanted), fault=fault)
 
 
 def _check_file(folder: int, name: str, script: str) -> Fault | None:
     try:
         check_file_name(name)
         if name == ENTRYPOINT and script != ENTRYPOINT:
-            return Fault("wrong", f"{ENTRYPOINT} is the name that the script gets; call this file otherwise.")
+            return Fault("wrong", f"The script will be called {ENTRYPOINT}. Rename this file.")
         with open_source(folder, name, own_uid=os.geteuid()) as source:
             if name == script and os.fstat(source).st_size == 0:
-                return Fault("unfinished", f"Its script {name!a} is empty.")
+                return Fault("unfinished", f"The script {name!a} is empty.")
     except (BadSourceError, ValueError) as error:
         return Fault("wrong", str(error))
     except FileNotFoundError:
-        return Fault("unfinished", f"{name!a} has gone away.")
+        return Fault("unfinished", f"{name!a} was removed.")
     return None
-
-
-def _print(descriptor: int, names: Sequence[str]) -> Print:
-    return tuple(read_entry(descriptor, name) for name in names)
-
-
-def read_entry(descriptor: int, name: str) -> Entry:
-    """Stat a file in an open folder, following no link; what is not there has the times 0. Raises OSError."""
-    try:
-        seen = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-    except FileNotFoundError:
-        return (name, -1, 0, 0)
-    size = seen.st_size if stat.S_ISREG(seen.st_mode) else -1
-    return (name, size, seen.st_mtime_ns, seen.st_ctime_ns)

@@ -1,7 +1,7 @@
-"""Makes a task of a drop that was taken: taking/<id>/ holds its config or its folder, and <id> is the task's.
+"""Makes a task from a drop that was taken: taking/<id>/ holds its config or its folder, and <id> is the task's.
 
-A drop that can be no task becomes one too, with a fault in its manifest, and is closed at attempt 1 as rejected.
-Killed at any instant, the next scan goes on from what lies there; the rename to tasks/<task> has one winner.
+A faulty drop becomes a task too, with the fault in its manifest, and is closed at attempt 1 as rejected.
+Whenever the agent is killed, the next scan goes on from what is there. The rename to tasks/<task> has one winner.
 """
 
 import contextlib
@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.intake.drop_checksums import CHECKSUMS, find_wrong_sum
-from agent.intake.drop_contents import DropView, Source, find_source, look_into
+from agent.intake.drop_contents import DropContents, DropSource, find_source, read_drop
 from agent.intake.drop_script import holds_script, take_script_out
-from agent.intake.private_copy import BadSourceError, Place, build_staging, copy_file, discard, open_folder, publish
-from agent.intake.quiet_time import Entry
+from agent.intake.private_copy import BadSourceError, copy_file, open_folder
 from agent.settings import AgentSettings
-from agent.spool.receipts import PLACE_FILE, read_place, render_place
+from agent.spool.file_stamp import FileStamp
+from agent.spool.receipts import ORIGIN_FILE, read_origin, render_origin
+from agent.spool.staging import StagedTask, discard_folder, make_staged_task, publish_task
 from agent.spool.tombstones import has_tombstone, read_manifest
 from mltm.contract.ids import TaskId
 from mltm.contract.manifest import BundleFile, Manifest
@@ -24,140 +25,145 @@ from mltm.contract.spool_layout import ENTRYPOINT, MANIFEST, Spool
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
 
-__all__ = ["Taker"]
+__all__ = ["TakenDrops"]
 
 
 @dataclass(frozen=True)
-class Taker:
-    """What taking needs. views: of configs in drop/, as they were last seen."""
+class TakenDrops:
+    """The drops in taking/. last_read: the configs in drop/, as they were read last."""
 
     spool: Spool
     settings: AgentSettings
     clock: Clock
-    views: Mapping[str, DropView]
+    last_read: Mapping[str, DropContents]
 
-    def is_settled(self, task_id: TaskId) -> bool:
-        """True where the task of this drop is there, or was. Raises OSError."""
+    def has_task(self, task_id: TaskId) -> bool:
+        """True if the task of this drop is there, or was. Raises OSError."""
         return self.spool.task(task_id).manifest.exists() or has_tombstone(self.spool, task_id)
 
-    def find(self, task_id: TaskId) -> Source | None:
-        """What lies in taking/<id>; None for nothing. Raises OSError."""
+    def find(self, task_id: TaskId) -> DropSource | None:
+        """What is in taking/<id>; None for nothing. Raises OSError."""
         taken = self.spool.taking / task_id
         entries = files.list_names(taken)
         name = next((name for name in entries if name.lower().endswith(".json")), entries[0]) if entries else None
         return None if name is None else find_source(taken, name, self.spool.drop)
 
-    def finish(self, task_id: TaskId, source: Source, view: DropView) -> str:
-        """Make the task of a drop that is at rest as `view`; what is wrong, in words. Raises OSError.
+    def make_task(self, task_id: TaskId, source: DropSource, contents: DropContents) -> str:
+        """Make the task from a quiet drop with these contents; returns what is wrong, as a sentence. Raises OSError.
 
-        Where it changed under the copy nothing is made, and it has to come to rest again.
+        If it changed while it was copied, no task is made, and it must become quiet again.
         """
-        fault, nonce = self._judge(task_id, source, view), self.clock.nonce()
-        place = build_staging(self.spool, task_id, nonce)
+        fault, nonce = self._find_fault(task_id, source, contents), self.clock.nonce()
+        staged = make_staged_task(self.spool, task_id, nonce)
         try:
-            copied = [] if fault else _copy_all(source, view, place)
-            if copied is None or look_into(source).seen != view.seen:
+            copied = [] if fault else _copy_all(source, contents, staged)
+            if copied is None or read_drop(source).stamps != contents.stamps:
                 return ""
-            self._write_control(place, task_id, source, view, copied, fault)
-            publish(self.spool, task_id, place)
+            self._write_control(staged, task_id, source, contents, copied, fault)
+            publish_task(self.spool, task_id, staged)
         except BadSourceError:
-            return ""  # it was a plain file when it was looked at: the next look says what is wrong
+            return ""  # it was a regular file when it was read: the next scan says what is wrong
         finally:
-            discard(self.spool, place.path, nonce)
-        if not self.is_settled(task_id):
+            discard_folder(self.spool, staged.path, nonce)
+        if not self.has_task(task_id):
             raise FileExistsError(errno.EEXIST, "a folder without a manifest is there", str(self.spool.tasks / task_id))
-        return self.clean(task_id)
+        return self.clean_up(task_id)
 
-    def clean(self, task_id: TaskId) -> str:
-        """Remove what the task has its own copy of; anything else that lay there goes to bad/, never away.
+    def clean_up(self, task_id: TaskId) -> str:
+        """Remove what the task has its own copy of. Anything else is kept in bad/.
 
-        Returns what was kept there and why, in words. Raises OSError.
+        Returns what was kept there and why, as a sentence. Raises OSError.
         """
         taken, kept = self.spool.taking / task_id, self.spool.bad / task_id
         source, manifest = self.find(task_id), read_manifest(self.spool, task_id)
         fault = manifest.fault if manifest is not None else ""
         script = self._take_script_out(task_id)
         if source is not None and manifest is not None and not fault:
-            _remove_carried(source, manifest, script)
+            _remove_copied(source, manifest, script)
         with contextlib.suppress(OSError):
             taken.rmdir()
         if not os.path.lexists(taken):
             return ""
-        message = fault or f"What task {task_id} did not take of its drop lies in {kept}."
+        message = fault or f"Task {task_id} did not use all files of its drop. The others are in {kept}."
         files.replace(self.spool.bad / f"{task_id}.reason.txt", f"{message}\n".encode(), self.clock.nonce())
         return message if files.move(taken, kept) else ""
 
-    def _take_script_out(self, task_id: TaskId) -> Entry | None:
-        place = read_place(self.spool, task_id)
-        if place is None or place.script is None or not os.path.lexists(self.spool.taking / task_id):
+    def _take_script_out(self, task_id: TaskId) -> FileStamp | None:
+        origin = read_origin(self.spool, task_id)
+        if origin is None or origin.script is None or not os.path.lexists(self.spool.taking / task_id):
             return None
-        take_script_out(self.spool, task_id, place.script, self.is_settled, self.views)
-        return place.script
+        take_script_out(self.spool, task_id, origin.script, self.has_task, self.last_read)
+        return origin.script
 
-    def _judge(self, task_id: TaskId, source: Source, view: DropView) -> str:
-        """Why it can be no task, and where it is kept then; "" where it can be one."""
-        message = view.fault.message if view.fault is not None else ""
-        if view.config is not None and view.config.runner_location != self.settings.cluster:
-            given, here = view.config.runner_location, self.settings.cluster
-            message = f"runner_location: {given!r} is another cluster; what is dropped here runs on {here!r}."
+    def _find_fault(self, task_id: TaskId, source: DropSource, contents: DropContents) -> str:
+        """Why it cannot become a task, and where it is kept; "" if it can."""
+        message = contents.fault.message if contents.fault is not None else ""
+        if contents.config is not None and contents.config.runner_location != self.settings.cluster:
+            given, here = contents.config.runner_location, self.settings.cluster
+            message = f"runner_location: {given!r} is another cluster. Drops here run on {here!r}."
         if not message and source.is_folder and (wrong := find_wrong_sum(source.folder)) is not None:
-            message = f"{wrong!a} is not there as {CHECKSUMS} lists it."
-        return (
-            f"The drop {source.name!a} can be no task: {message} It lies in {self.spool.bad / task_id}."
-            if message
-            else ""
-        )
+            message = f"{wrong!a} is missing, or differs from its checksum in {CHECKSUMS}."
+        if not message:
+            return ""
+        return f"Cannot create a task from {source.name!a}: {message} It was moved to {self.spool.bad / task_id}."
 
     def _write_control(
-        self, place: Place, task_id: TaskId, source: Source, view: DropView, copied: list[BundleFile], fault: str
+        self,
+        staged: StagedTask,
+        task_id: TaskId,
+        source: DropSource,
+        contents: DropContents,
+        copied: list[BundleFile],
+        fault: str,
     ) -> None:
         manifest = Manifest(
             task_id=task_id,
             owner="",
             cluster=self.settings.cluster,
             submitted_at=self.clock.now(),
-            script_name=view.script,
-            config=view.shown,
+            script_name=contents.script,
+            config=contents.shown,
             files=copied,
             source="drop",
             fault=fault,
         )
-        nonce, script = self.clock.nonce(), None if source.is_folder else _find_script(view)
+        nonce, script = self.clock.nonce(), None if source.is_folder else _find_script(contents)
         sha256 = next((listed.sha256 for listed in copied if listed.name == ENTRYPOINT), None)
-        files.replace(place.control / PLACE_FILE, render_place(source.name, self.clock, script, sha256), nonce, 0o600)
-        files.replace(place.control / MANIFEST, manifest.model_dump_json().encode(), nonce, 0o600)
+        origin = render_origin(source.name, self.clock, script, sha256)
+        files.replace(staged.control / ORIGIN_FILE, origin, nonce, 0o600)
+        files.replace(staged.control / MANIFEST, manifest.model_dump_json().encode(), nonce, 0o600)
 
 
-def _copy_all(source: Source, view: DropView, place: Place) -> list[BundleFile] | None:
-    """Copy every file, synced and hashed; None where one was being written meanwhile."""
+def _copy_all(source: DropSource, contents: DropContents, staged: StagedTask) -> list[BundleFile] | None:
+    """Copy every file, synced and hashed; None if one of them was written meanwhile."""
     listed = []
     with open_folder(source.files) as folder:
-        for name in view.names:
-            target = ENTRYPOINT if name == view.script else name
-            copied = copy_file(folder, name, place.input / target, own_uid=os.geteuid())
+        for name in contents.names:
+            target = ENTRYPOINT if name == contents.script else name
+            copied = copy_file(folder, name, staged.input / target, own_uid=os.geteuid())
             if not copied.is_steady:
                 return None
             listed.append(BundleFile(name=target, size=copied.size, sha256=copied.sha256))
     return listed
 
 
-def _find_script(view: DropView) -> Entry | None:
-    """The script of a single config as it was seen; what is itself a config is nobody's to take along."""
-    if view.script.lower().endswith(".json"):
+def _find_script(contents: DropContents) -> FileStamp | None:
+    """The script of a single config. A script that is itself a config stays: it is a drop of its own."""
+    if contents.script.lower().endswith(".json"):
         return None
-    return next((entry for entry in view.seen if entry[0] == view.script), None)
+    return next((stamp for stamp in contents.stamps if stamp.name == contents.script), None)
 
 
-def _remove_carried(source: Source, manifest: Manifest, script: Entry | None) -> None:
-    """Remove what the task has, the config last: after a kill in here its name is found again."""
+def _remove_copied(source: DropSource, manifest: Manifest, script: FileStamp | None) -> None:
+    """Remove what the task has a copy of. The config comes last: if this is killed, the drop is found again by it."""
     if not source.is_folder:
         if script is not None and holds_script(source.folder, script):
-            files.remove(source.folder / script[0])
+            files.remove(source.folder / script.name)
         files.remove(source.folder / source.name)
         return
-    carried = {listed.name for listed in manifest.files} - {ENTRYPOINT} | {manifest.script_name, CHECKSUMS}
-    config_name = look_into(source).config_name
-    for name in (*sorted(carried), config_name):
+    copied = {listed.name for listed in manifest.files} - {ENTRYPOINT} | {manifest.script_name, CHECKSUMS}
+    config_name = read_drop(source).config_name
+    for name in (*sorted(copied), config_name):
         if name:
             files.remove(source.folder / name)
     with contextlib.suppress(OSError):

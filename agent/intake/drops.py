@@ -1,8 +1,7 @@
-"""Users' drops: finds what is complete in drop/, takes it by one rename, and makes a task of it.
+"""Accepts users' drops: finds what is complete in drop/, takes it by one rename, and makes a task from it.
 
-Complete at once: a sentinel `<config>.ready` that is the newest of it, a MANIFEST.sha256 whose hashes all match, or a
-folder named `*.ready`.
-Anything else waits until it was the same over three looks and some seconds.
+Complete at once: a sentinel `<config>.ready` that is newer than the drop, a MANIFEST.sha256 whose hashes all match, or
+a folder named `*.ready`. Anything else waits until it was the same in three scans and over some seconds.
 """
 
 import contextlib
@@ -16,179 +15,184 @@ import structlog
 from agent.intake.drop_checksums import matches_checksums
 from agent.intake.drop_contents import (
     READY_SUFFIX,
-    DropView,
-    Source,
+    DropContents,
+    DropSource,
+    build_source,
     is_candidate,
     is_unchanged,
-    look_into,
-    make_source,
+    read_drop,
 )
-from agent.intake.drop_task import Taker
+from agent.intake.drop_task import TakenDrops
 from agent.intake.private_copy import open_folder
-from agent.intake.quiet_time import LOOKS, Print, Watched, is_at_rest, look_at
+from agent.intake.quiet_time import QUIET_SCANS, QuietWatch, count_scan, is_quiet
 from agent.settings import AgentSettings
+from agent.spool.file_stamp import Stamps
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import Spool
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
 
-__all__ = ["Drops"]
+__all__ = ["DropIntake"]
 
-# So long a round begins to take drops, or as long as it looked at them: of thousands, the others wait for the next one.
+# A round takes drops for so long, or for as long as it read them. If there are thousands, the others wait for the next.
 _TAKE_WITHIN_S = 2.0
 _log = structlog.get_logger(__name__)
 
 
-class Drops:
+class DropIntake:
     """Brings drops in. One per process; scan() is called by the tick."""
 
     def __init__(self, spool: Spool, settings: AgentSettings, clock: Clock) -> None:
         self._spool, self._waits, self._clock = spool, settings.waits, clock
-        self._views: dict[str, DropView] = {}  # of single configs, as the last look saw them
-        self._taker = Taker(spool, settings, clock, self._views)
-        self._watched: dict[str, Watched] = {}
-        self._taken: dict[str, Watched] = {}
-        self._summed: dict[str, Print] = {}  # folders as they were when their checksums were found wrong
+        self._last_read: dict[str, DropContents] = {}  # of single configs
+        self._taken = TakenDrops(spool, settings, clock, self._last_read)
+        self._drop_watches: dict[str, QuietWatch] = {}  # by the name in drop/
+        self._taken_watches: dict[str, QuietWatch] = {}  # by the id in taking/
+        self._wrong_sums: dict[str, Stamps] = {}  # folders as they were when their checksums were found wrong
 
     @property
     def is_watching(self) -> bool:
-        """True while something in drop/ or taking/ is not settled, so that the next look must not wait long."""
-        return bool(self._watched or self._taken)
+        """True while something in drop/ or taking/ has no task yet, so that the next scan must come soon."""
+        return bool(self._drop_watches or self._taken_watches)
 
     def scan(self) -> list[str]:
-        """Look once; returns what is wrong, as sentences. Raises OSError where drop/ cannot be listed."""
+        """Scan once; returns what is wrong, as sentences. Raises OSError if drop/ cannot be listed."""
         began_s = self._clock.boot_s()
-        said = [self._go_on(TaskId(name)) for name in files.list_names(self._spool.taking)]
+        messages = [self._continue(TaskId(name)) for name in files.list_names(self._spool.taking)]
         folders = files.list_folders(self._spool.drop)
         found = [n for n in files.list_names(self._spool.drop) if is_candidate(n, is_folder=n in folders)]
-        sources = [make_source(self._spool.drop, name, self._spool.drop, is_folder=name in folders) for name in found]
-        whole = self._look_at_all(sources, said) if sources else {}
-        for kept in (self._watched, self._summed, self._views):
+        sources = [build_source(self._spool.drop, name, self._spool.drop, is_folder=name in folders) for name in found]
+        complete = self._find_complete(sources, messages) if sources else {}
+        for kept in (self._drop_watches, self._wrong_sums, self._last_read):
             _forget(kept, found)
-        looked_s = self._clock.boot_s() - began_s
-        said += self._take_some(whole, max(_TAKE_WITHIN_S, looked_s))
-        _forget(self._taken, files.list_names(self._spool.taking))
-        return [message for message in said if message]
+        read_s = self._clock.boot_s() - began_s
+        messages += self._take_some(complete, max(_TAKE_WITHIN_S, read_s))
+        _forget(self._taken_watches, files.list_names(self._spool.taking))
+        return [message for message in messages if message]
 
-    def _look_at_all(self, sources: Sequence[Source], said: list[str]) -> dict[str, DropView]:
+    def _find_complete(self, sources: Sequence[DropSource], messages: list[str]) -> dict[str, DropContents]:
         with open_folder(self._spool.drop) as drop:
-            looks = [(source.name, self._look_at(drop, source, said)) for source in sources]
-        return {name: view for name, view in looks if view is not None}
+            found = [(source.name, self._read_if_complete(drop, source, messages)) for source in sources]
+        return {name: contents for name, contents in found if contents is not None}
 
-    def _look_at(self, drop: int, source: Source, said: list[str]) -> DropView | None:
-        """What it is, where it is whole."""
-        name, before = source.name, self._watched.get(source.name)
+    def _read_if_complete(self, drop: int, source: DropSource, messages: list[str]) -> DropContents | None:
+        name, before = source.name, self._drop_watches.get(source.name)
         try:
-            view = self._view(drop, source, before)
+            contents = self._read_if_changed(drop, source, before)
         except OSError as error:
-            said.append(f"The drop {name!a} cannot be read: {error.strerror}.")
+            messages.append(f"Cannot read the drop {name!a}: {error.strerror}.")
             return None
-        is_still = before is not None and before.seen == view.seen
-        is_whole = self._watch(self._watched, name, view) or self._is_declared(source, view, is_still=is_still)
-        return view if is_whole else None
+        is_still = before is not None and before.stamps == contents.stamps
+        is_complete = self._is_quiet(self._drop_watches, name, contents)
+        return contents if is_complete or self._is_declared(source, contents, is_still=is_still) else None
 
-    def _view(self, drop: int, source: Source, watched: Watched | None) -> DropView:
-        """Look into it, unless it is as it was at two looks some seconds apart, and was looked into since."""
-        known = self._views.pop(source.name, None)
-        is_known = known is not None and watched is not None and watched.looks >= LOOKS and watched.seen == known.seen
-        view = known if known is not None and is_known and is_unchanged(drop, known) else look_into(source)
+    def _read_if_changed(self, drop: int, source: DropSource, watch: QuietWatch | None) -> DropContents:
+        """Read a drop, unless it has not changed since it was read after it had been quiet for some seconds."""
+        known = self._last_read.pop(source.name, None)
+        is_known = (
+            known is not None and watch is not None and watch.scans >= QUIET_SCANS and watch.stamps == known.stamps
+        )
+        contents = known if known is not None and is_known and is_unchanged(drop, known) else read_drop(source)
         if not source.is_folder:
-            self._views[source.name] = view
-        return view
+            self._last_read[source.name] = contents
+        return contents
 
-    def _take_some(self, whole: Mapping[str, DropView], within_s: float) -> Iterator[str]:
-        """Take what is whole, at least one; what is left after a while is for the next round."""
+    def _take_some(self, complete: Mapping[str, DropContents], within_s: float) -> Iterator[str]:
+        """Take what is complete, at least one. What is left after `within_s` is for the next round."""
         began_s = self._clock.boot_s()
-        for name, view in whole.items():
-            yield self._take(name, view)
+        for name, contents in complete.items():
+            yield self._take(name, contents)
             if self._clock.boot_s() - began_s >= within_s:
                 return
 
-    def _watch(self, kept: dict[str, Watched], name: str, view: DropView) -> bool:
-        """Count a look; True where it is at rest: longer, where more may still arrive."""
+    def _is_quiet(self, watches: dict[str, QuietWatch], name: str, contents: DropContents) -> bool:
+        """Count a scan; True if it is quiet. An unfinished drop must be quiet for longer."""
         now_s, waits = self._clock.boot_s(), self._waits
-        kept[name] = look_at(kept.get(name), view.seen, now_s, waits.drop_look_s)
-        return is_at_rest(kept[name], now_s, waits.drop_give_up_s if _is_unfinished(view) else waits.drop_quiet_s)
+        watches[name] = count_scan(watches.get(name), contents.stamps, now_s, waits.drop_look_s)
+        return is_quiet(watches[name], now_s, waits.drop_give_up_s if _is_unfinished(contents) else waits.drop_quiet_s)
 
-    def _is_declared(self, source: Source, view: DropView, *, is_still: bool) -> bool:
-        """True where whoever dropped it says that it is whole, and nothing speaks against it."""
-        if _is_unfinished(view):
+    def _is_declared(self, source: DropSource, contents: DropContents, *, is_still: bool) -> bool:
+        """True if whoever dropped it says that it is complete, and nothing contradicts that."""
+        if _is_unfinished(contents):
             return False
         if source.is_folder:
-            return source.name.endswith(READY_SUFFIX) or (is_still and self._is_summed(source, view))
-        return self._has_sentinel(source.name, view)
+            return source.name.endswith(READY_SUFFIX) or (is_still and self._has_right_sums(source, contents))
+        return self._has_sentinel(source.name, contents)
 
-    def _is_summed(self, source: Source, view: DropView) -> bool:
-        """True where its checksums are right. Hashed once for each state: what is still written is not read again."""
-        if self._summed.get(source.name) == view.seen:
+    def _has_right_sums(self, source: DropSource, contents: DropContents) -> bool:
+        """True if its checksums are right. They are computed again only after a change: it may be large."""
+        if self._wrong_sums.get(source.name) == contents.stamps:
             return False
-        if matches_checksums(source.folder, (*view.names, view.config_name)):
+        if matches_checksums(source.folder, (*contents.names, contents.config_name)):
             return True
-        self._summed[source.name] = view.seen
+        self._wrong_sums[source.name] = contents.stamps
         return False
 
-    def _has_sentinel(self, name: str, view: DropView) -> bool:
-        """True where a sentinel came after all that it speaks of: an older one was an earlier drop's."""
+    def _has_sentinel(self, name: str, contents: DropContents) -> bool:
+        """True if a sentinel is newer than everything that it stands for. An older one was an earlier drop's."""
         try:
             came_ns = self._sentinel(name).lstat().st_ctime_ns
-        except OSError:  # also where its name would be too long
+        except OSError:  # also if its name would be too long
             return False
-        return all(came_ns >= ctime_ns for _, _, _, ctime_ns in view.seen)
+        return all(came_ns >= stamp.ctime_ns for stamp in contents.stamps)
 
     def _sentinel(self, name: str) -> Path:
         return self._spool.drop / f"{name}{READY_SUFFIX}"
 
-    def _take(self, name: str, view: DropView) -> str:
-        """Take it: one rename has one winner, and from then on the id is the task's."""
+    def _take(self, name: str, contents: DropContents) -> str:
+        """Take a drop: one rename has one winner, and from then on the id is the task's."""
         task_id, source = self._clock.new_id(), self._spool.drop / name
         target = self._spool.taking / task_id
         try:
             files.make_folder(target, 0o700)
-            # First: a sentinel that outlived its drop would lie there for ever. The script stays where it is until the
-            # task has its copy, because another config may name it.
-            if os.path.lexists(self._sentinel(name)):  # False where its name would be too long
+            # First: a sentinel that outlived its drop would stay for ever. The script stays where it is until the task
+            # has its copy, because another config may name it.
+            if os.path.lexists(self._sentinel(name)):  # False if its name would be too long
                 files.remove(self._sentinel(name))
             is_ours = files.move(source, target / name)
         except OSError as error:
-            return f"The drop {name!a} cannot be taken: {error.strerror}."
-        self._watched.pop(name, None)
-        self._views.pop(name, None)
+            return f"Cannot accept the drop {name!a}: {error.strerror}."
+        self._drop_watches.pop(name, None)
+        self._last_read.pop(name, None)
         if not is_ours:
             with contextlib.suppress(OSError):
                 target.rmdir()
             return ""
         _log.info("drop_taken", task_id=task_id, name=ascii(name))
-        return self._go_on(task_id, view)
+        return self._continue(task_id, contents)
 
-    def _go_on(self, task_id: TaskId, at_rest: DropView | None = None) -> str:
-        """Bring a taken drop to its end, where it is still what was at rest, or has come to rest again.
+    def _continue(self, task_id: TaskId, before: DropContents | None = None) -> str:
+        """Make the task of a taken drop, if its contents are as they were `before`, or if it is quiet again.
 
-        One that somebody else took (before a crash, or another agent right now) is left alone until then.
+        If somebody else took it (a killed agent, or another one right now), it is left until it is quiet.
         """
         try:
-            if self._taker.is_settled(task_id):
-                return self._taker.clean(task_id)
-            source = self._taker.find(task_id)
-            view = look_into(source) if source is not None else DropView(())
-            is_quiet = self._watch(self._taken, task_id, view)
-            if not is_quiet and not (at_rest is not None and _is_same(at_rest, view)):
+            if self._taken.has_task(task_id):
+                return self._taken.clean_up(task_id)
+            source = self._taken.find(task_id)
+            contents = read_drop(source) if source is not None else DropContents(())
+            has_rested = self._is_quiet(self._taken_watches, task_id, contents)
+            if not has_rested and not (before is not None and _is_same(before, contents)):
                 return ""
             if source is not None:
-                return self._taker.finish(task_id, source, view)
+                return self._taken.make_task(task_id, source, contents)
             (self._spool.taking / task_id).rmdir()  # of a process that was killed before its rename into it
         except OSError as error:
             _log.warning("drop_waits", task_id=task_id, error=str(error))
-            return f"The drop {task_id} in {self._spool.taking} has to wait: {error}"
+            return f"The drop {task_id} in {self._spool.taking} is blocked and will be retried: {error}"
         return ""
 
 
-def _is_unfinished(view: DropView) -> bool:
-    return view.fault is not None and view.fault.kind == "unfinished"
+def _is_unfinished(contents: DropContents) -> bool:
+    return contents.fault is not None and contents.fault.kind == "unfinished"
 
 
-def _is_same(before: DropView, after: DropView) -> bool:
-    """True where nothing changed but what the rename itself changes: the ctime of a single config."""
-    kept = [tuple(e if e[0] != v.config_name else e[:3] for e in v.seen) for v in (before, after)]
+def _is_same(before: DropContents, after: DropContents) -> bool:
+    """True if nothing changed but the ctime of a single config, which the rename itself changes."""
+    kept = [
+        tuple(stamp._replace(ctime_ns=0) if stamp.name == contents.config_name else stamp for stamp in contents.stamps)
+        for contents in (before, after)
+    ]
     return kept[0] == kept[1]
 
 

@@ -1,28 +1,22 @@
-"""Builds private copies of what users sent, and takes folders away again. Nothing is ever run from its source.
+"""Makes private copies of the files that users sent. Nothing is ever run from its source.
 
 Sources are opened from a folder's descriptor, without following links and without waiting on FIFOs; only regular
 files count (threat T6). A copy is hashed while it is written.
 """
 
-import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mltm.contract.ids import TaskId
 from mltm.contract.manifest import BundleFile
-from mltm.contract.spool_layout import Spool
-from mltm.runtime import files
 
 __all__ = [
-    "BadSourceError", "Copied", "Place", "build_staging", "copy_file", "copy_listed", "discard", "open_folder",
-    "open_source", "publish", "read_small",
+    "BadSourceError", "Copied", "copy_file", "copy_listed", "open_folder", "open_source", "read_small",
 ]  # fmt: skip
 
 _BLOCK = 1024 * 1024
@@ -30,33 +24,16 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class BadSourceError(Exception):
-    """A file that cannot be taken, said in a sentence."""
+    """A file that cannot be accepted; the message is a sentence for its owner."""
 
 
 @dataclass(frozen=True)
 class Copied:
-    """What was copied, and the source's (size, mtime, ctime) around it: where they differ, somebody was writing."""
+    """What was copied. is_steady: the source's size and times did not change meanwhile, so that nobody was writing."""
 
     size: int
     sha256: str
     is_steady: bool
-
-
-@dataclass(frozen=True)
-class Place:
-    """A private copy under way: a folder that will be tasks/<task>."""
-
-    path: Path
-
-    @property
-    def control(self) -> Path:
-        """The log's folder."""
-        return self.path / "control"
-
-    @property
-    def input(self) -> Path:
-        """The user's files."""
-        return self.path / "input"
 
 
 @contextmanager
@@ -72,12 +49,12 @@ def open_folder(path: Path, name: str | None = None, parent: int | None = None) 
 
 @contextmanager
 def open_source(folder: int, name: str, *, own_uid: int | None = None) -> Iterator[int]:
-    """Open a regular file with one name; of `own_uid` where given. Raises BadSourceError, OSError."""
+    """Open a regular file with one name; of `own_uid` if given. Raises BadSourceError, OSError."""
     try:
         descriptor = os.open(name, _FLAGS, dir_fd=folder)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.EMLINK}:
-            raise BadSourceError(f"{name!a} is a symbolic link; send the file itself.") from error
+            raise BadSourceError(f"{name!a} is a symbolic link. Send the file itself.") from error
         if error.errno == errno.ENXIO:
             raise BadSourceError(f"{name!a} is not a regular file.") from error
         raise
@@ -92,9 +69,9 @@ def _check_source(seen: os.stat_result, name: str, own_uid: int | None) -> None:
     if not stat.S_ISREG(seen.st_mode):
         raise BadSourceError(f"{name!a} is not a regular file.")
     if seen.st_nlink > 1:
-        raise BadSourceError(f"{name!a} has {seen.st_nlink} names (hard links); send a copy of its own.")
+        raise BadSourceError(f"{name!a} has {seen.st_nlink} names (hard links). Send a copy of its own.")
     if own_uid is not None and seen.st_uid != own_uid:
-        raise BadSourceError(f"{name!a} belongs to another user (uid {seen.st_uid}); it must be the agent's own.")
+        raise BadSourceError(f"{name!a} belongs to another user (uid {seen.st_uid}). The agent's user must own it.")
 
 
 def read_small(folder: int, name: str, max_bytes: int, *, own_uid: int | None = None) -> bytes:
@@ -133,39 +110,11 @@ def _fingerprint(descriptor: int) -> tuple[int, int, int]:
     return seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
-def build_staging(spool: Spool, task_id: TaskId, nonce: str) -> Place:
-    """Make the folders of a private copy: `control` first, so that it is never empty. Raises OSError."""
-    place = Place(spool.staging / f"{task_id}.{nonce}")
-    place.path.mkdir(mode=0o755)
-    for folder in spool.task(task_id).folders:
-        (place.path / folder.name).mkdir(mode=0o700 if folder.name == "control" else 0o755)
-    return place
-
-
 def copy_listed(folder: int, listed: BundleFile, target: Path) -> None:
-    """Copy a file that a manifest lists. Raises BadSourceError where size or hash differ, OSError."""
+    """Copy a file that a manifest lists. Raises BadSourceError if its size or hash differs, OSError."""
     copied = copy_file(folder, listed.name, target, max_bytes=listed.size)
     if copied.size != listed.size:
-        given = "more" if copied.size > listed.size else f"{copied.size:,}"
-        raise BadSourceError(f"{listed.name!a} has {given} bytes where the manifest says {listed.size:,}.")
+        given = "more bytes" if copied.size > listed.size else f"{copied.size:,} bytes"
+        raise BadSourceError(f"{listed.name!a} has {given}; the manifest says {listed.size:,}.")
     if copied.sha256 != listed.sha256:
-        raise BadSourceError(f"The SHA-256 of {listed.name!a} is not the one that the manifest says.")
-
-
-def publish(spool: Spool, task_id: TaskId, place: Place) -> bool:
-    """Put a finished copy in place; False where somebody's folder is there. Raises OSError.
-
-    The marker comes first: a task that nobody looks at would be lost, a marker without a task is only looked at.
-    """
-    for folder in (place.input, place.control, place.path):
-        files.sync_folder(folder)
-    files.replace(spool.active / task_id, b"", place.path.name.rpartition(".")[2], 0o600)
-    return files.move(place.path, spool.tasks / task_id)
-
-
-def discard(spool: Spool, path: Path, nonce: str) -> None:
-    """Take a folder away: renamed first, so that nobody can publish or find a half of it. Raises OSError."""
-    away = spool.staging / f".gone.{nonce}"
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(away)
-        shutil.rmtree(away)
+        raise BadSourceError(f"The SHA-256 of {listed.name!a} differs from the manifest's.")

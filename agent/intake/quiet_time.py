@@ -1,38 +1,36 @@
-"""When something that others write has come to rest: the same over three looks and some seconds. Pure."""
+"""When something that others write is quiet: it was the same in three scans and over some seconds. Pure."""
 
 from dataclasses import dataclass, replace
 
-__all__ = ["LOOKS", "Entry", "Print", "Watched", "is_at_rest", "is_unfinished_name", "look_at"]
+from agent.spool.file_stamp import Stamps
 
-LOOKS = 3
-Entry = tuple[str, int, int, int]
-"""(name, size, mtime, ctime) of one file, times in ns; size -1: no plain file."""
-Print = tuple[Entry, ...]
-"""What is compared between two looks."""
+__all__ = ["QUIET_SCANS", "QuietWatch", "count_scan", "is_quiet", "is_unfinished_name"]
+
+QUIET_SCANS = 3
 
 
 @dataclass(frozen=True)
-class Watched:
+class QuietWatch:
     """One thing under watch. Seconds are of the observer's own boot clock."""
 
-    seen: Print
+    stamps: Stamps
     since_s: float
-    last_look_s: float
-    looks: int = 1
+    last_scan_s: float
+    scans: int = 1
 
 
-def look_at(before: Watched | None, seen: Print, now_s: float, every_s: float) -> Watched:
-    """Count a look; looks closer together than `every_s` count once, and a change starts again."""
-    if before is None or before.seen != seen or now_s < before.last_look_s:
-        return Watched(seen, now_s, now_s)
-    if now_s - before.last_look_s < every_s:
+def count_scan(before: QuietWatch | None, stamps: Stamps, now_s: float, every_s: float) -> QuietWatch:
+    """Count a scan. Scans closer together than `every_s` count once, and a change starts again."""
+    if before is None or before.stamps != stamps or now_s < before.last_scan_s:
+        return QuietWatch(stamps, now_s, now_s)
+    if now_s - before.last_scan_s < every_s:
         return before
-    return replace(before, looks=before.looks + 1, last_look_s=now_s)
+    return replace(before, scans=before.scans + 1, last_scan_s=now_s)
 
 
-def is_at_rest(watched: Watched, now_s: float, quiet_s: float) -> bool:
-    """True where it was the same over three looks and `quiet_s` seconds."""
-    return watched.looks >= LOOKS and now_s - watched.since_s >= quiet_s
+def is_quiet(watch: QuietWatch, now_s: float, quiet_s: float) -> bool:
+    """True if it was the same in three scans and over `quiet_s` seconds."""
+    return watch.scans >= QUIET_SCANS and now_s - watch.since_s >= quiet_s
 
 
 def is_unfinished_name(name: str) -> bool:

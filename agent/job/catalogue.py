@@ -1,6 +1,6 @@
-"""The site's catalogue folders: images and datasets are looked up here by key, never by a path that a user wrote.
+"""Finds images and datasets in the site's catalogue folders, by key and never by a path that a user wrote.
 
-The only file of the planning that touches the disk.
+The only file of the planning that reads the disk.
 """
 
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.job.refusal import Refusal
+from agent.job.policy import Refusal
 from agent.settings import AgentSettings
 from mltm.contract.task_config import TaskConfig
 from mltm.runtime import files
@@ -20,24 +20,24 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What there is: the image's file, the dataset's file, or why not."""
+    """What was found: the image's file and the dataset's file, or why there is none."""
 
     image: Path | Refusal
     dataset: Path | Refusal | None
 
 
 def read_catalogue(config: TaskConfig, settings: AgentSettings) -> Catalogue:
-    """Look up what this task names."""
+    """Find the image and the dataset that this task names."""
     dataset = find_dataset(config.dataset_name, settings) if config.dataset_name is not None else None
     return Catalogue(image=find_image(config, settings), dataset=dataset)
 
 
 def find_image(config: TaskConfig, settings: AgentSettings) -> Path | Refusal:
-    """Find the image's file (runtime `none`: the Python that stands for it) by its key."""
+    """Find the image's file by its key; for runtime `none`, the Python that is used in its place."""
     key = config.infra.image_name
     field = f"clusters.{config.runner_location}.infra_config.image_name"
     if key in settings.images:
-        return _must_exist(settings.images[key], f"The image {key!r} is in the agent's catalogue as", field)
+        return _must_exist(settings.images[key], f"The agent's config gives the image {key!r} as", field)
     if settings.runtime == "none" or settings.images_dir is None:
         known = ", ".join(sorted(settings.images)) or "none"
         return Refusal(f"There is no image {key!r} at this site. Known images: {known}.", field, permanent=True)
@@ -46,23 +46,21 @@ def find_image(config: TaskConfig, settings: AgentSettings) -> Path | Refusal:
         return found
     known = _list_known(settings.images_dir, ".sif")
     return _absent(
-        f"There is no image {key!r}: no {found.name} in {settings.images_dir}. There: {known}.", field, found
+        f"There is no image {key!r}: {settings.images_dir} has no {found.name}. It has: {known}.", field, found
     )
 
 
 def find_dataset(name: str, settings: AgentSettings) -> Path | Refusal:
     """Find `<name>` or `<name>.csv` in the site's datasets folder."""
     if settings.datasets_dir is None:
-        message = (
-            "This site has no folder of datasets (datasets_dir in the agent's config), so dataset_name finds nothing."
-        )
+        message = "This site has no datasets: the agent's config does not set datasets_dir. Leave out dataset_name."
         return Refusal(message, "dataset_name", permanent=True)
     for candidate in (settings.datasets_dir / name, settings.datasets_dir / f"{name}.csv"):
         if candidate.exists():
             return candidate
     known = _list_known(settings.datasets_dir)
     message = (
-        f"There is no dataset {name!r}: neither {name} nor {name}.csv is in {settings.datasets_dir}. There: {known}."
+        f"There is no dataset {name!r}: {settings.datasets_dir} has neither {name} nor {name}.csv. It has: {known}."
     )
     return _absent(message, "dataset_name", settings.datasets_dir / name)
 
@@ -71,17 +69,17 @@ def _must_exist(path: Path, message: str, field: str) -> Path | Refusal:
     # Not resolved: a virtual environment's Python is a link, and only under its own name it is that environment's.
     if path.exists():
         return path
-    return _absent(f"{message} {path}, which is not there.", field, path)
+    return _absent(f"{message} {path}, which does not exist.", field, path)
 
 
 def _absent(message: str, field: str, path: Path) -> Refusal:
-    """Not there is permanent only while the folder itself answers: a file system that is away is no evidence."""
+    """A missing file is permanent only if its folder can be read: a file system that is away proves nothing."""
     return Refusal(message, field, permanent=os.access(path.parent, os.R_OK | os.X_OK))
 
 
 def _list_known(folder: Path, suffix: str = "") -> str:
     if not folder.is_dir():
-        return "nothing, the folder itself is away"
+        return "nothing, because the folder is missing"
     try:
         names = [name for name in files.list_names(folder) if name.endswith(suffix)]
     except OSError as error:

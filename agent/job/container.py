@@ -1,19 +1,19 @@
-"""The command line of Apptainer or Singularity. Pure. Paths inside are those of the host (docs/decisions)."""
+"""Builds the command line of Apptainer or Singularity. Pure. Paths inside are those of the host (docs/decisions)."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from agent.job.environment import params_path
-from agent.job.refusal import Refusal
+from agent.job.policy import Refusal
 from agent.settings import AgentSettings
 from mltm.contract.spool_layout import TaskFolder
 
-__all__ = ["build_container_argv", "carry_environment", "check_bind_paths", "started_folder"]
+__all__ = ["build_container_argv", "check_bind_paths", "rename_variables", "started_folder"]
 
-# The image's first acts. The marker: without this file the image did not start, whatever the exit code. Then the task's
-# variables get their own names, after the image's defaults. Constant: only names, which are checked, are evaluated;
-# values and arguments stay what they are. `command`: a name that this shell keeps for itself (UID) ends nothing.
+# What runs first in the image. The marker: without this file the image did not start, whatever the exit code. Then the
+# task's variables get their own names, after the image's defaults. Constant: only names, which are checked, are
+# evaluated; values and arguments stay what they are. `command`: a name that this shell reserves (UID) is no error.
 _START = (
     ': >"$1"; shift; '
     'while [ "$1" != -- ]; do eval "command export \\"$1=\\$MLTMENV_$1\\"; unset -v MLTMENV_$1"; shift; done; '
@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def started_folder(folder: TaskFolder, attempt: int) -> Path:
-    """`control/started.<NN>/`: bound writable by itself; the wrapper looks for `image` in it."""
+    """`control/started.<NN>/`: bound writable by itself. The wrapper checks for the file `image` in it."""
     return folder.control / f"started.{attempt:02d}"
 
 
@@ -38,9 +38,9 @@ def build_container_argv(
     names: Iterable[str],
     with_gpus: bool,
 ) -> list[str]:
-    """Build the whole command: what is bound is the task's own folders, its dataset and its parameters, no records.
+    """Build the whole command. It binds the task's own folders, its dataset and its parameters, and no records.
 
-    `names`: the task's variables, whose values come by `carry_environment`.
+    names: the task's variables; `rename_variables` gives their values. Raises ValueError for a name that is not valid.
     """
     started = started_folder(folder, attempt)
     binds = [f"{folder.input}:{folder.input}:ro", f"{params_path(folder, attempt)}:{params_path(folder, attempt)}:ro"]
@@ -61,11 +61,11 @@ def build_container_argv(
 
 def _check_name(name: str) -> str:
     if _NAME.fullmatch(name) is None:
-        raise ValueError(f"{name!r} is no name of a variable; a task's config cannot hold it")
+        raise ValueError(f"{name!r} is not the name of a variable")
     return name
 
 
-def carry_environment(variables: Mapping[str, str]) -> dict[str, str]:
+def rename_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """Give the variables the names under which they travel into the image.
 
     Not APPTAINERENV_: Apptainer 1.4.5 evaluates such values in a shell, and one odd quote loses all of them (docs/
@@ -75,13 +75,13 @@ def carry_environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_bind_paths(paths: Sequence[Path]) -> Refusal | None:
-    """A colon or comma in a path would be read as a bind option: refuse it, and say which."""
+    """Refuse a path with a colon or comma, which would be read as a bind option; None if all can be bound."""
     for path in paths:
         if any(mark in str(path) for mark in ':,"\\\n'):
             message = (
-                f'The path {str(path)!r} cannot be bound into a container: it holds one of : , " \\ or a line feed.'
+                f'The path {str(path)!r} cannot be bound into a container: it contains one of : , " \\ or a line feed.'
             )
             return Refusal(
-                f"{message} The site's administrator has to choose another.", "runner_location", permanent=True
+                f"{message} Ask the site's administrator to choose another.", "runner_location", permanent=True
             )
     return None

@@ -1,4 +1,4 @@
-"""The user's process seen from inside: its variables and its script's arguments. Pure."""
+"""Builds what the user's process gets: its variables, its script's arguments, its parameters. Pure."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ def _as_text(value: object) -> str:
 
 
 def build_environment(config: TaskConfig, folder: TaskFolder, attempt: int, dataset: Path | None) -> dict[str, str]:
-    """Build the variables of the user's process. His own come first: they cannot replace ours."""
+    """Build the variables of the user's process. The config's own cannot override ours, except PYTHONUNBUFFERED."""
     ours = {
         "MLTM_TASK_ID": folder.task_id,
         "MLTM_ATTEMPT": str(attempt),
@@ -57,10 +57,10 @@ def build_environment(config: TaskConfig, folder: TaskFolder, attempt: int, data
     if dataset is not None:
         ours["MLTM_DATASET"] = str(dataset)
     chosen = {"PYTHONUNBUFFERED": config.env["PYTHONUNBUFFERED"]} if "PYTHONUNBUFFERED" in config.env else {}
-    return {**_mlflow(config, folder), **config.env, **ours, **chosen}
+    return {**_build_mlflow(config, folder), **config.env, **ours, **chosen}
 
 
-def _mlflow(config: TaskConfig, folder: TaskFolder) -> dict[str, str]:
+def _build_mlflow(config: TaskConfig, folder: TaskFolder) -> dict[str, str]:
     if not config.uses_mlflow:
         return {}
     found: dict[str, str] = {}
@@ -75,7 +75,7 @@ def _mlflow(config: TaskConfig, folder: TaskFolder) -> dict[str, str]:
 
 
 def _is_uri(text: str) -> bool:
-    """A scheme, or one of the bare words that MLflow knows; anything else is a folder."""
+    """True for a scheme, or the one bare word that MLflow knows. Anything else is a folder."""
     scheme, mark, _ = text.partition(":")
     return (
         bool(mark) and scheme.isascii() and scheme.replace("+", "").replace("-", "").isalnum()

@@ -1,17 +1,16 @@
-"""From a task's config to what the wrapper runs and what sbatch is asked for; and those files, written.
+"""Plans an attempt from a task's config: what the wrapper runs, and what sbatch is asked for. Writes those files.
 
-Planning looks at the catalogue folders only; it changes nothing.
+Planning reads the catalogue folders and nothing else, and it changes nothing.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.job.catalogue import Catalogue, read_catalogue
-from agent.job.container import build_container_argv, carry_environment, check_bind_paths, started_folder
+from agent.job.container import build_container_argv, check_bind_paths, rename_variables, started_folder
 from agent.job.environment import build_environment, build_script_argv, params_path, render_params
-from agent.job.policy import Wanted, check_policy, plan_wanted
-from agent.job.refusal import Refusal
-from agent.job.wrapper import WRAPPER, build_wrapper_args
+from agent.job.policy import Refusal, Requested, check_policy, plan_request
+from agent.job.wrapper import WRAPPER, WrapperSettings, build_wrapper_args
 from agent.settings import AgentSettings
 from agent.slurm.request import SubmitRequest
 from mltm.contract.ids import render_job_name
@@ -24,7 +23,7 @@ __all__ = ["Launch", "Refusal", "plan_launch", "write_launch"]
 
 @dataclass(frozen=True)
 class Launch:
-    """argv, env, checks and params go to files beside the records; `request` goes to Slurm. folders: made for it."""
+    """argv, env, checks, params: written to files beside the records. request: for Slurm. folders: made for it."""
 
     argv: tuple[str, ...]
     env: tuple[str, ...]
@@ -35,14 +34,19 @@ class Launch:
 
 
 def plan_launch(config: TaskConfig, folder: TaskFolder, attempt: int, settings: AgentSettings) -> Launch | Refusal:
-    """Plan one attempt, or say why it cannot be."""
-    wanted = plan_wanted(config, settings)
-    refusal = check_policy(config, wanted, settings.policy)
-    return refusal or _plan(config, folder, attempt, settings, wanted, read_catalogue(config, settings))
+    """Plan one attempt, or say why this site refuses it."""
+    requested = plan_request(config, settings)
+    refusal = check_policy(config, requested, settings.policy)
+    return refusal or _plan(config, folder, attempt, settings, requested, read_catalogue(config, settings))
 
 
 def _plan(
-    config: TaskConfig, folder: TaskFolder, attempt: int, settings: AgentSettings, wanted: Wanted, catalogue: Catalogue
+    config: TaskConfig,
+    folder: TaskFolder,
+    attempt: int,
+    settings: AgentSettings,
+    requested: Requested,
+    catalogue: Catalogue,
 ) -> Launch | Refusal:
     image, dataset = catalogue.image, catalogue.dataset
     if isinstance(image, Refusal):
@@ -59,9 +63,9 @@ def _plan(
             return refusal
         argv = build_container_argv(
             settings, folder, attempt, image=image, dataset=dataset, command=["python3", *command],
-            names=variables, with_gpus=bool(wanted.gpus),
+            names=variables, with_gpus=bool(requested.gpus),
         )  # fmt: skip
-        variables = carry_environment(variables)
+        variables = rename_variables(variables)
         folders += [started_folder(folder, attempt), folder.attempt_tmp(attempt)]
     return Launch(
         argv=tuple(argv),
@@ -69,17 +73,14 @@ def _plan(
         checks=(*checks, *folders),
         folders=tuple(folders),
         params=render_params(config.model_params),
-        request=_build_request(config, folder, attempt, settings, wanted),
+        request=_build_request(config, folder, attempt, settings, requested),
     )
 
 
 def _build_request(
-    config: TaskConfig, folder: TaskFolder, attempt: int, settings: AgentSettings, wanted: Wanted
+    config: TaskConfig, folder: TaskFolder, attempt: int, settings: AgentSettings, requested: Requested
 ) -> SubmitRequest:
-    args = build_wrapper_args(
-        settings.spool,
-        folder.task_id,
-        attempt,
+    wrapper = WrapperSettings(
         has_image=settings.runtime != "none",
         warns=config.warn_before_end_s is not None,
         log_head_bytes=settings.log_head_bytes,
@@ -93,22 +94,22 @@ def _build_request(
         chdir=folder.path,
         output=folder.attempt(attempt).slurm_output,
         script=WRAPPER,
-        args=args,
-        partition=wanted.partition,
-        account=wanted.account,
-        nodes=wanted.nodes,
-        cpus=wanted.cpus,
-        gpus=wanted.gpus or None,
-        memory=wanted.memory,
-        time_limit=wanted.time_limit,
-        qos=wanted.qos,
-        constraint=wanted.constraint,
+        args=build_wrapper_args(settings.spool, folder.task_id, attempt, wrapper),
+        partition=requested.partition,
+        account=requested.account,
+        nodes=requested.nodes,
+        cpus=requested.cpus,
+        gpus=requested.gpus or None,
+        memory=requested.memory,
+        time_limit=requested.time_limit,
+        qos=requested.qos,
+        constraint=requested.constraint,
         warn_before_end_s=config.warn_before_end_s,
     )
 
 
 def write_launch(launch: Launch, folder: TaskFolder, attempt: int, nonce: str) -> None:
-    """Write what the wrapper reads, durably and for this uid only. The same again is harmless. Raises OSError."""
+    """Write what the wrapper reads, durably and for this uid only. To repeat it is harmless. Raises OSError."""
     names = folder.attempt(attempt)
     for own in launch.folders:
         files.make_own_folder(own)

@@ -1,20 +1,31 @@
-"""What a task asks of Slurm, from its config and the site's instance types, held against the site's policy. Pure."""
+"""What a task requests from Slurm, and whether the site's policy allows it. Pure."""
 
 import re
 from dataclasses import dataclass
 
-from agent.job.refusal import Refusal
 from agent.settings import AgentSettings, InstanceType, Policy
 from mltm.contract.task_config import Resources, TaskConfig
 
-__all__ = ["Wanted", "check_policy", "parse_time_limit_min", "plan_wanted"]
+__all__ = ["Refusal", "Requested", "check_policy", "parse_time_limit_min", "plan_request"]
 
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d+){0,2})")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What sbatch will be asked for; None: Slurm's own default."""
+class Refusal:
+    """Why a task cannot be launched here. message: for its owner. field: which one of the task's config is wrong.
+
+    permanent: trying again later cannot help.
+    """
+
+    message: str
+    field: str
+    permanent: bool
+
+
+@dataclass(frozen=True)
+class Requested:
+    """What sbatch will be asked for. None: Slurm's own default."""
 
     partition: str
     account: str | None
@@ -27,12 +38,12 @@ class Wanted:
     constraint: str | None
 
 
-def plan_wanted(config: TaskConfig, settings: AgentSettings) -> Wanted:
-    """Combine the task's resources with the site's instance type; the task's own go first."""
+def plan_request(config: TaskConfig, settings: AgentSettings) -> Requested:
+    """Combine the task's resources with the site's instance type. The task's own override the site's."""
     infra = config.infra
     site = settings.instance_types.get(infra.instance_type, InstanceType(partition=infra.instance_type))
     own = config.resources or Resources()
-    return Wanted(
+    return Requested(
         partition=site.partition,
         account=infra.account,
         nodes=own.nodes if own.nodes is not None else site.nodes,
@@ -45,49 +56,52 @@ def plan_wanted(config: TaskConfig, settings: AgentSettings) -> Wanted:
     )
 
 
-def check_policy(config: TaskConfig, wanted: Wanted, policy: Policy) -> Refusal | None:
-    """Hold what is wanted against the policy; the first thing that it forbids, or None."""
+def check_policy(config: TaskConfig, requested: Requested, policy: Policy) -> Refusal | None:
+    """Compare the request with the policy. Returns the first thing that the policy forbids, or None."""
     infra = config.infra
     section = f"clusters.{config.runner_location}.infra_config"
     named = (
         (f"{section}.account", "account", infra.account, policy.accounts),
-        (f"{section}.instance_type", "partition", wanted.partition, policy.partitions),
+        (f"{section}.instance_type", "partition", requested.partition, policy.partitions),
         (f"{section}.image_name", "image", infra.image_name, policy.images),
         ("dataset_name", "dataset", config.dataset_name, policy.datasets),
-        ("resources.qos", "qos", wanted.qos, policy.qos),
+        ("resources.qos", "qos", requested.qos, policy.qos),
     )
     for field, what, given, allowed in named:
         if allowed is not None and given not in allowed and not (given is None and what in {"dataset", "qos"}):
             return _refuse_name(field, what, given, allowed)
-    return _check_limits(wanted, policy)
+    return _check_limits(requested, policy)
 
 
 def _refuse_name(field: str, what: str, given: str | None, allowed: list[str]) -> Refusal:
     known = ", ".join(sorted(allowed)) or "none"
-    said = f"The {what} {given!r} is" if given is not None else f"A task without {what} is"
-    return Refusal(f"{said} not allowed at this site. Allowed: {known}.", field, permanent=True)
+    subject = f"The {what} {given!r} is" if given is not None else f"A task without {what} is"
+    return Refusal(f"{subject} not allowed at this site. Allowed: {known}.", field, permanent=True)
 
 
-def _check_limits(wanted: Wanted, policy: Policy) -> Refusal | None:
+def _check_limits(requested: Requested, policy: Policy) -> Refusal | None:
     limits = (
-        ("nodes", wanted.nodes, policy.max_nodes),
-        ("cpus", wanted.cpus, policy.max_cpus),
-        ("gpus", wanted.gpus, policy.max_gpus),
-        ("time_limit", parse_time_limit_min(wanted.time_limit), policy.max_time_limit_min),
+        ("nodes", requested.nodes, policy.max_nodes),
+        ("cpus", requested.cpus, policy.max_cpus),
+        ("gpus", requested.gpus, policy.max_gpus),
+        ("time_limit", parse_time_limit_min(requested.time_limit), policy.max_time_limit_min),
     )
-    for field, given, most in limits:
-        if given is not None and most is not None and given > most:
+    for field, given, limit in limits:
+        if given is not None and limit is not None and given > limit:
             unit = " minutes" if field == "time_limit" else ""
-            message = f"{field} asks for {given:g}{unit}; this site allows at most {most}{unit}."
+            message = f"{field} is {given:g}{unit}. This site allows at most {limit}{unit}."
             return Refusal(message, f"resources.{field}", permanent=True)
-    if policy.max_time_limit_min is not None and wanted.time_limit is None:
-        message = f"This site limits tasks to {policy.max_time_limit_min} minutes and needs a time_limit in resources."
+    if policy.max_time_limit_min is not None and requested.time_limit is None:
+        message = f"This site limits tasks to {policy.max_time_limit_min} minutes. Set a time_limit in resources."
         return Refusal(message, "resources.time_limit", permanent=True)
     return None
 
 
 def parse_time_limit_min(text: str | None) -> float | None:
-    """Read Slurm's time notations as minutes: m, m:s, h:m:s, d-h, d-h:m, d-h:m:s. 0 is no limit."""
+    """Read Slurm's time notations as minutes: m, m:s, h:m:s, d-h, d-h:m, d-h:m:s. 0 means no limit.
+
+    Returns None if there is no limit in the text.
+    """
     found = _TIME.fullmatch(text or "")
     if found is None:
         return None

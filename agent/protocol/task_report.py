@@ -12,7 +12,7 @@ from agent.slurm.values import JobLine
 from mltm.contract.base_models import Moment
 from mltm.contract.journal_records import Exit, Verdict
 from mltm.contract.limits import fit
-from mltm.contract.reports import OPTIONAL_DETAILS, Note, NoteKind, ReportContent
+from mltm.contract.reports import OPTIONAL_DETAILS, NoteKind, ReportContent, StatusNote
 from mltm.contract.states import Evidence, State
 
 __all__ = ["ReportDraft", "Told", "describe_amended", "describe_late_exit", "describe_task", "digest_draft"]
@@ -109,7 +109,7 @@ def _describe_owned(
         node=owner.node if owner else None,
         started_at=owner.at if owner else None,
         slurm_state=shown[0].state if shown else observed.ended,
-        note=Note(kind="paused", message="Slurm has suspended the job.") if observed.paused else Note(),
+        note=StatusNote(kind="paused", message="Slurm has suspended the job.") if observed.paused else StatusNote(),
     )
 
 
@@ -131,26 +131,32 @@ def _describe_unowned(journal: TaskJournal, last: AttemptJournal, lines: Sequenc
     )
 
 
-def _note_of_lines(lines: Sequence[JobLine]) -> Note | None:
+def _note_of_lines(lines: Sequence[JobLine]) -> StatusNote | None:
     reasons = {line.reason for line in lines if line.reason and line.reason not in {"None", "Priority", "Resources"}}
     if not reasons:
         return None
     kind: NoteKind = "attention" if any(map(needs_attention, reasons)) else "waiting_for_slurm"
-    return Note(kind=kind, message=f"Slurm's reason for its wait: {', '.join(sorted(reasons))}.")
+    return StatusNote(kind=kind, message=f"Slurm's reason for its wait: {', '.join(sorted(reasons))}.")
 
 
-def _note_of_wait(journal: TaskJournal, last: AttemptJournal | None) -> Note:
+def _note_of_wait(journal: TaskJournal, last: AttemptJournal | None) -> StatusNote:
     if journal.held:
-        return Note(kind="held", message=_HELD_LATE if _is_with_slurm(last) else "Held; release it to let it start.")
+        return StatusNote(
+            kind="held", message=_HELD_LATE if _is_with_slurm(last) else "Held; release it to let it start."
+        )
     if last is None or last.submitted is None:
-        return Note()
+        return StatusNote()
     match last.submitted.outcome:
         case "transient":
-            return Note(kind="waiting_for_slurm", message=f"Slurm does not take jobs now: {last.submitted.message}")
+            return StatusNote(
+                kind="waiting_for_slurm", message=f"Slurm does not take jobs now: {last.submitted.message}"
+            )
         case "limit":
-            return Note(kind="waiting_for_limit", message=f"A limit of the site is reached: {last.submitted.message}")
+            return StatusNote(
+                kind="waiting_for_limit", message=f"A limit of the site is reached: {last.submitted.message}"
+            )
         case _:
-            return Note()
+            return StatusNote()
 
 
 _HELD_LATE = "Held after Slurm had taken this attempt: it goes on; no further one starts until the release."

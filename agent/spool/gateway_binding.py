@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.errors import SpoolError
-from agent.spool.setup import explain_trouble
+from agent.spool.setup import explain_os_error
 from mltm.contract.agent_api import Enrolled
 from mltm.contract.spool_layout import Spool
 from mltm.runtime import files
@@ -39,7 +39,7 @@ def bind_gateway(spool: Spool, enrolled: Enrolled, clock: Clock) -> None:
         if _read(spool.gateway_id) == enrolled.gateway_id:
             files.link_once(spool.gateway_name, enrolled.gateway_name.encode() + b"\n", clock.nonce(), 0o600)
     except OSError as error:
-        raise explain_trouble(error, spool.agent) from error
+        raise explain_os_error(error, spool.agent) from error
     check_gateway(spool, enrolled)
 
 
@@ -81,4 +81,4 @@ def _read(place: Path) -> str:
     try:
         return (files.read_bytes(place, 200) or b"").decode(errors="replace").strip()
     except OSError as error:
-        raise explain_trouble(error, place) from error
+        raise explain_os_error(error, place) from error

@@ -18,7 +18,7 @@ from mltm.contract.spool_layout import Spool
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
 
-__all__ = ["SpoolIdentity", "explain_trouble", "prepare_spool"]
+__all__ = ["SpoolIdentity", "explain_os_error", "prepare_spool"]
 
 _SPOOL_ID = re.compile(r"[0-9a-f]{32}")
 # `%` and `\` are patterns in sbatch's --output (sbatch(1), FILENAME PATTERN); `:` and `,` separate the parts of a
@@ -46,7 +46,7 @@ class SpoolIdentity:
     epoch: int
 
 
-def explain_trouble(error: OSError, where: Path) -> SpoolError:
+def explain_os_error(error: OSError, where: Path) -> SpoolError:
     """Turn an error of the file system into a sentence with the place and a next step."""
     fallback = (os.strerror(error.errno) if error.errno else str(error), "It is tried again; see the agent's log.")
     what, next_step = _WORDS.get(error.errno or 0, fallback)
@@ -64,7 +64,7 @@ def prepare_spool(settings: AgentSettings, clock: Clock) -> SpoolIdentity:
         sweep_staging(spool, clock)
         return SpoolIdentity(spool, _read_spool_id(spool, clock), _take_epoch(spool, clock))
     except OSError as error:
-        raise explain_trouble(error, spool.agent) from error
+        raise explain_os_error(error, spool.agent) from error
 
 
 def _check_path(root: Path) -> None:
@@ -87,7 +87,7 @@ def _prepare_folder(folder: Path, root: Path, *, is_gateways: bool) -> None:
         _check_folder(folder, is_root=folder == root)
         _check_writable(folder)
     except OSError as error:
-        raise explain_trouble(error, folder) from error
+        raise explain_os_error(error, folder) from error
 
 
 def _check_writable(folder: Path) -> None:

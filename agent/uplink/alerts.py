@@ -1,4 +1,4 @@
-"""What is wrong now, as sentences a person can act on: shown in each heartbeat. Used from several threads."""
+"""Alerts: what is wrong now, as sentences that a person can act on. Each heartbeat carries them."""
 
 import threading
 
@@ -6,25 +6,25 @@ __all__ = ["AlertBoard"]
 
 
 class AlertBoard:
-    """One sentence per place; a place that is well again takes its sentence back."""
+    """One sentence for each subject, until it is cleared. May be used from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sentences: dict[str, str] = {}
 
-    def show(self, place: str, message: str) -> bool:
-        """Put up a sentence; True where it is news (so that it is logged once, not at each try)."""
+    def show(self, subject: str, message: str) -> bool:
+        """Show a sentence; True if it is new, so that it is logged once and not at each try."""
         with self._lock:
-            news = self._sentences.get(place) != message
-            self._sentences[place] = message
-            return news
+            is_new = self._sentences.get(subject) != message
+            self._sentences[subject] = message
+            return is_new
 
-    def clear(self, place: str) -> bool:
-        """Take the sentence of a place down; True where there was one."""
+    def clear(self, subject: str) -> bool:
+        """Remove the sentence about a subject; True if there was one."""
         with self._lock:
-            return self._sentences.pop(place, None) is not None
+            return self._sentences.pop(subject, None) is not None
 
     def sentences(self) -> list[str]:
-        """Everything that is wrong now, in the order it appeared."""
+        """Everything that is wrong now, the oldest first."""
         with self._lock:
             return list(self._sentences.values())

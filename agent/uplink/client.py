@@ -1,7 +1,7 @@
 """The agent's calls to its gateway (mltm.contract.agent_api): one HTTPS request each, typed answers, typed errors.
 
-It tries once; who calls it decides when to try again. Retrying lies around the call, not in a client middleware,
-because those never run under aioresponses (dependencies.md).
+It tries once; the caller decides when to try again. A retry is around the call and not in a client middleware, because
+those never run under aioresponses (dependencies.md).
 """
 
 import asyncio
@@ -41,9 +41,9 @@ OnGeneration = Callable[[str], Awaitable[None]]
 
 
 class GatewayRefusedError(AgentError):
-    """The gateway answers 4xx (not 401, 403, 429): this call will not succeed by repeating it.
+    """The gateway answered 4xx (not 401, 403, 429): to repeat the call would not help.
 
-    `is_judged`: the gateway's own problem document came, and not a page of something between.
+    is_judged: the answer is the gateway's own problem document, and not a proxy's page.
     """
 
     def __init__(self, message: str, *, status: int, next_step: str = "", is_judged: bool = False) -> None:
@@ -53,13 +53,16 @@ class GatewayRefusedError(AgentError):
 
 
 class RawCommands(Answer):
-    """The long poll's answer, each command still to be read: one of a newer kind must not stop the others."""
+    """The long poll's answer. Each command is parsed later, so that one of a newer kind does not stop the others."""
 
     commands: list[JsonObject]
 
 
 class GatewayClient:
-    """Calls the gateway, with the credential and at the address that the files hold at the time of the call."""
+    """Calls the gateway. Address and credential are read from their files for each call.
+
+    Each call raises GatewayAwayError, RevokedError, GatewayRefusedError, SettingsError.
+    """
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class GatewayClient:
         tls: Tls,
         on_generation: OnGeneration | None = None,
     ) -> None:
-        """`on_generation`: awaited with the generation of every answer."""
+        """on_generation: awaited with the generation of every answer."""
         self._session = session
         self._settings = settings
         self._tls = tls
@@ -89,11 +92,11 @@ class GatewayClient:
         return await self._call("GET", path, RawCommands, timeout_s=wait_s + _POLL_MARGIN_S)
 
     async def acknowledge(self, command_id: str, ack: Ack) -> Answer:
-        """Say what became of a command."""
+        """Tell the outcome of a command."""
         return await self._call("POST", routes.AGENT_ACK.format(command_id=command_id), Answer, body=ack)
 
     async def send_bytes(self, command_id: str, headers: BytesHeaders, data: bytes) -> Answer:
-        """Put the bytes that a command asked for."""
+        """Send the bytes that a command asked for."""
         named = {f"X-Mltm-{name.title()}": str(value).lower() for name, value in headers.model_dump().items()}
         return await self._call("PUT", routes.AGENT_BYTES.format(command_id=command_id), Answer, data=data, named=named)
 
@@ -101,7 +104,7 @@ class GatewayClient:
         self,
         method: str,
         path: str,
-        shape: type[_Answer],
+        answer_type: type[_Answer],
         *,
         body: BaseModel | None = None,
         data: bytes | None = None,
@@ -113,7 +116,7 @@ class GatewayClient:
         content_type = "application/json" if data is None else "application/octet-stream"
         headers = {"Authorization": f"Bearer {known.credential}", "Content-Type": content_type, **(named or {})}
         sent = body.model_dump_json(exclude_defaults=True).encode() if body is not None else data
-        answer = await _request(self._session, method, url + path, shape, sent, headers, self._tls, timeout_s)
+        answer = await _request(self._session, method, url + path, answer_type, sent, headers, self._tls, timeout_s)
         if self._on_generation is not None and isinstance(answer, Answer):
             await self._on_generation(answer.generation)
         return answer
@@ -130,13 +133,13 @@ async def _request(
     session: aiohttp.ClientSession,
     method: str,
     url: str,
-    shape: type[_Answer],
+    answer_type: type[_Answer],
     data: bytes | None,
     headers: Mapping[str, str],
     tls: Tls,
     timeout_s: float,
 ) -> _Answer:
-    place = _shown(url)
+    origin = _parse_origin(url)
     try:
         async with session.request(
             method,
@@ -149,44 +152,44 @@ async def _request(
             timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=15),
         ) as response:
             text = await response.text()
-            _raise_for_status(response, text, place)
-            return shape.model_validate_json(text)
+            _raise_for_status(response, text, origin)
+            return answer_type.model_validate_json(text)
     except TimeoutError as error:
-        raise GatewayAwayError(f"The gateway at {place} did not answer within {timeout_s:g} s.") from error
+        raise GatewayAwayError(f"The gateway at {origin} did not answer within {timeout_s:g} s.") from error
     except aiohttp.ClientConnectorCertificateError as error:
-        raise GatewayAwayError(_explain_certificate(error.certificate_error, place)) from error
+        raise GatewayAwayError(_explain_certificate(error.certificate_error, origin)) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         if isinstance(error, ValidationError):
-            raise GatewayAwayError(f"What answers at {place} is no gateway of this version.") from error
-        raise GatewayAwayError(f"The gateway at {place} cannot be reached: {error}.") from error
+            raise GatewayAwayError(f"{origin} did not respond like a compatible gateway.") from error
+        raise GatewayAwayError(f"Cannot reach the gateway at {origin}: {error}.") from error
 
 
-def _explain_certificate(error: Exception, place: str) -> str:
+def _explain_certificate(error: Exception, origin: str) -> str:
     cause = getattr(error, "verify_message", "") or error
     authority = "Set ca_file in the agent's config to the PEM file of the authority that signed it."
-    return f"The certificate shown at {place} is not trusted: {cause}. {explain_strictness(error, place) or authority}"
+    return f"The certificate of {origin} is not trusted: {cause}. {explain_strictness(error, origin) or authority}"
 
 
-def _raise_for_status(response: aiohttp.ClientResponse, text: str, place: str) -> None:
+def _raise_for_status(response: aiohttp.ClientResponse, text: str, origin: str) -> None:
     status = response.status
     if status < 300:
         return
     message, next_step = _read_problem(text)
     if status in {401, 403}:
         raise RevokedError(
-            f"The gateway at {place} does not accept this agent ({status}): {message or 'credential unknown'}",
+            f"The gateway at {origin} does not accept this agent ({status}): {message or 'credential unknown'}",
             next_step=next_step or "Enrol the agent again: mltm-agent enroll --gateway URL --code CODE.",
         )
     if status == 429 or status >= 500:
         raise GatewayAwayError(
-            f"The gateway at {place} answers {status}: {message or response.reason}",
-            retry_after_s=_retry_after(response),
+            f"The gateway at {origin} answered {status}: {message or response.reason}",
+            retry_after_s=_read_retry_after(response),
         )
     if status < 400:
         target = response.headers.get("Location", "another address")
-        raise GatewayAwayError(f"The gateway at {place} sends on to {target}; set gateway_url to where it is.")
+        raise GatewayAwayError(f"The gateway at {origin} redirects to {target}. Set gateway_url to its real address.")
     raise GatewayRefusedError(
-        f"The gateway at {place} refuses the call ({status}): {message or response.reason}",
+        f"The gateway at {origin} refused the call ({status}): {message or response.reason}",
         status=status,
         next_step=next_step,
         is_judged=bool(message),
@@ -201,8 +204,8 @@ def _read_problem(text: str) -> tuple[str, str]:
     return problem.detail, problem.next_step
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds, or a date: that is measured against the server's own clock, never against ours."""
+def _read_retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Read Retry-After: seconds, or a date, which is compared with the server's own clock and never with ours."""
     value = response.headers.get("Retry-After", "")
     try:
         if value.strip().isdigit():
@@ -218,6 +221,6 @@ def open_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "mltm-agent"})
 
 
-def _shown(url: str) -> str:
+def _parse_origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"

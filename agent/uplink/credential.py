@@ -1,4 +1,4 @@
-"""The agent's credential file: who the agent is for its gateway. Mode 0600, re-read at every call (rotation)."""
+"""The agent's credential file. Mode 0600; it is read again for every call, so that it can be replaced."""
 
 import stat
 from pathlib import Path
@@ -14,18 +14,18 @@ __all__ = ["Credential", "read_credential", "write_credential"]
 
 
 class Credential(Message):
-    """What the enrolment gave."""
+    """What the gateway gave at the enrolment."""
 
     agent_id: str
     credential: str = Field(min_length=1, repr=False)
     cluster: str
     owner: str
     gateway_name: str
-    gateway_id: str = ""  #: "": enrolled at a gateway of before, which had only its name
+    gateway_id: str = ""  #: "": enrolled at an old gateway, which had only a name
 
 
 def read_credential(path: Path) -> Credential:
-    """Read the credential. Raises SettingsError that says what is wrong with the file and what to do."""
+    """Read the credential. Raises SettingsError, which says what is wrong with the file and what to do."""
     enrol = "Enrol this agent: mltm-agent enroll --gateway URL --code CODE."
     try:
         raw = files.read_bytes(path)
@@ -35,18 +35,20 @@ def read_credential(path: Path) -> Credential:
             raise SettingsError(f"Others can read the credential file {path}.", next_step=f"Run: chmod 600 {path}")
         return Credential.model_validate_json(raw)
     except OSError as error:
-        raise SettingsError(f"The credential file {path} cannot be read: {error.strerror}.", next_step=enrol) from error
+        raise SettingsError(f"Cannot read the credential file {path}: {error.strerror}.", next_step=enrol) from error
     except ValidationError as error:  # its text would show the secret
-        raise SettingsError(f"The credential file {path} is not one that `enroll` wrote.", next_step=enrol) from error
+        raise SettingsError(
+            f"The credential file {path} was not written by `mltm-agent enroll`.", next_step=enrol
+        ) from error
 
 
 def write_credential(path: Path, credential: Credential, clock: Clock) -> None:
-    """Write the credential, whole or not at all, mode 0600. Raises SettingsError."""
+    """Write the credential, complete or not at all, with mode 0600. Raises SettingsError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.replace(path, credential.model_dump_json().encode() + b"\n", clock.nonce(), mode=0o600)
     except OSError as error:
         raise SettingsError(
-            f"The credential file {path} cannot be written: {error.strerror}.",
-            next_step="Name another place as credential_file in the config.",
+            f"Cannot write the credential file {path}: {error.strerror}.",
+            next_step="Set credential_file in the config to another path.",
         ) from error

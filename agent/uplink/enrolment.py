@@ -19,7 +19,10 @@ __all__ = ["enrol_agent", "read_unix_user"]
 
 
 async def enrol_agent(settings: AgentSettings, url: str, code: str) -> Enrolled:
-    """Use the code, and keep the credential. Raises SettingsError, SpoolError, GatewayAwayError, RevokedError."""
+    """Use the code, and write the credential.
+
+    Raises SettingsError, SpoolError, GatewayAwayError, GatewayRefusedError, RevokedError.
+    """
     clock = Clock()
     identity = prepare_spool(settings, clock)
     request = Enrolment(
@@ -33,8 +36,8 @@ async def enrol_agent(settings: AgentSettings, url: str, code: str) -> Enrolled:
         enrolled = await enrol(session, check_gateway_url(url), request, build_tls(settings.ca_file))
     if enrolled.cluster != settings.cluster:
         raise SettingsError(
-            f"The code is for cluster {enrolled.cluster!r}, and the config file says {settings.cluster!r}.",
-            next_step="Correct `cluster` in the config file, or get a code for this cluster; then enrol again.",
+            f"The code is for cluster {enrolled.cluster!r}, but the config file says {settings.cluster!r}.",
+            next_step="Correct `cluster` in the config file, or get a code for this cluster. Then enrol again.",
         )
     bind_gateway(identity.spool, enrolled, clock)
     kept = Credential.model_validate(enrolled.model_dump(exclude={"generation"}))
@@ -43,7 +46,7 @@ async def enrol_agent(settings: AgentSettings, url: str, code: str) -> Enrolled:
 
 
 def read_unix_user() -> str:
-    """Who this process really is: getpass.getuser() would believe LOGNAME and USER."""
+    """Read the user of this process from its uid: getpass.getuser() would believe LOGNAME and USER."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -1,4 +1,4 @@
-"""The agent's health, told every 30 s. Silence changes no task; the gateway shows it."""
+"""Sends the agent's health to the gateway, every 30 s. Silence changes no task; the gateway shows it."""
 
 import asyncio
 import os
@@ -34,14 +34,14 @@ def read_version() -> str:
 
 @dataclass(frozen=True)
 class RoundStatus:
-    """What a heartbeat tells of the agent's last round: how many tasks are active, and sentences for a person."""
+    """What a heartbeat says about the agent's last round: how many tasks are active, and sentences for a person."""
 
     active: int = 0
     problems: tuple[str, ...] = ()
 
 
 class HeartbeatSender:
-    """Builds and sends heartbeats. read_round: what the last round said; slurm_calls: how often Slurm was called."""
+    """Builds and sends heartbeats. read_round: the last round's status. slurm_calls: how often Slurm was called."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class HeartbeatSender:
         self._read_round = read_round
 
     def build(self) -> Heartbeat:
-        """Say how things are. Raises OSError where the outbox cannot be counted."""
+        """Build a heartbeat. Raises OSError if the outbox cannot be counted."""
         last = self._read_round()
         problems = [*self._alerts.sentences(), *last.problems]
         return Heartbeat(

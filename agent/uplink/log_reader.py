@@ -1,45 +1,42 @@
-"""Reads a task's log out of its numbered pieces (`logs/a01/out.000000`, …); the middle of a long one is dropped."""
+"""Reads a task's log from its numbered pieces (`logs/a01/out.000000`, …). The middle of a long log is dropped."""
 
 import os
 import re
 from pathlib import Path
 
-from agent.uplink.outputs import MAX_PIECE_BYTES, Piece, resolve_offset
-from mltm.contract.spool_layout import PIECE_BYTES, Spool, TaskFolder
-from mltm.runtime import files
+from agent.uplink.file_bytes import MAX_READ_BYTES, FileBytes, resolve_offset
+from mltm.contract.spool_layout import PIECE_BYTES, TaskFolder
 from mltm.runtime.safe_open import list_entries, open_file, open_folder
 
-__all__ = ["is_attempt_over", "is_task_over", "read_log", "read_newest_attempt"]
+__all__ = ["read_log_bytes", "read_newest_attempt"]
 
 _PIECE = re.compile(r"out\.([0-9]{6,})")
-_INTENT = re.compile(r"intent\.([0-9]{2,})")
-_CLOSED = b'{"kind":"closed"'
 
 
-def read_log(folder: TaskFolder, attempt: int, offset: int, length: int) -> Piece:
+def read_log_bytes(folder: TaskFolder, attempt: int, offset: int, length: int) -> FileBytes:
     """Read from `offset` on, at most 8 MiB and not across a gap. Raises OSError.
 
-    Where the bytes asked for were dropped, the answer begins at the next ones that are there.
+    If the bytes at `offset` were dropped, the answer begins at the next ones that are there.
     """
     place = (folder.task_id, folder.logs.name, folder.attempt_logs(attempt).name)
     sizes = _read_sizes(folder.path.parent, place)
     end = max((number * PIECE_BYTES + size for number, size in sizes.items()), default=0)
     start = _next_kept(resolve_offset(offset, end), sizes, end)
     data = bytearray()
-    most = max(0, min(length, MAX_PIECE_BYTES))
-    while len(data) < most:
+    wanted = max(0, min(length, MAX_READ_BYTES))
+    while len(data) < wanted:
         number, within = divmod(start + len(data), PIECE_BYTES)
         if within >= min(sizes.get(number, 0), PIECE_BYTES):
             break
         try:
             with open_file(folder.path.parent, (*place, f"out.{number:06d}")) as descriptor:
-                part = os.pread(descriptor, min(most - len(data), PIECE_BYTES - within), within)
+                part = os.pread(descriptor, min(wanted - len(data), PIECE_BYTES - within), within)
         except FileNotFoundError:  # dropped since it was listed
             break
         if not part:
             break
         data += part
-    return Piece(bytes(data), start, max(end, start + len(data)) if data else end)
+    return FileBytes(bytes(data), start, max(end, start + len(data)) if data else end)
 
 
 def read_newest_attempt(folder: TaskFolder) -> int | None:
@@ -47,21 +44,6 @@ def read_newest_attempt(folder: TaskFolder) -> int | None:
     entries = _list(folder.path.parent, (folder.task_id, folder.logs.name))
     numbers = [int(name[1:]) for name, _ in entries if _is_attempt(name)]
     return max(numbers, default=None)
-
-
-def is_attempt_over(spool: Spool, folder: TaskFolder, attempt: int) -> bool:
-    """True where the attempt's log will not grow: its exit record, its successor or the task's end is there."""
-    this, following = folder.attempt(attempt), folder.attempt(attempt + 1)
-    return this.exit.exists() or following.intent.exists() or is_task_over(spool, folder)
-
-
-def is_task_over(spool: Spool, folder: TaskFolder) -> bool:
-    """True where the task's end is recorded. Raises OSError."""
-    if spool.tombstone(folder.task_id).exists():
-        return True
-    numbers = [int(found[1]) for name in files.list_names(folder.control) if (found := _INTENT.fullmatch(name))]
-    newest = max(numbers, default=None)
-    return newest is not None and (files.read_bytes(folder.attempt(newest).intent) or b"").startswith(_CLOSED)
 
 
 def _is_attempt(name: str) -> bool:
@@ -82,7 +64,7 @@ def _read_sizes(trusted: Path, place: tuple[str, ...]) -> dict[int, int]:
 
 
 def _next_kept(offset: int, sizes: dict[int, int], end: int) -> int:
-    """The first offset from here on that is on disk; the one asked for where nothing follows."""
+    """The first offset from here on that is on disk; `offset` itself if nothing follows."""
     number, within = divmod(offset, PIECE_BYTES)
     if offset >= end or within < sizes.get(number, 0):
         return offset

@@ -9,7 +9,7 @@ from gateway.store.models import Agent, Attempt, Event, StoredReport, Task
 from gateway.store.timestamps import parse_moment
 from mltm.contract import user_api
 from mltm.contract.base_models import JsonObject
-from mltm.contract.reports import Note
+from mltm.contract.reports import StatusNote
 from mltm.contract.states import State, is_final
 from mltm.contract.task_config import check_text
 
@@ -71,7 +71,7 @@ def _build(
         state=state,
         final=is_final(state),
         reason=row.reason,
-        note=_note_of_agent(agent, state) or Note.model_validate_json(row.note),
+        note=_note_of_agent(agent, state) or StatusNote.model_validate_json(row.note),
         owner=row.owner,
         cluster=row.cluster,
         runner_location=row.cluster,
@@ -91,7 +91,7 @@ def render_job_id(text: str | None) -> int | str | None:
     return int(text) if text is not None and is_number else text
 
 
-def _note_of_agent(agent: Agent | None, state: State) -> Note | None:
+def _note_of_agent(agent: Agent | None, state: State) -> StatusNote | None:
     if agent is None or agent.revoked_at is None or is_final(state):
         return None
     message = (
@@ -99,7 +99,7 @@ def _note_of_agent(agent: Agent | None, state: State) -> Note | None:
         f"agent is enrolled again, for the same owner and on the same spool ({agent.spool or agent.spool_id}); with "
         "another spool it is not run again."
     )
-    return Note(kind="attention", message=message)
+    return StatusNote(kind="attention", message=message)
 
 
 def build_history(events: Iterable[Event], reports: Iterable[StoredReport]) -> list[user_api.Event]:

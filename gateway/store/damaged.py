@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from gateway.store.models import Attempt, StoredReport, Task
 from gateway.store.timestamps import parse_moment
 from mltm.contract.base_models import JsonObject
-from mltm.contract.reports import Note, Report, parse_details
+from mltm.contract.reports import Report, StatusNote, parse_details
 from mltm.contract.states import State, is_final
 from mltm.contract.user_api import AttemptAnswer, TaskAnswer
 
@@ -54,7 +54,8 @@ def render_damaged(row: Task, attempts: list[AttemptAnswer], error: Exception) -
     state = read_state(row.state)
     return TaskAnswer(
         task_id=row.task_id, id=row.task_id, state=state, final=is_final(state), reason=str(row.reason),
-        note=Note(kind="attention", message=_WORDS), owner=row.owner, cluster=row.cluster, runner_location=row.cluster,
+        note=StatusNote(kind="attention", message=_WORDS), owner=row.owner, cluster=row.cluster,
+        runner_location=row.cluster,
         submitted_at=_read_moment(row.submitted_at), updated_at=_read_moment(row.updated_at), attempts=attempts,
         cancel_requested=bool(row.cancel_requested),
     )  # fmt: skip

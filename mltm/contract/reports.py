@@ -20,10 +20,10 @@ __all__ = [
     "OPTIONAL_DETAILS",
     "AttemptDetails",
     "AttemptView",
-    "Note",
     "NoteKind",
     "Report",
     "ReportContent",
+    "StatusNote",
     "TaskView",
     "digest_report",
     "parse_details",
@@ -35,7 +35,7 @@ NoteKind = Literal["", "paused", "held", "waiting_for_slurm", "waiting_for_limit
 _EVIDENCE = {evidence: rank for rank, evidence in enumerate(Evidence)}
 
 
-class Note(Explained):
+class StatusNote(Explained):
     """What stands beside the state, without being one. An empty kind takes the former note back."""
 
     kind: NoteKind = ""
@@ -73,7 +73,7 @@ class ReportContent(AttemptDetails):
     task_id: str = Field(pattern=r"^[0-9a-f]{32}$")
     evidence: Evidence
     closed: bool = False  #: true where it repeats a closed record: the task's end
-    note: Note | None = None
+    note: StatusNote | None = None
     taken: bool = False  #: the agent has its own copy; the gateway may remove its entry
     manifest: Manifest | None = None  #: of a dropped task: the gateway makes the row from it
 
@@ -123,7 +123,7 @@ class TaskView:
 
     state: State
     taken: bool
-    note: Note
+    note: StatusNote
     attempts: tuple[AttemptView, ...]
 
     @property
@@ -146,7 +146,7 @@ def view_task(reports: Iterable[Report]) -> TaskView:
     return TaskView(
         state=state,
         taken=any(r.taken for r in known),
-        note=note if note is not None and not is_final(state) else Note(),
+        note=note if note is not None and not is_final(state) else StatusNote(),
         attempts=attempts,
     )
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from mltm.contract.agent_api import OutputFile
 from mltm.contract.base_models import Explained, JsonObject, Message, Moment
-from mltm.contract.reports import AttemptDetails, Note
+from mltm.contract.reports import AttemptDetails, StatusNote
 from mltm.contract.states import State
 
 __all__ = [
@@ -45,7 +45,7 @@ class TaskAnswer(Message):
     state: State
     final: bool
     reason: str = Field(default="", description="why it ended so, or what it waits for, in words")
-    note: Note = Note()
+    note: StatusNote = StatusNote()
     owner: str
     cluster: str
     submitted_at: Moment

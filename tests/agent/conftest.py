@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.agent.spool.build import Hands
-from tests.agent.uplink.build import SECRET, Edge
+from tests.agent.spool.build import SpoolKit
+from tests.agent.uplink.build import SECRET, UplinkKit
 from tests.disk import mount_disk
 
 
@@ -18,16 +18,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def hands(tmp_path: Path) -> Hands:
+def kit(tmp_path: Path) -> SpoolKit:
     """A prepared spool."""
-    return Hands(tmp_path / "spool")
+    return SpoolKit(tmp_path / "spool")
 
 
 @pytest.fixture
-def edge(tmp_path: Path) -> Iterator[Edge]:
+def uplink(tmp_path: Path) -> Iterator[UplinkKit]:
     """After every test: no secret in any line of the log, in any problem shown, or beside what was set aside."""
-    made = Edge(tmp_path)
+    made = UplinkKit(tmp_path)
     with capture_logs() as lines:
         yield made
-    said = [str(lines), *made.board.sentences(), *made.set_aside().values()]
+    said = [str(lines), *made.alerts.sentences(), *made.set_aside().values()]
     assert not [message for message in said if SECRET in message]

@@ -11,7 +11,7 @@ from pathlib import Path
 from agent.uplink.credential import Credential, write_credential
 from mltm.contract.spool_layout import Spool
 from mltm.runtime.clock import Clock
-from tests.agent.spool.build import Hands, send
+from tests.agent.spool.build import SpoolKit, send
 from tests.e2e.house import BIN
 
 CREDENTIAL = Credential(agent_id="a1", credential="secret", cluster="atena02", owner="ana", gateway_name="test")
@@ -73,4 +73,4 @@ class AgentSite:
     def send(self, **how: bytes) -> str:
         """Publish a task as the gateway does; return its id."""
         self.bind()
-        return send(Hands(self.spool), **how).name  # type: ignore[arg-type] # bytes are what it takes
+        return send(SpoolKit(self.spool), **how).name  # type: ignore[arg-type] # bytes are what it takes

@@ -107,7 +107,7 @@ def test_a_gateway_that_is_away(site: AgentSite, standin: Standin) -> None:
     assert checked.returncode == 1
     assert "FAIL  gateway: " in checked.stdout
     assert "reports wait in the outbox" in once.stdout
-    assert f"problem: The gateway at {NOBODY} cannot be reached" in once.stdout
+    assert f"problem: Cannot reach the gateway at {NOBODY}" in once.stdout
     assert (site.spool / "tasks" / task / "control" / "submitted.01").exists()
 
 

@@ -26,7 +26,7 @@ FIRST, SECOND, THIRD = (TaskId(f"{number:032x}") for number in (1, 2, 3))
 def world(tmp_path: Path) -> World[CountedSlurm]:
     world = make_world(tmp_path)
     for task_id in (FIRST, SECOND, THIRD):
-        send(world.hands, task_id)
+        send(world.kit, task_id)
     return world
 
 
@@ -71,7 +71,7 @@ def test_answers_that_came_before_an_error_are_written(
     with pytest.raises(ZeroDivisionError):
         world.run()
 
-    written = [world.hands.spool.task(task_id).attempt(1).submitted.exists() for task_id in (FIRST, SECOND, THIRD)]
+    written = [world.kit.spool.task(task_id).attempt(1).submitted.exists() for task_id in (FIRST, SECOND, THIRD)]
     assert written == [True, True, False]
 
 

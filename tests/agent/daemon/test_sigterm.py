@@ -13,7 +13,7 @@ import pytest
 from lab.processes import wait_until
 from mltm.contract.ids import TaskId
 from mltm.runtime import files
-from tests.agent.spool.build import Hands, send
+from tests.agent.spool.build import SpoolKit, send
 
 HANGS = """#!/bin/sh
 [ "$1" = --version ] && echo "slurm 22.05.8" && exit 0
@@ -37,9 +37,9 @@ CREDENTIAL = {"agent_id": "a", "credential": "secret", "cluster": "atena02", "ow
 
 
 @pytest.fixture
-def hands(tmp_path: Path) -> Hands:
+def kit(tmp_path: Path) -> SpoolKit:
     """A spool with a task, a Slurm that fails, and a gateway that is away."""
-    hands = Hands(tmp_path / "spool")
+    kit = SpoolKit(tmp_path / "spool")
     (tmp_path / "bin").mkdir()
     for name in ("sbatch", "squeue", "scontrol", "sacct", "scancel"):
         (tmp_path / "bin" / name).write_text("#!/bin/sh\nexit 1\n")
@@ -48,10 +48,10 @@ def hands(tmp_path: Path) -> Hands:
     (tmp_path / "credential").write_text(json.dumps(CREDENTIAL))
     (tmp_path / "credential").chmod(0o600)
     (tmp_path / "agent.toml").write_text(SETTINGS.format(root=tmp_path, python=sys.executable))
-    hands.spool.gateway_name.parent.mkdir(parents=True, exist_ok=True)
-    hands.spool.gateway_name.write_text("away\n")
-    send(hands, TaskId("1" * 32))
-    return hands
+    kit.spool.gateway_name.parent.mkdir(parents=True, exist_ok=True)
+    kit.spool.gateway_name.write_text("away\n")
+    send(kit, TaskId("1" * 32))
+    return kit
 
 
 @contextmanager
@@ -69,19 +69,19 @@ def running(root: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize("hanging", ["sbatch", "squeue"])
-def test_sigterm_ends_an_agent_whose_slurm_hangs_and_whose_gateway_is_away(hands: Hands, hanging: str) -> None:
-    root = hands.root.parent
+def test_sigterm_ends_an_agent_whose_slurm_hangs_and_whose_gateway_is_away(kit: SpoolKit, hanging: str) -> None:
+    root = kit.root.parent
     (root / "bin" / hanging).write_text(HANGS)  # and it ignores TERM
     with running(root) as agent:
         assert wait_until(lambda: bool(list((root / "bin").glob(f"{hanging}.*"))), timeout_s=40), (
             root / "log"
         ).read_text()
-        told = files.list_names(hands.spool.outbox)
+        told = files.list_names(kit.spool.outbox)
         agent.send_signal(signal.SIGTERM)
         assert agent.wait(timeout=10) == 0
 
     assert told
-    assert set(told) <= set(files.list_names(hands.spool.outbox))
+    assert set(told) <= set(files.list_names(kit.spool.outbox))
     log = (root / "log").read_text()
     assert "agent_stopped" in log
     assert "Traceback" not in log

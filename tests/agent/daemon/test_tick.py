@@ -34,7 +34,7 @@ def test_an_idle_agent_makes_no_slurm_call(world: World[CountedSlurm]) -> None:
 
 def test_two_hundred_active_tasks_cost_one_squeue_a_cycle(world: World[CountedSlurm]) -> None:
     submit(world, TASKS)
-    cycle_s = world.hands.settings.slurm.poll_interval_s
+    cycle_s = world.kit.settings.slurm.poll_interval_s
     world.run(after_s=cycle_s)
     before = world.slurm.calls["squeue"]
 
@@ -61,7 +61,7 @@ def test_an_answer_of_sbatch_that_cannot_be_written_is_kept_and_asked_for_once(
     monkeypatch.setattr(submissions, "record_answer", write)
     world.slurm.is_down = True  # otherwise the job is found by its name
     submit(world, 4)
-    written = [world.hands.spool.task(task_id).attempt(1).submitted for task_id in world.hands.tasks()]
+    written = [world.kit.spool.task(task_id).attempt(1).submitted for task_id in world.kit.tasks()]
     problems = [world.run(after_s=1).problems for _ in range(3)][-1]
 
     assert [path.exists() for path in written] == [False, True, True, True]
@@ -74,8 +74,8 @@ def test_an_answer_of_sbatch_that_cannot_be_written_is_kept_and_asked_for_once(
 
 def test_every_vanished_job_gets_its_turn_with_sacct(world: World[CountedSlurm]) -> None:
     world.slurm.facts = SlurmFacts("22.05.8", accounting=True)
-    waits = world.hands.settings.waits.model_copy(update={"fence_after_s": 600})  # Slurm's word may still matter
-    world.hands.settings = world.hands.settings.model_copy(update={"waits": waits})
+    waits = world.kit.settings.waits.model_copy(update={"fence_after_s": 600})  # Slurm's word may still matter
+    world.kit.settings = world.kit.settings.model_copy(update={"waits": waits})
     world = world.start_again()
     names = submit(world, 120)
     world.slurm.jobs = {}
@@ -102,7 +102,7 @@ def test_slurms_settings_are_read_again(world: World[CountedSlurm], *, is_away: 
 
 
 def test_a_failed_poll_changes_nothing_and_is_said(world: World[CountedSlurm]) -> None:
-    send(world.hands)
+    send(world.kit)
     world.run()
     reports = world.outbox.count()
     world.slurm.is_down, world.slurm.jobs = True, {}
@@ -122,13 +122,13 @@ def test_an_empty_bucket_is_no_word_about_slurm(world: World[CountedSlurm]) -> N
 
 def test_early_polls_leave_half_of_the_bucket(world: World[CountedSlurm]) -> None:
     submit(world, 1)
-    (task_id,) = world.hands.tasks()
-    waits = world.hands.settings.waits.model_copy(update={"poll_soon_s": 1})
-    hands = world.hands
-    hands.settings = hands.settings.model_copy(update={"waits": waits})
-    again = open_world(hands, world.slurm)
+    (task_id,) = world.kit.tasks()
+    waits = world.kit.settings.waits.model_copy(update={"poll_soon_s": 1})
+    kit = world.kit
+    kit.settings = kit.settings.model_copy(update={"waits": waits})
+    again = open_world(kit, world.slurm)
     stopped = exit_record(0, job_id="1", stop_signals=[{"name": "TERM", "uptime_s": 1.0}]).model_dump_json()
-    hands.spool.task(task_id).attempt(1).exit.write_text(stopped)
+    kit.spool.task(task_id).attempt(1).exit.write_text(stopped)
     world.slurm.jobs = {name: replace(job, state="COMPLETING") for name, job in world.slurm.jobs.items()}
     before = world.slurm.calls["squeue"]
 
@@ -140,33 +140,33 @@ def test_early_polls_leave_half_of_the_bucket(world: World[CountedSlurm]) -> Non
 
 def test_a_new_process_adopts_what_a_killed_one_submitted(world: World[CountedSlurm]) -> None:
     """The kill fell between sbatch and the job id on disk: the job is found by its name, and sbatch is not repeated."""
-    send(world.hands)
+    send(world.kit)
     world.run()
-    (task_id,) = world.hands.tasks()
-    files.remove(world.hands.spool.task(task_id).attempt(1).submitted)
+    (task_id,) = world.kit.tasks()
+    files.remove(world.kit.spool.task(task_id).attempt(1).submitted)
     again = world.start_again()
 
     for _ in range(4):
         again.run(after_s=31)
 
     assert world.slurm.calls["sbatch"] == 1
-    assert world.hands.spool.task(task_id).attempt(1).submitted.exists()
+    assert world.kit.spool.task(task_id).attempt(1).submitted.exists()
 
 
 def test_an_exit_record_ends_the_task_without_another_call(world: World[CountedSlurm]) -> None:
-    send(world.hands)
+    send(world.kit)
     world.run()
-    (task_id,) = world.hands.tasks()
-    attempt = world.hands.spool.task(task_id).attempt(1)
+    (task_id,) = world.kit.tasks()
+    attempt = world.kit.spool.task(task_id).attempt(1)
     record = exit_record(0).model_dump_json()
     attempt.exit.write_text(record)
-    (world.hands.spool.bell / task_id).touch()
+    (world.kit.spool.bell / task_id).touch()
     calls = dict(world.slurm.calls)
 
     world.run(after_s=1)
 
     assert [report.state for report in world.outbox.pending(50)][-1] is State.SUCCEEDED
-    assert world.hands.spool.tombstone(task_id).exists()
+    assert world.kit.spool.tombstone(task_id).exists()
     assert world.run(after_s=1).active == 0
     assert calls["sbatch"] == world.slurm.calls["sbatch"]
 
@@ -177,7 +177,7 @@ def test_the_wrapper_is_done_before_slurms_own_kill(
 ) -> None:
     world.slurm.facts = SlurmFacts("22.05.8", kill_wait_s=slurms)
     for number in range(2):
-        send(world.hands, TaskId(f"{number + 1:032x}"))
+        send(world.kit, TaskId(f"{number + 1:032x}"))
         world.run(after_s=1)
 
     assert [request.args[9] for request in world.slurm.requests] == [used, used]
@@ -185,7 +185,7 @@ def test_the_wrapper_is_done_before_slurms_own_kill(
 
 
 def test_slurms_settings_are_asked_for_once_in_a_while_and_not_while_it_is_away(world: World[CountedSlurm]) -> None:
-    send(world.hands)
+    send(world.kit)
     for _ in range(20):
         world.run(after_s=60)
     assert world.slurm.calls["scontrol"] == 1
@@ -201,13 +201,13 @@ def test_a_burst_of_new_tasks_asks_a_hanging_slurm_for_its_settings_once(world: 
     asked: list[float] = []
 
     def hang() -> PollFailed:
-        asked.append(world.hands.now_s)
-        world.hands.now_s += world.hands.settings.slurm.query_timeout_s
+        asked.append(world.kit.now_s)
+        world.kit.now_s += world.kit.settings.slurm.query_timeout_s
         return PollFailed("timed out")
 
     world.slurm.describe = hang  # type: ignore[method-assign]  # hangs where the other answers
     for number in range(1, 51):
-        send(world.hands, TaskId(f"{number:032x}"))
+        send(world.kit, TaskId(f"{number:032x}"))
     world.run()
 
     assert len(world.slurm.requests) == 50
@@ -219,14 +219,14 @@ def test_between_two_polls_that_hang_there_is_time_for_the_rest(world: World[Cou
     asked: list[float] = []
 
     def hang(*, spare: int = 0) -> PollFailed:
-        asked.append(world.hands.now_s)
-        world.hands.now_s += world.hands.settings.slurm.query_timeout_s
+        asked.append(world.kit.now_s)
+        world.kit.now_s += world.kit.settings.slurm.query_timeout_s
         return PollFailed(f"timed out {spare}")
 
     world.slurm.list_jobs = hang  # type: ignore[method-assign]  # hangs where the other answers
     world.run(after_s=31)
     for number in range(2, 10):
-        send(world.hands, TaskId(f"{number:032x}"))
+        send(world.kit, TaskId(f"{number:032x}"))
         world.run(after_s=1)
 
     assert len(asked) == 1
@@ -234,11 +234,11 @@ def test_between_two_polls_that_hang_there_is_time_for_the_rest(world: World[Cou
 
 def test_an_end_whose_bundle_nobody_takes_away_is_repeated_less_and_less(world: World[CountedSlurm]) -> None:
     """The gateway is away for a day: each report is a file, and a thousand tasks must not fill the spool."""
-    send(world.hands)
+    send(world.kit)
     world.run()
-    world.hands.spool.task(TASK).attempt(1).exit.write_text(exit_record(0, job_id="1").model_dump_json())
+    world.kit.spool.task(TASK).attempt(1).exit.write_text(exit_record(0, job_id="1").model_dump_json())
     world.ring()
     world.run_for(24 * 3600)
 
-    assert world.hands.spool.tombstone(TASK).exists()
+    assert world.kit.spool.tombstone(TASK).exists()
     assert 5 < world.outbox.count() < 40

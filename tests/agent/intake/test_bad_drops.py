@@ -1,4 +1,4 @@
-"""A drop that can be no task is a rejected task: told to the gateway, written beside the place, and kept."""
+"""A drop that cannot become a task is a rejected task: told to the gateway, written beside the place, and kept."""
 
 import errno
 import hashlib
@@ -20,13 +20,13 @@ from mltm.contract.reports import Report
 from mltm.contract.states import State
 from mltm.runtime import files
 from tests.agent.intake.test_kills import run_killed
-from tests.agent.spool.build import CONFIG, SCRIPT, Hands, make_link, make_second_name, send
+from tests.agent.spool.build import CONFIG, SCRIPT, SpoolKit, make_link, make_second_name, send
 from tests.agent.tasks.slurm_world import CountedSlurm, World, make_world, open_world
 
 
 @pytest.fixture
-def world(hands: Hands) -> World[CountedSlurm]:
-    return open_world(hands, CountedSlurm())
+def world(kit: SpoolKit) -> World[CountedSlurm]:
+    return open_world(kit, CountedSlurm())
 
 
 def run_for_s(world: World[CountedSlurm], seconds: int) -> list[str]:
@@ -42,7 +42,7 @@ def with_field(**fields: object) -> bytes:
 
 def check_rejected(world: World[CountedSlurm], name: str, message: str) -> Report:
     """One task, told of and written down as rejected, in the same words; nothing is under way any more."""
-    spool = world.hands.spool
+    spool = world.kit.spool
     (report,) = [r for r in world.outbox.pending(100) if r.closed][-1:]
     assert (report.state, report.taken, report.attempt) == (State.REJECTED, True, 1)
     assert message in report.message
@@ -52,8 +52,8 @@ def check_rejected(world: World[CountedSlurm], name: str, message: str) -> Repor
     assert os.path.lexists(spool.bad / report.task_id / name)
     assert str(spool.bad / report.task_id) in report.message
     assert (spool.bad / f"{report.task_id}.reason.txt").read_text() == report.message + "\n"
-    assert spool.tombstone(world.hands.tasks()[0]).exists()
-    assert world.hands.tasks() == [report.task_id]
+    assert spool.tombstone(world.kit.tasks()[0]).exists()
+    assert world.kit.tasks() == [report.task_id]
     for folder in (spool.taking, spool.active):
         assert not files.list_names(folder)
     assert not world.slurm.calls
@@ -82,8 +82,8 @@ CONFIGS = {
 @pytest.mark.parametrize("case", CONFIGS)
 def test_a_config_that_can_be_no_task_is_a_rejected_task(world: World[CountedSlurm], case: str) -> None:
     raw, carried, message = CONFIGS[case]
-    world.hands.drop("run.json", raw)
-    world.hands.drop("train.py", SCRIPT)
+    world.kit.drop("run.json", raw)
+    world.kit.drop("train.py", SCRIPT)
     run_for_s(world, 620)
     report = check_rejected(world, "run.json", message)
     assert "'run.json'" in report.message
@@ -92,7 +92,7 @@ def test_a_config_that_can_be_no_task_is_a_rejected_task(world: World[CountedSlu
     assert report.manifest.source == "drop"
     assert report.manifest.config == {} if carried is None else carried in report.manifest.config
     is_named = b"train.py" in raw and not raw.startswith(b" ") and "JSON" not in message and message != "NaN"
-    place = world.hands.spool.bad / report.task_id if is_named else world.hands.spool.drop
+    place = world.kit.spool.bad / report.task_id if is_named else world.kit.spool.drop
     assert (place / "train.py").exists()
 
 
@@ -105,7 +105,7 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a second name": (make_second_name, "hard links"),
     "a FIFO": (os.mkfifo, "not a regular file"),
     "a folder": (Path.mkdir, "not a regular file"),
-    "nothing": (_nothing, "'train.py' is not there"),
+    "nothing": (_nothing, "'train.py' is missing"),
     "an empty file": (Path.touch, "is empty"),
 }
 
@@ -113,8 +113,8 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
 @pytest.mark.parametrize("case", FILES)
 def test_a_script_that_is_no_plain_file_makes_a_rejected_task(world: World[CountedSlurm], case: str) -> None:
     make, message = FILES[case]
-    world.hands.drop("night.ready/config.json", CONFIG)
-    make(world.hands.spool.drop / "night.ready" / "train.py")
+    world.kit.drop("night.ready/config.json", CONFIG)
+    make(world.kit.spool.drop / "night.ready" / "train.py")
     run_for_s(world, 620)
     assert check_rejected(world, "night.ready", message).manifest is not None
 
@@ -123,7 +123,7 @@ def test_a_script_that_is_no_plain_file_makes_a_rejected_task(world: World[Count
 def test_a_config_that_is_no_plain_file_makes_a_rejected_task(
     world: World[CountedSlurm], make: Callable[[Path], None]
 ) -> None:
-    make(world.hands.spool.drop / "run.json")
+    make(world.kit.spool.drop / "run.json")
     run_for_s(world, 40)
     check_rejected(world, "run.json", "run.json")
 
@@ -139,37 +139,37 @@ def test_what_the_agent_may_not_read_is_given_up_in_words(
         return opened(folder, name, **options)
 
     monkeypatch.setattr("agent.intake.drop_contents.open_source", deny)
-    world.hands.drop("run.json", CONFIG)
-    world.hands.drop("train.py", SCRIPT)
+    world.kit.drop("run.json", CONFIG)
+    world.kit.drop("train.py", SCRIPT)
     run_for_s(world, 640)
     check_rejected(world, "run.json", "may not read 'train.py'")
 
 
 @pytest.mark.parametrize("name", ["train.py", "config.json", "rows.csv", "../outside"])
 def test_what_is_not_as_its_checksums_say_is_not_run(world: World[CountedSlurm], name: str) -> None:
-    world.hands.drop("night/config.json", CONFIG)
-    world.hands.drop("night/train.py", SCRIPT)
-    world.hands.drop("night/MANIFEST.sha256", f"{hashlib.sha256(b'more').hexdigest()}  {name}\n".encode())
+    world.kit.drop("night/config.json", CONFIG)
+    world.kit.drop("night/train.py", SCRIPT)
+    world.kit.drop("night/MANIFEST.sha256", f"{hashlib.sha256(b'more').hexdigest()}  {name}\n".encode())
     run_for_s(world, 40)
-    check_rejected(world, "night", f"{name!r} is not there as MANIFEST.sha256 lists it")
+    check_rejected(world, "night", f"{name!r} is missing, or differs from its checksum in MANIFEST.sha256")
 
 
 def test_a_faulty_drop_stops_no_other(world: World[CountedSlurm]) -> None:
-    world.hands.drop("a.json", with_field(model_parms={}))
+    world.kit.drop("a.json", with_field(model_parms={}))
     for name in ("b.json", "b" * 250 + ".json"):
-        world.hands.drop(name, CONFIG)
-    world.hands.drop("train.py", SCRIPT)
+        world.kit.drop(name, CONFIG)
+    world.kit.drop("train.py", SCRIPT)
     run_for_s(world, 40)
-    faults = [bool(world.hands.manifest(task_id).fault) for task_id in world.hands.tasks()]
+    faults = [bool(world.kit.manifest(task_id).fault) for task_id in world.kit.tasks()]
     assert sorted(faults) == [False, False, True]
 
 
 def test_a_folder_in_the_receipts_place_keeps_no_task_from_its_end(world: World[CountedSlurm]) -> None:
-    (world.hands.spool.drop / "run.json.receipt.json").mkdir()
-    world.hands.drop("run.json", with_field(model_parms={}))
+    (world.kit.spool.drop / "run.json.receipt.json").mkdir()
+    world.kit.drop("run.json", with_field(model_parms={}))
     run_for_s(world, 60)
     assert [report.state for report in world.outbox.pending(100)] == [State.REJECTED]
-    assert not list(world.hands.spool.active.iterdir())
+    assert not list(world.kit.spool.active.iterdir())
 
 
 def look_again_and_again(world: World[CountedSlurm]) -> None:
@@ -179,9 +179,9 @@ def look_again_and_again(world: World[CountedSlurm]) -> None:
 
 
 def forget_receipts(world: World[CountedSlurm]) -> None:
-    for kept in list_kept(world.hands.spool, world.task_id):
+    for kept in list_kept(world.kit.spool, world.task_id):
         before = change(kept, told=change(kept.told, receipted=""))
-        save_observation(world.hands.spool, world.task_id, before, world.hands.clock)
+        save_observation(world.kit.spool, world.task_id, before, world.kit.clock)
 
 
 def test_a_receipt_that_failed_is_written_at_the_next_look_and_not_again_after_it(
@@ -196,7 +196,7 @@ def test_a_receipt_that_failed_is_written_at_the_next_look_and_not_again_after_i
         return True
 
     world = make_world(tmp_path)
-    send(world.hands)
+    send(world.kit)
     look_again_and_again(world)
     forget_receipts(world)
     monkeypatch.setattr(effects, "update_receipt", fail_at_first)
@@ -215,9 +215,9 @@ def test_the_last_receipt_is_tried_until_it_is_there_and_the_end_is_told_once_an
 
     replace = files.replace
     monkeypatch.setattr(files, "replace", fail_for_receipts)
-    world.hands.drop("run.json", with_field(model_parms={}))
+    world.kit.drop("run.json", with_field(model_parms={}))
     said = run_for_s(world, 60)
-    (task_id,) = world.hands.tasks()
+    (task_id,) = world.kit.tasks()
     assert any("run.json.receipt.json" in message and task_id in message for message in said), said
     assert world.states() == [State.REJECTED]
     monkeypatch.undo()
@@ -227,26 +227,26 @@ def test_the_last_receipt_is_tried_until_it_is_there_and_the_end_is_told_once_an
     assert world.states() == [State.REJECTED]
 
 
-def drop_file(hands: Hands) -> str:
-    hands.drop("run.json", with_field(model_parms={}))
-    hands.drop("run.json.ready", b"")
+def drop_file(kit: SpoolKit) -> str:
+    kit.drop("run.json", with_field(model_parms={}))
+    kit.drop("run.json.ready", b"")
     return "run.json"
 
 
-def drop_folder(hands: Hands) -> str:
-    hands.drop("night.ready/config.json", with_field(model_parms={}))
-    hands.drop("night.ready/train.py", SCRIPT)
+def drop_folder(kit: SpoolKit) -> str:
+    kit.drop("night.ready/config.json", with_field(model_parms={}))
+    kit.drop("night.ready/train.py", SCRIPT)
     return "night.ready"
 
 
-def kills(tmp_path: Path, drop: Callable[[Hands], str], *, after: bool) -> Iterator[tuple[World[CountedSlurm], str]]:
+def kills(tmp_path: Path, drop: Callable[[SpoolKit], str], *, after: bool) -> Iterator[tuple[World[CountedSlurm], str]]:
     """A fresh process for every instant at which the one before it can have been killed."""
     for nth in range(300):
-        hands = Hands(tmp_path / str(nth))
-        name, slurm = drop(hands), CountedSlurm()
-        first = open_world(hands, slurm)
+        kit = SpoolKit(tmp_path / str(nth))
+        name, slurm = drop(kit), CountedSlurm()
+        first = open_world(kit, slurm)
         was_killed = run_killed(first.run, nth, after=after)
-        yield open_world(hands, slurm), name
+        yield open_world(kit, slurm), name
         if not was_killed:
             assert nth > 20
             return
@@ -256,7 +256,7 @@ def kills(tmp_path: Path, drop: Callable[[Hands], str], *, after: bool) -> Itera
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("drop", [drop_file, drop_folder])
 def test_killed_at_any_call_it_is_still_told_of_and_kept(
-    tmp_path: Path, drop: Callable[[Hands], str], *, after: bool
+    tmp_path: Path, drop: Callable[[SpoolKit], str], *, after: bool
 ) -> None:
     for world, name in kills(tmp_path, drop, after=after):
         run_for_s(world, 40)
@@ -266,11 +266,11 @@ def test_killed_at_any_call_it_is_still_told_of_and_kept(
 
 
 def test_a_gateway_that_lost_its_memory_is_told_again_even_without_the_tasks_folder(world: World[CountedSlurm]) -> None:
-    drop_file(world.hands)
+    drop_file(world.kit)
     run_for_s(world, 10)
     told = check_rejected(world, "run.json", "model_parms")
-    here = list(read_last_reports(world.hands.spool))
-    (world.hands.spool.tasks / told.task_id).rename(world.hands.root / "away")
-    for (again,) in (here, list(read_last_reports(world.hands.spool))):
+    here = list(read_last_reports(world.kit.spool))
+    (world.kit.spool.tasks / told.task_id).rename(world.kit.root / "away")
+    for (again,) in (here, list(read_last_reports(world.kit.spool))):
         assert (again.state, again.closed, again.message) == (State.REJECTED, True, told.message)
         assert again.manifest == told.manifest

@@ -9,39 +9,39 @@ from typing import Any
 
 import pytest
 
-from agent.intake.bundles import Intake
-from agent.intake.private_copy import publish
+from agent.intake.bundles import BundleIntake
 from agent.spool.last_reports import read_last_reports
 from agent.spool.records import read_journal
+from agent.spool.staging import publish_task
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State
 from tests.agent.intake.test_kills import run_killed
-from tests.agent.spool.build import CONFIG, SCRIPT, TASK, Hands, make_link, make_second_name, send
+from tests.agent.spool.build import CONFIG, SCRIPT, TASK, SpoolKit, make_link, make_second_name, send
 from tests.agent.tasks.slurm_world import CountedSlurm, open_world
 
 OTHER = TaskId("0190a0b0c0d07e0f8a0b0c0d0e0f0a0c")
 
 
-def intake_of(hands: Hands) -> Intake:
-    return Intake(hands.spool, hands.settings, hands.clock)
+def intake_of(kit: SpoolKit) -> BundleIntake:
+    return BundleIntake(kit.spool, kit.settings, kit.clock)
 
 
-def scan_for_s(hands: Hands, intake: Intake, seconds: int) -> list[str]:
+def scan_for_s(kit: SpoolKit, intake: BundleIntake, seconds: int) -> list[str]:
     said = intake.scan()
     for _ in range(0, seconds, 20):
-        hands.now_s += 20
+        kit.now_s += 20
         said = intake.scan()
     return said
 
 
-def test_a_whole_bundle_becomes_a_task_and_stays_where_the_gateway_put_it(hands: Hands) -> None:
-    bundle = send(hands)
-    assert intake_of(hands).scan() == []
-    assert hands.tasks() == [TASK]
-    assert (hands.spool.task(TASK).input / "entrypoint.py").read_bytes() == SCRIPT
-    assert (hands.spool.active / TASK).exists()
+def test_a_whole_bundle_becomes_a_task_and_stays_where_the_gateway_put_it(kit: SpoolKit) -> None:
+    bundle = send(kit)
+    assert intake_of(kit).scan() == []
+    assert kit.tasks() == [TASK]
+    assert (kit.spool.task(TASK).input / "entrypoint.py").read_bytes() == SCRIPT
+    assert (kit.spool.active / TASK).exists()
     assert (bundle / "files" / "entrypoint.py").exists()
-    assert not hands.staged()
+    assert not kit.staged()
 
 
 def _other_bytes(path: Path) -> None:
@@ -54,89 +54,89 @@ def _nothing(_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [make_link, make_second_name, os.mkfifo, Path.mkdir, _other_bytes, _nothing])
 def test_a_faulty_bundle_is_rejected_after_a_minute_and_stops_no_other(
-    hands: Hands, make: Callable[[Path], None]
+    kit: SpoolKit, make: Callable[[Path], None]
 ) -> None:
-    script = send(hands) / "files" / "entrypoint.py"
+    script = send(kit) / "files" / "entrypoint.py"
     script.unlink()
     make(script)
-    send(hands, OTHER)
-    intake = intake_of(hands)
-    assert "entrypoint.py" in scan_for_s(hands, intake, 40)[0]
-    assert hands.tasks() == [OTHER]
-    scan_for_s(hands, intake, 40)
-    closed = read_journal(hands.spool, TASK).closed
+    send(kit, OTHER)
+    intake = intake_of(kit)
+    assert "entrypoint.py" in scan_for_s(kit, intake, 40)[0]
+    assert kit.tasks() == [OTHER]
+    scan_for_s(kit, intake, 40)
+    closed = read_journal(kit.spool, TASK).closed
     assert closed is not None
     assert closed.verdict.state == State.REJECTED
     assert "entrypoint.py" in closed.verdict.reason
-    assert not hands.staged()
+    assert not kit.staged()
 
 
-def test_a_bundle_that_becomes_whole_in_time_is_taken(hands: Hands) -> None:
-    bundle = send(hands, given=b"")
-    intake = intake_of(hands)
-    scan_for_s(hands, intake, 20)
+def test_a_bundle_that_becomes_whole_in_time_is_taken(kit: SpoolKit) -> None:
+    bundle = send(kit, given=b"")
+    intake = intake_of(kit)
+    scan_for_s(kit, intake, 20)
     (bundle / "files" / "entrypoint.py").write_bytes(SCRIPT)
-    assert scan_for_s(hands, intake, 80) == []
-    assert read_journal(hands.spool, TASK).closed is None
-    assert hands.manifest(TASK).task_id == TASK
+    assert scan_for_s(kit, intake, 80) == []
+    assert read_journal(kit.spool, TASK).closed is None
+    assert kit.manifest(TASK).task_id == TASK
 
 
-def test_a_task_that_has_ended_is_not_taken_again(hands: Hands) -> None:
-    send(hands)
-    hands.spool.tombstone(TASK).write_text("{}")
-    assert intake_of(hands).scan() == []
-    assert hands.tasks() == []
+def test_a_task_that_has_ended_is_not_taken_again(kit: SpoolKit) -> None:
+    send(kit)
+    kit.spool.tombstone(TASK).write_text("{}")
+    assert intake_of(kit).scan() == []
+    assert kit.tasks() == []
 
 
-def test_a_folder_that_a_cancel_made_is_filled_and_keeps_its_cancel(hands: Hands) -> None:
-    control = hands.spool.task(TASK).control
+def test_a_folder_that_a_cancel_made_is_filled_and_keeps_its_cancel(kit: SpoolKit) -> None:
+    control = kit.spool.task(TASK).control
     control.mkdir(parents=True)
     (control / "cancel").write_text("{}")
-    send(hands)
-    assert intake_of(hands).scan() == []
-    assert hands.manifest(TASK).task_id == TASK
-    assert (hands.spool.task(TASK).input / "entrypoint.py").read_bytes() == SCRIPT
+    send(kit)
+    assert intake_of(kit).scan() == []
+    assert kit.manifest(TASK).task_id == TASK
+    assert (kit.spool.task(TASK).input / "entrypoint.py").read_bytes() == SCRIPT
     assert (control / "cancel").exists()
 
 
 def test_a_late_second_agent_leaves_the_folders_of_a_running_job_alone(
-    hands: Hands, monkeypatch: pytest.MonkeyPatch
+    kit: SpoolKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hold made the folder, both agents copied; the first completes it and its job runs, then the second goes on."""
-    folder = hands.spool.task(TASK)
+    folder = kit.spool.task(TASK)
     folder.control.mkdir(parents=True)
-    send(hands)
+    send(kit)
     inodes: list[int] = []
 
     def lose_and_be_late(*arguments: Any) -> bool:
         monkeypatch.undo()
-        is_ours = publish(*arguments)
-        assert intake_of(hands).scan() == []
+        is_ours = publish_task(*arguments)
+        assert intake_of(kit).scan() == []
         inodes.extend(path.stat().st_ino for path in folder.folders)
         return is_ours
 
-    monkeypatch.setattr("agent.intake.bundles.publish", lose_and_be_late)
-    assert intake_of(hands).scan() == []
+    monkeypatch.setattr("agent.intake.bundles.publish_task", lose_and_be_late)
+    assert intake_of(kit).scan() == []
 
     assert inodes == [path.stat().st_ino for path in folder.folders]
-    assert not hands.staged()
+    assert not kit.staged()
 
 
-def test_a_name_that_is_no_task_is_told_and_left_alone(hands: Hands) -> None:
-    stray = hands.spool.incoming / "notes"
+def test_a_name_that_is_no_task_is_told_and_left_alone(kit: SpoolKit) -> None:
+    stray = kit.spool.incoming / "notes"
     stray.mkdir()
-    assert "notes" in intake_of(hands).scan()[0]
+    assert "notes" in intake_of(kit).scan()[0]
     assert stray.exists()
 
 
-def test_of_two_agents_that_take_the_same_bundles_one_wins_each(hands: Hands) -> None:
+def test_of_two_agents_that_take_the_same_bundles_one_wins_each(kit: SpoolKit) -> None:
     ids = [TaskId(f"{number:032x}") for number in range(20)]
     for task_id in ids:
-        send(hands, task_id)
+        send(kit, task_id)
     start, said = threading.Barrier(2), []
 
     def run() -> None:
-        intake = intake_of(hands)
+        intake = intake_of(kit)
         start.wait(10)
         said.extend(intake.scan())
 
@@ -146,9 +146,9 @@ def test_of_two_agents_that_take_the_same_bundles_one_wins_each(hands: Hands) ->
     for agent in agents:
         agent.join(30)
     assert said == []
-    assert hands.tasks() == ids
-    assert all((hands.spool.task(task_id).input / "entrypoint.py").read_bytes() == SCRIPT for task_id in ids)
-    assert not hands.staged()
+    assert kit.tasks() == ids
+    assert all((kit.spool.task(task_id).input / "entrypoint.py").read_bytes() == SCRIPT for task_id in ids)
+    assert not kit.staged()
 
 
 def rewrite_manifest(bundle: Path, **fields: object) -> None:
@@ -157,11 +157,13 @@ def rewrite_manifest(bundle: Path, **fields: object) -> None:
 
 
 @pytest.mark.parametrize("fields", [{}, {"files": []}, {"files": "none", "submitted_at": "yesterday"}])
-def test_a_faulty_bundle_can_be_listed_by_a_gateway_that_lost_its_rows(hands: Hands, fields: dict[str, object]) -> None:
-    rewrite_manifest(send(hands, given=b""), **fields)
-    scan_for_s(hands, intake_of(hands), 80)
-    (again,) = read_last_reports(hands.spool)
-    closed = read_journal(hands.spool, TASK).closed
+def test_a_faulty_bundle_can_be_listed_by_a_gateway_that_lost_its_rows(
+    kit: SpoolKit, fields: dict[str, object]
+) -> None:
+    rewrite_manifest(send(kit, given=b""), **fields)
+    scan_for_s(kit, intake_of(kit), 80)
+    (again,) = read_last_reports(kit.spool)
+    closed = read_journal(kit.spool, TASK).closed
     assert closed is not None
     assert again.manifest is not None
     assert (again.manifest.owner, again.manifest.source, again.manifest.cluster) == ("ana", "gateway", "atena02")
@@ -173,34 +175,36 @@ def test_a_faulty_bundle_can_be_listed_by_a_gateway_that_lost_its_rows(hands: Ha
     "fields",
     [{"task_id": OTHER}, {"owner": 1}, {"config": None}, {"config": {"a": "\x1b"}}, {"config": {"a": float("nan")}}],
 )
-def test_a_faulty_bundle_without_owner_and_config_is_rejected_as_it_is(hands: Hands, fields: dict[str, object]) -> None:
-    rewrite_manifest(send(hands, given=b""), **fields)
-    scan_for_s(hands, intake_of(hands), 80)
-    assert read_journal(hands.spool, TASK).closed is not None
-    assert not hands.spool.task(TASK).manifest.exists()
+def test_a_faulty_bundle_without_owner_and_config_is_rejected_as_it_is(
+    kit: SpoolKit, fields: dict[str, object]
+) -> None:
+    rewrite_manifest(send(kit, given=b""), **fields)
+    scan_for_s(kit, intake_of(kit), 80)
+    assert read_journal(kit.spool, TASK).closed is not None
+    assert not kit.spool.task(TASK).manifest.exists()
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"[" * 100_000, b"\xff"])
-def test_a_bundle_whose_manifest_is_no_object_is_rejected(hands: Hands, raw: bytes) -> None:
-    (send(hands) / "manifest.json").write_bytes(raw)
-    scan_for_s(hands, intake_of(hands), 80)
-    assert read_journal(hands.spool, TASK).closed is not None
+def test_a_bundle_whose_manifest_is_no_object_is_rejected(kit: SpoolKit, raw: bytes) -> None:
+    (send(kit) / "manifest.json").write_bytes(raw)
+    scan_for_s(kit, intake_of(kit), 80)
+    assert read_journal(kit.spool, TASK).closed is not None
 
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_faulty_bundle_killed_at_any_call_is_rejected_once_in_the_same_words(tmp_path: Path, *, after: bool) -> None:
     for nth in range(100):
-        hands = Hands(tmp_path / str(nth))
-        send(hands, given=b"")
-        intake = intake_of(hands)
-        scan_for_s(hands, intake, 40)
-        hands.now_s += 20
+        kit = SpoolKit(tmp_path / str(nth))
+        send(kit, given=b"")
+        intake = intake_of(kit)
+        scan_for_s(kit, intake, 40)
+        kit.now_s += 20
         was_killed = run_killed(intake.scan, nth, after=after)
-        world = open_world(hands, CountedSlurm())
+        world = open_world(kit, CountedSlurm())
         for _ in range(5):
             world.run(after_s=20)
         said = {(report.state, report.message) for report in world.outbox.pending(100) if report.closed}
-        assert said == {(State.REJECTED, hands.manifest(TASK).fault)}
+        assert said == {(State.REJECTED, kit.manifest(TASK).fault)}
         if not was_killed:
             assert nth > 5
             return

@@ -3,16 +3,16 @@
 import json
 import threading
 
-from agent.intake.drops import Drops
-from tests.agent.spool.build import CONFIG, SCRIPT, Hands
+from agent.intake.drops import DropIntake
+from tests.agent.spool.build import CONFIG, SCRIPT, SpoolKit
 
 
-def scan_by_two_agents(hands: Hands) -> None:
+def scan_by_two_agents(kit: SpoolKit) -> None:
     """One look by each, begun together."""
     start = threading.Barrier(2)
 
     def run() -> None:
-        drops = Drops(hands.spool, hands.settings, hands.clock)
+        drops = DropIntake(kit.spool, kit.settings, kit.clock)
         start.wait(10)
         drops.scan()
 
@@ -23,17 +23,17 @@ def scan_by_two_agents(hands: Hands) -> None:
         agent.join(30)
 
 
-def test_of_two_agents_that_see_the_same_drops_one_takes_each(hands: Hands) -> None:
+def test_of_two_agents_that_see_the_same_drops_one_takes_each(kit: SpoolKit) -> None:
     names = [f"run{number}.ready" for number in range(10)]
     for name in names:
-        hands.drop(f"{name}/config.json", CONFIG)
-        hands.drop(f"{name}/train.py", SCRIPT)
-    scan_by_two_agents(hands)
-    last = Drops(hands.spool, hands.settings, hands.clock)
+        kit.drop(f"{name}/config.json", CONFIG)
+        kit.drop(f"{name}/train.py", SCRIPT)
+    scan_by_two_agents(kit)
+    last = DropIntake(kit.spool, kit.settings, kit.clock)
     for _ in range(5):
         last.scan()
-        hands.now_s += 10
-    places = [json.loads((hands.spool.task(task).control / "receipt").read_bytes())["name"] for task in hands.tasks()]
+        kit.now_s += 10
+    places = [json.loads((kit.spool.task(task).control / "receipt").read_bytes())["name"] for task in kit.tasks()]
     assert sorted(places) == names
-    assert not list(hands.spool.bad.iterdir())
-    assert not list(hands.spool.taking.iterdir())
+    assert not list(kit.spool.bad.iterdir())
+    assert not list(kit.spool.taking.iterdir())

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from agent.intake.bundles import Intake
-from agent.intake.drops import Drops
+from agent.intake.bundles import BundleIntake
+from agent.intake.drops import DropIntake
 from mltm.runtime import files
-from tests.agent.spool.build import CONFIG, SCRIPT, TASK, Hands, send
+from tests.agent.spool.build import CONFIG, SCRIPT, TASK, SpoolKit, send
 
 CALLS = (
     (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "unlink"), (Path, "rmdir"), (shutil, "rmtree"),
@@ -60,41 +60,41 @@ def run_killed(scan: Callable[[], object], nth: int, *, after: bool) -> bool:
     return False
 
 
-def check(hands: Hands, source: str) -> None:
-    (task_id,) = hands.tasks()
-    assert (hands.spool.task(task_id).input / "entrypoint.py").read_bytes() == SCRIPT
-    assert hands.manifest(task_id).source == source
-    assert (hands.spool.active / task_id).exists()
+def check(kit: SpoolKit, source: str) -> None:
+    (task_id,) = kit.tasks()
+    assert (kit.spool.task(task_id).input / "entrypoint.py").read_bytes() == SCRIPT
+    assert kit.manifest(task_id).source == source
+    assert (kit.spool.active / task_id).exists()
 
 
-def drop_files(hands: Hands) -> None:
-    hands.drop("run.json", CONFIG)
-    hands.drop("train.py", SCRIPT)
-    hands.drop("run.json.ready", b"")
+def drop_files(kit: SpoolKit) -> None:
+    kit.drop("run.json", CONFIG)
+    kit.drop("train.py", SCRIPT)
+    kit.drop("run.json.ready", b"")
 
 
-def drop_folder(hands: Hands) -> None:
-    hands.drop("night.ready/config.json", CONFIG)
-    hands.drop("night.ready/train.py", SCRIPT)
+def drop_folder(kit: SpoolKit) -> None:
+    kit.drop("night.ready/config.json", CONFIG)
+    kit.drop("night.ready/train.py", SCRIPT)
 
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("drop", [drop_files, drop_folder])
 def test_a_drop_killed_at_any_call_becomes_one_task(
-    tmp_path: Path, drop: Callable[[Hands], None], *, after: bool
+    tmp_path: Path, drop: Callable[[SpoolKit], None], *, after: bool
 ) -> None:
     for nth in range(_MOST_CALLS):
-        hands = Hands(tmp_path / str(nth))
-        drop(hands)
-        was_killed = run_killed(Drops(hands.spool, hands.settings, hands.clock).scan, nth, after=after)
-        fresh = Drops(hands.spool, hands.settings, hands.clock)
+        kit = SpoolKit(tmp_path / str(nth))
+        drop(kit)
+        was_killed = run_killed(DropIntake(kit.spool, kit.settings, kit.clock).scan, nth, after=after)
+        fresh = DropIntake(kit.spool, kit.settings, kit.clock)
         for _ in range(5):
             assert fresh.scan() == []
-            hands.now_s += 10
-        check(hands, "drop")
-        assert not list(hands.spool.taking.iterdir())
-        assert not list(hands.spool.bad.iterdir())
-        assert not list(hands.spool.drop.iterdir())
+            kit.now_s += 10
+        check(kit, "drop")
+        assert not list(kit.spool.taking.iterdir())
+        assert not list(kit.spool.bad.iterdir())
+        assert not list(kit.spool.drop.iterdir())
         if not was_killed:
             assert nth > 5
             return
@@ -104,12 +104,12 @@ def test_a_drop_killed_at_any_call_becomes_one_task(
 @pytest.mark.parametrize("after", [False, True])
 def test_a_bundle_killed_at_any_call_becomes_one_task(tmp_path: Path, *, after: bool) -> None:
     for nth in range(_MOST_CALLS):
-        hands = Hands(tmp_path / str(nth))
-        send(hands)
-        was_killed = run_killed(Intake(hands.spool, hands.settings, hands.clock).scan, nth, after=after)
-        assert Intake(hands.spool, hands.settings, hands.clock).scan() == []
-        check(hands, "gateway")
-        assert hands.tasks() == [TASK]
+        kit = SpoolKit(tmp_path / str(nth))
+        send(kit)
+        was_killed = run_killed(BundleIntake(kit.spool, kit.settings, kit.clock).scan, nth, after=after)
+        assert BundleIntake(kit.spool, kit.settings, kit.clock).scan() == []
+        check(kit, "gateway")
+        assert kit.tasks() == [TASK]
         if not was_killed:
             assert nth > 5
             return

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from agent.job.wrapper import WRAPPER, build_wrapper_args
+from agent.job.wrapper import WRAPPER, WrapperSettings, build_wrapper_args
 from lab.processes import wait_until
 from mltm.contract.ids import TaskId
 from mltm.contract.journal_records import Dup, Exit, JobClaim, Refused
@@ -28,7 +28,7 @@ PLAIN = "import time\nprint('up', flush=True)\ntime.sleep(60)"
 # Counts TERM for as long as it may live, in itself and in a child.
 COUNT = """
 import os, signal, time
-say = lambda message: os.write(1, f"{words} {'parent' if child else 'child'}\\n".encode())
+say = lambda message: os.write(1, f"{message} {'parent' if child else 'child'}\\n".encode())
 signal.signal(15, lambda *_: say("TERM"))
 child = os.fork()
 say("up")
@@ -76,11 +76,11 @@ def prepare(
     write_list(records.argv, [sys.executable, "-S", "-c", code])
     write_list(records.env, env)
     write_list(records.checks, checks)
-    args = build_wrapper_args(
-        root, task_id, 1, has_image=has_image, warns=warns, log_head_bytes=2 * PIECE_BYTES,
-        log_tail_bytes=2 * PIECE_BYTES, beat_every_s=0.2, beat_stop_s=beat_stop_s, kill_wait_s=kill_wait_s, try_s=try_s,
+    settings = WrapperSettings(
+        has_image=has_image, warns=warns, log_head_bytes=2 * PIECE_BYTES, log_tail_bytes=2 * PIECE_BYTES,
+        beat_every_s=0.2, beat_stop_s=beat_stop_s, kill_wait_s=kill_wait_s, try_s=try_s,
     )  # fmt: skip
-    return Prepared(spool, folder, args)
+    return Prepared(spool, folder, build_wrapper_args(root, task_id, 1, settings))
 
 
 def write_list(path: Path, items: Sequence[str]) -> None:

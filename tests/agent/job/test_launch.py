@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.job.container import build_container_argv, carry_environment, check_bind_paths
+from agent.job.container import build_container_argv, check_bind_paths, rename_variables
 from agent.job.environment import params_path
 from agent.job.launch import Refusal, write_launch
-from agent.job.wrapper import WRAPPER, build_wrapper_args
+from agent.job.wrapper import WRAPPER, WrapperSettings, build_wrapper_args
 from tests.agent.job.planning import SEED, TASK, folder_of, make_config, make_settings, plan
 
 
@@ -61,10 +61,10 @@ def test_the_wrapper_leaves_the_code_two_thirds_of_the_sites_kill_wait(tmp_path:
 
 
 def test_wrapper_arguments_count_the_log_in_whole_pieces() -> None:
-    args = build_wrapper_args(
-        Path("/s"), TASK, 7, has_image=False, warns=False, log_head_bytes=1, log_tail_bytes=(1 << 20) + 1,
-        beat_stop_s=0.2,
-    )  # fmt: skip
+    settings = WrapperSettings(
+        has_image=False, warns=False, log_head_bytes=1, log_tail_bytes=(1 << 20) + 1, beat_stop_s=0.2
+    )
+    args = build_wrapper_args(Path("/s"), TASK, 7, settings)
 
     assert args == ("/s", TASK, "07", "0", "0", "1", "2", "30.000", "1", "20.000", "5.000", "600")
 
@@ -118,7 +118,7 @@ def test_the_marker_is_made_and_values_and_arguments_stay_what_they_are(tmp_path
         command=["printenv", "--null", "ODD", "LAST", "MLTMENV_ODD", "$(touch x)", "'"],
     )  # fmt: skip
     odd = " a'\"`$(touch x) $HOME\\\n"
-    env = {**os.environ, **carry_environment({"ODD": odd, "UID": "1", "LAST": "1"}), "ODD": "the image's own"}
+    env = {**os.environ, **rename_variables({"ODD": odd, "UID": "1", "LAST": "1"}), "ODD": "the image's own"}
 
     shown = subprocess.run(
         argv[argv.index("/i.sif") + 1 :], check=False, capture_output=True, text=True, env=env, cwd=tmp_path

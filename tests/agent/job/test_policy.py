@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.job.launch import Refusal, plan_launch
-from agent.job.policy import parse_time_limit_min, plan_wanted
+from agent.job.policy import parse_time_limit_min, plan_request
 from mltm.contract.base_models import JsonObject
 from tests.agent.job.planning import BARE, INFRA, SEED, folder_of, make_config, make_settings, plan
 
@@ -26,12 +26,12 @@ POLICIES: list[tuple[JsonObject, JsonObject, str, list[str]]] = [
     ({"images": []}, {}, f"{SECTION}.image_name", ["'sklearn_sample_latest'", "none"]),
     ({"datasets": ["iris"]}, {}, "dataset_name", ["'wine_classification'", "iris"]),
     ({"qos": ["normal"]}, {"qos": "high"}, "resources.qos", ["'high'", "normal"]),
-    ({"max_nodes": 1}, {"nodes": 2}, "resources.nodes", ["asks for 2", "at most 1"]),
-    ({"max_cpus": 4}, {"cpus": 5}, "resources.cpus", ["asks for 5", "at most 4"]),
-    ({"max_gpus": 0}, {"gpus": 1}, "resources.gpus", ["asks for 1", "at most 0"]),
+    ({"max_nodes": 1}, {"nodes": 2}, "resources.nodes", ["is 2", "at most 1"]),
+    ({"max_cpus": 4}, {"cpus": 5}, "resources.cpus", ["is 5", "at most 4"]),
+    ({"max_gpus": 0}, {"gpus": 1}, "resources.gpus", ["is 1", "at most 0"]),
     ({"max_time_limit_min": 60}, {"time_limit": "1:00:01"}, "resources.time_limit", ["at most 60 minutes"]),
     ({"max_time_limit_min": 60}, {"time_limit": "0"}, "resources.time_limit", ["at most 60 minutes"]),
-    ({"max_time_limit_min": 60}, {}, "resources.time_limit", ["needs a time_limit"]),
+    ({"max_time_limit_min": 60}, {}, "resources.time_limit", ["Set a time_limit"]),
 ]
 
 
@@ -62,7 +62,7 @@ def test_an_instance_type_means_what_the_site_says_and_the_task_goes_first(tmp_p
     site = {"partition": "p1", "cpus": 8, "gpus": 2, "memory": "8G", "time_limit": "60", "qos": "q"}
     settings = make_settings(tmp_path, instance_types={"cpu": site})
 
-    wanted = plan_wanted(make_config(SEED, resources={"cpus": 2, "gpus": 0, "nodes": 3}), settings)
+    wanted = plan_request(make_config(SEED, resources={"cpus": 2, "gpus": 0, "nodes": 3}), settings)
 
     assert (wanted.partition, wanted.cpus, wanted.gpus, wanted.nodes) == ("p1", 2, 0, 3)
     assert (wanted.memory, wanted.time_limit, wanted.qos, wanted.constraint) == ("8G", "60", "q", None)
@@ -85,7 +85,7 @@ def test_a_missing_dataset_names_the_folder_and_what_is_there(tmp_path: Path) ->
     refusal = _refuse({**SEED, "dataset_name": "iris"}, tmp_path)
 
     assert (refusal.field, refusal.permanent) == ("dataset_name", True)
-    assert f"is in {tmp_path / 'datasets'}. There: wine_classification.csv." in refusal.message
+    assert f"{tmp_path / 'datasets'} has neither iris nor iris.csv. It has: wine_classification.csv." in refusal.message
 
 
 def test_a_dataset_may_be_a_folder(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_folder_that_is_away_is_no_evidence_that_a_dataset_is_missing(tmp_path
     refusal = _refuse(SEED, tmp_path, datasets_dir=tmp_path / "away")
 
     assert not refusal.permanent
-    assert "the folder itself is away" in refusal.message
+    assert "the folder is missing" in refusal.message
 
 
 def test_without_a_folder_of_datasets_there_is_no_dataset(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_missing_image_names_the_folder_and_what_is_there(tmp_path: Path) -> N
     refusal = _refuse({**SEED, "clusters": {"atena02": {"infra_config": infra}}}, tmp_path)
 
     assert (refusal.field, refusal.permanent) == (f"{SECTION}.image_name", True)
-    assert f"no torch.sif in {tmp_path / 'images'}. There: sklearn_sample_latest." in refusal.message
+    assert f"{tmp_path / 'images'} has no torch.sif. It has: sklearn_sample_latest." in refusal.message
 
 
 def test_an_image_of_the_catalogue_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from agent.slurm.values import JobLine
 from mltm.contract.ids import JobId
 from mltm.contract.journal_records import Submitted
 from mltm.contract.limits import MAX_MESSAGE_CHARS
-from mltm.contract.reports import Note
+from mltm.contract.reports import StatusNote
 from mltm.contract.states import State
 from tests.agent.protocol import build
 
@@ -28,8 +28,8 @@ def test_a_person_is_called_only_where_waiting_does_not_help(reason: str, kind: 
     line = JobLine(JobId("7"), "PENDING", "name", reason=reason)
     draft = describe_task(build.task_journal(AttemptJournal(1, build.submit(1))), build.observation(), (line,))
 
-    assert (draft.note or Note()).kind == kind
-    assert reason in (draft.note or Note()).message or not kind
+    assert (draft.note or StatusNote()).kind == kind
+    assert reason in (draft.note or StatusNote()).message or not kind
 
 
 def words_of(*attempts: AttemptJournal) -> str:

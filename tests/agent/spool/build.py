@@ -21,7 +21,7 @@ CONFIG = json.dumps({**SEED, "script_path": "train.py"}).encode()
 
 
 @dataclass
-class Hands:
+class SpoolKit:
     """What the tests hold: the spool and the time."""
 
     root: Path
@@ -51,9 +51,9 @@ class Hands:
         return Manifest.model_validate_json(self.spool.task(task_id).manifest.read_bytes())
 
 
-def send(hands: Hands, task_id: TaskId = TASK, *, claimed: bytes = SCRIPT, given: bytes = SCRIPT) -> Path:
+def send(kit: SpoolKit, task_id: TaskId = TASK, *, claimed: bytes = SCRIPT, given: bytes = SCRIPT) -> Path:
     """Publish a bundle as the gateway does; the manifest tells of `claimed`, the file holds `given`."""
-    bundle = hands.spool.bundle(task_id)
+    bundle = kit.spool.bundle(task_id)
     (bundle / "files").mkdir(parents=True)
     (bundle / "files" / "entrypoint.py").write_bytes(given)
     listed = BundleFile(name="entrypoint.py", size=len(claimed), sha256=hashlib.sha256(claimed).hexdigest())

@@ -16,7 +16,7 @@ from agent.slurm.values import JobLine
 from agent.spool.observations import Kept, continue_observation, forget_observation, list_kept, save_observation
 from mltm.contract.ids import JobId
 from tests.agent.protocol import build
-from tests.agent.spool.build import Hands
+from tests.agent.spool.build import SpoolKit
 
 WAITS = Waits()
 OWNED = AttemptJournal(1, build.submit(1), claim=build.claim("7"))
@@ -28,61 +28,61 @@ SAID: dict[str, Any] = {"target": "7", "ended": "TIMEOUT", "time_limit_s": 600.0
 TOLD = Told(reported="digest", last_report="{}", receipted="digest", late_exits=(1,))
 
 
-def keep(hands: Hands, boot_id: str, at_s: int, **fields: Any) -> Kept:
+def keep(kit: SpoolKit, boot_id: str, at_s: int, **fields: Any) -> Kept:
     kept = Kept(replace(build.observation(**fields), boot_id=boot_id), TOLD)
-    save_observation(hands.spool, build.TASK, kept, hands.clock)
-    os.utime(hands.spool.observations / boot_id / build.TASK, (at_s, at_s))
+    save_observation(kit.spool, build.TASK, kept, kit.clock)
+    os.utime(kit.spool.observations / boot_id / build.TASK, (at_s, at_s))
     return kept
 
 
-def load(hands: Hands, boot_id: str, attempt: int = 1, now_s: float = 50.0) -> Kept:
-    return continue_observation(list_kept(hands.spool, build.TASK), boot_id, attempt, now_s)
+def load(kit: SpoolKit, boot_id: str, attempt: int = 1, now_s: float = 50.0) -> Kept:
+    return continue_observation(list_kept(kit.spool, build.TASK), boot_id, attempt, now_s)
 
 
 def test_the_same_boot_goes_on_counting(tmp_path: Path) -> None:
-    hands = Hands(tmp_path / "spool")
-    keep(hands, "boot-b", 100)
-    kept = keep(hands, "boot-a", 200, **COUNTED, **SAID)
+    kit = SpoolKit(tmp_path / "spool")
+    keep(kit, "boot-b", 100)
+    kept = keep(kit, "boot-a", 200, **COUNTED, **SAID)
 
-    assert load(hands, "boot-a") == kept
+    assert load(kit, "boot-a") == kept
 
 
 def test_what_version_0_1_kept_is_gone_on_from(tmp_path: Path) -> None:
-    hands = Hands(tmp_path / "spool")
-    place = hands.spool.observations / "boot-a" / build.TASK
+    kit = SpoolKit(tmp_path / "spool")
+    place = kit.spool.observations / "boot-a" / build.TASK
     place.parent.mkdir(parents=True)
     told = {"reported": "digest", "last_report": "{}", "late_told": [1]}
     place.write_text(json.dumps({"boot_id": "boot-a", "attempt": 1, "since_s": 0.0, **COUNTED, **SAID, **told}))
 
     seen = build.observation(boot_id="boot-a", **COUNTED, **SAID)
-    assert load(hands, "boot-a") == Kept(seen, replace(TOLD, receipted=""))
+    assert load(kit, "boot-a") == Kept(seen, replace(TOLD, receipted=""))
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b'{"attempt": 1}', b"\xff"])
 def test_what_cannot_be_understood_is_seen_anew(tmp_path: Path, raw: bytes) -> None:
-    hands = Hands(tmp_path / "spool")
-    place = hands.spool.observations / "boot-a" / build.TASK
+    kit = SpoolKit(tmp_path / "spool")
+    place = kit.spool.observations / "boot-a" / build.TASK
     place.parent.mkdir(parents=True)
     place.write_bytes(raw)
 
-    assert load(hands, "boot-a").observed == build.observation(boot_id="boot-a", since_s=50.0, beat_since_s=50.0)
+    assert load(kit, "boot-a").observed == build.observation(boot_id="boot-a", since_s=50.0, beat_since_s=50.0)
 
 
 def test_started_again_on_another_host_only_slurms_words_are_kept(tmp_path: Path) -> None:
-    hands = Hands(tmp_path / "spool")
-    keep(hands, "boot-b", 100, ended="RUNNING", absent_polls=2, absent_since_s=1.0)
-    keep(hands, "boot-a", 200, **COUNTED, **SAID, scancel_at_s=9000.0)
+    kit = SpoolKit(tmp_path / "spool")
+    keep(kit, "boot-b", 100, ended="RUNNING", absent_polls=2, absent_since_s=1.0)
+    keep(kit, "boot-a", 200, **COUNTED, **SAID, scancel_at_s=9000.0)
 
-    seen = load(hands, "boot-b")
+    seen = load(kit, "boot-b")
 
     carried = build.observation(boot_id="boot-b", since_s=50.0, beat_since_s=50.0, **SAID, scancel_at_s=50.0)
     assert seen == Kept(carried, TOLD)
 
 
 def test_started_again_on_another_host_rule_five_is_counted_from_the_start(tmp_path: Path) -> None:
-    hands = Hands(tmp_path / "spool")
-    keep(hands, "boot-a", 200, **COUNTED, **SAID)
-    seen = load(hands, "boot-b").observed
+    kit = SpoolKit(tmp_path / "spool")
+    keep(kit, "boot-a", 200, **COUNTED, **SAID)
+    seen = load(kit, "boot-b").observed
     over_at_s = []
 
     for now_s in range(50, 800, 30):
@@ -95,21 +95,21 @@ def test_started_again_on_another_host_rule_five_is_counted_from_the_start(tmp_p
 
 
 def test_an_earlier_attempts_counts_and_ends_are_not_the_next_ones(tmp_path: Path) -> None:
-    hands = Hands(tmp_path / "spool")
-    keep(hands, "boot-a", 200, **COUNTED, **SAID)
+    kit = SpoolKit(tmp_path / "spool")
+    keep(kit, "boot-a", 200, **COUNTED, **SAID)
 
     for boot_id in ("boot-a", "boot-b"):
-        kept = load(hands, boot_id, attempt=2)
+        kept = load(kit, boot_id, attempt=2)
         seen = kept.observed
         assert (seen.attempt, seen.ended, seen.absent_polls, seen.tries) == (2, None, 0, 0)
         assert kept.told == TOLD
 
 
 def test_a_task_that_ended_is_forgotten_on_every_boot(tmp_path: Path) -> None:
-    hands = Hands(tmp_path / "spool")
+    kit = SpoolKit(tmp_path / "spool")
     for boot_id in ("boot-a", "boot-b"):
-        keep(hands, boot_id, 100)
+        keep(kit, boot_id, 100)
 
-    forget_observation(hands.spool, build.TASK)
+    forget_observation(kit.spool, build.TASK)
 
-    assert [path for path in hands.spool.observations.rglob("*") if path.is_file()] == []
+    assert [path for path in kit.spool.observations.rglob("*") if path.is_file()] == []

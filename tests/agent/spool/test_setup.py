@@ -7,20 +7,19 @@ import pytest
 
 from agent.errors import SpoolError
 from agent.spool.setup import prepare_spool
-from tests.agent.spool.build import TASK, Hands, send
+from tests.agent.spool.build import TASK, SpoolKit, send
 
 
-def test_a_second_start_finds_the_same_id_and_takes_the_next_epoch(hands: Hands) -> None:
-    second, third = (prepare_spool(hands.settings, hands.clock) for _ in range(2))
+def test_a_second_start_finds_the_same_id_and_takes_the_next_epoch(kit: SpoolKit) -> None:
+    second, third = (prepare_spool(kit.settings, kit.clock) for _ in range(2))
     assert second.spool_id == third.spool_id
     assert (second.epoch, third.epoch) == (2, 3)
 
 
-def test_agents_that_start_together_take_different_epochs(hands: Hands) -> None:
+def test_agents_that_start_together_take_different_epochs(kit: SpoolKit) -> None:
     epochs: list[int] = []
     starts = [
-        threading.Thread(target=lambda: epochs.append(prepare_spool(hands.settings, hands.clock).epoch))
-        for _ in range(6)
+        threading.Thread(target=lambda: epochs.append(prepare_spool(kit.settings, kit.clock).epoch)) for _ in range(6)
     ]
     for start in starts:
         start.start()
@@ -29,50 +28,50 @@ def test_agents_that_start_together_take_different_epochs(hands: Hands) -> None:
     assert sorted(epochs) == [2, 3, 4, 5, 6, 7]
 
 
-def test_nobody_else_may_look_into_the_folders(hands: Hands) -> None:
-    assert {path.stat().st_mode & 0o777 for path in hands.spool.agent_folders} == {0o700}
+def test_nobody_else_may_look_into_the_folders(kit: SpoolKit) -> None:
+    assert {path.stat().st_mode & 0o777 for path in kit.spool.agent_folders} == {0o700}
 
 
 @pytest.mark.parametrize("name", ["100%", "a:b", "a,b", "two\nlines", "back\\slash"])
-def test_a_path_that_slurm_or_a_container_would_misread_is_refused(hands: Hands, tmp_path: Path, name: str) -> None:
-    settings = hands.settings.model_copy(update={"spool": tmp_path / name})
+def test_a_path_that_slurm_or_a_container_would_misread_is_refused(kit: SpoolKit, tmp_path: Path, name: str) -> None:
+    settings = kit.settings.model_copy(update={"spool": tmp_path / name})
     with pytest.raises(SpoolError, match="cannot be used"):
-        prepare_spool(settings, hands.clock)
+        prepare_spool(settings, kit.clock)
     assert not (tmp_path / name).exists()
 
 
-def test_a_relative_path_is_refused(hands: Hands) -> None:
+def test_a_relative_path_is_refused(kit: SpoolKit) -> None:
     with pytest.raises(SpoolError, match="not absolute"):
-        prepare_spool(hands.settings.model_copy(update={"spool": Path("spool")}), hands.clock)
+        prepare_spool(kit.settings.model_copy(update={"spool": Path("spool")}), kit.clock)
 
 
-def test_a_folder_where_others_may_write_is_refused_with_what_to_do(hands: Hands) -> None:
-    hands.spool.taking.chmod(0o777)
+def test_a_folder_where_others_may_write_is_refused_with_what_to_do(kit: SpoolKit) -> None:
+    kit.spool.taking.chmod(0o777)
     with pytest.raises(SpoolError, match="chmod 700"):
-        prepare_spool(hands.settings, hands.clock)
+        prepare_spool(kit.settings, kit.clock)
 
 
-def test_a_link_in_place_of_a_folder_is_refused(hands: Hands, tmp_path: Path) -> None:
-    hands.spool.bell.rmdir()
+def test_a_link_in_place_of_a_folder_is_refused(kit: SpoolKit, tmp_path: Path) -> None:
+    kit.spool.bell.rmdir()
     (tmp_path / "elsewhere").mkdir()
-    hands.spool.bell.symlink_to(tmp_path / "elsewhere")
+    kit.spool.bell.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(SpoolError, match="A file is where a folder should be"):
-        prepare_spool(hands.settings, hands.clock)
+        prepare_spool(kit.settings, kit.clock)
 
 
-def test_an_id_that_was_damaged_is_not_replaced(hands: Hands) -> None:
-    hands.spool.spool_id.write_text("?")
+def test_an_id_that_was_damaged_is_not_replaced(kit: SpoolKit) -> None:
+    kit.spool.spool_id.write_text("?")
     with pytest.raises(SpoolError, match="backup"):
-        prepare_spool(hands.settings, hands.clock)
+        prepare_spool(kit.settings, kit.clock)
 
 
-def test_a_start_clears_what_killed_agents_left_of_settled_tasks_only(hands: Hands) -> None:
-    send(hands)
-    control = hands.spool.task(TASK).control
+def test_a_start_clears_what_killed_agents_left_of_settled_tasks_only(kit: SpoolKit) -> None:
+    send(kit)
+    control = kit.spool.task(TASK).control
     control.mkdir(parents=True)
     (control / "manifest.json").write_text("{}")
-    needed = hands.spool.staging / f"{'b' * 32}.{'1' * 32}"
+    needed = kit.spool.staging / f"{'b' * 32}.{'1' * 32}"
     for name in (f"{TASK}.{'1' * 32}", f".gone.{'2' * 32}", needed.name):
-        (hands.spool.staging / name / "control").mkdir(parents=True)
-    prepare_spool(hands.settings, hands.clock)
-    assert hands.staged() == [needed]
+        (kit.spool.staging / name / "control").mkdir(parents=True)
+    prepare_spool(kit.settings, kit.clock)
+    assert kit.staged() == [needed]

@@ -30,7 +30,7 @@ from mltm.contract.ids import JobId, TaskId
 from mltm.contract.journal_records import Command, render_record
 from mltm.contract.states import State
 from mltm.runtime import files
-from tests.agent.spool.build import TASK, Hands, send
+from tests.agent.spool.build import TASK, SpoolKit, send
 
 AnySlurm = TypeVar("AnySlurm", bound=SlurmPort)
 
@@ -99,7 +99,7 @@ class CountedSlurm:
 
 @dataclass
 class World(Generic[AnySlurm]):
-    hands: Hands
+    kit: SpoolKit
     slurm: AnySlurm
     tick: Tick
     outbox: Outbox
@@ -107,54 +107,54 @@ class World(Generic[AnySlurm]):
     task_id: TaskId = TASK
 
     def run(self, after_s: float = 0.0) -> TickResult:
-        self.hands.now_s += after_s
+        self.kit.now_s += after_s
         return self.tick.run()
 
     def run_for(self, seconds: float) -> None:
         """Run as the service does: each round when the one before said so."""
-        until_s = self.hands.now_s + seconds
+        until_s = self.kit.now_s + seconds
         pause_s = 0.0
-        while self.hands.now_s + pause_s < until_s:
+        while self.kit.now_s + pause_s < until_s:
             pause_s = self.run(after_s=pause_s).wake_after_s
-        self.hands.now_s = until_s
+        self.kit.now_s = until_s
 
     def ring(self) -> None:
-        (self.hands.spool.bell / self.task_id).touch()
+        (self.kit.spool.bell / self.task_id).touch()
 
     def start_again(self) -> "World[AnySlurm]":
         """A new process on the same spool; the old one is gone."""
-        return open_world(self.hands, self.slurm)
+        return open_world(self.kit, self.slurm)
 
     def states(self) -> list[State]:
         return [report.state for report in self.outbox.pending(500)]
 
     def forget_told(self) -> None:
         """Forget what was told of the task, so that the next look tells it again."""
-        for kept in list_kept(self.hands.spool, self.task_id):
+        for kept in list_kept(self.kit.spool, self.task_id):
             silent = replace(kept, told=replace(kept.told, reported=""))
-            save_observation(self.hands.spool, self.task_id, silent, self.hands.clock)
+            save_observation(self.kit.spool, self.task_id, silent, self.kit.clock)
 
     def ask_cancel(self, task_id: TaskId) -> None:
-        command = Command(kind="cancel", command_id="c", at=self.hands.clock.now())
-        files.link_once(self.hands.spool.task(task_id).cancel, render_record(command), self.hands.clock.nonce())
-        (self.hands.spool.bell / task_id).touch()
+        command = Command(kind="cancel", command_id="c", at=self.kit.clock.now())
+        files.link_once(self.kit.spool.task(task_id).cancel, render_record(command), self.kit.clock.nonce())
+        (self.kit.spool.bell / task_id).touch()
 
 
-def open_world(hands: Hands, slurm: AnySlurm) -> World[AnySlurm]:
-    identity = prepare_spool(hands.settings, hands.clock)
-    outbox = Outbox(identity.spool.outbox, identity.spool_id, identity.epoch, hands.clock)
-    tick = Tick(hands.settings, identity.spool, slurm, outbox, hands.clock, identity)
-    return World(hands, slurm, tick, outbox)
+def open_world(kit: SpoolKit, slurm: AnySlurm) -> World[AnySlurm]:
+    identity = prepare_spool(kit.settings, kit.clock)
+    outbox = Outbox(identity.spool.outbox, identity.spool_id, identity.epoch, kit.clock)
+    tick = Tick(kit.settings, identity.spool, slurm, outbox, kit.clock, identity)
+    return World(kit, slurm, tick, outbox)
 
 
-def build_hands(folder: Path) -> Hands:
-    hands = Hands(folder / "spool")
+def build_hands(folder: Path) -> SpoolKit:
+    kit = SpoolKit(folder / "spool")
     (folder / "datasets").mkdir()
     (folder / "datasets" / "wine_classification.csv").write_text("a\n1\n")
     python = {"sklearn_sample_latest": Path(sys.executable)}
     found: Mapping[str, object] = {"runtime": "none", "images": python, "datasets_dir": folder / "datasets"}
-    hands.settings = hands.settings.model_copy(update=dict(found))
-    return hands
+    kit.settings = kit.settings.model_copy(update=dict(found))
+    return kit
 
 
 def make_world(folder: Path) -> World[CountedSlurm]:
@@ -164,7 +164,7 @@ def make_world(folder: Path) -> World[CountedSlurm]:
 def submit(world: World[CountedSlurm], count: int, *, first: int = 1) -> list[str]:
     """Hand in tasks of these numbers, and run until all have had their sbatch; the names of all jobs."""
     for number in range(first, first + count):
-        send(world.hands, TaskId(f"{number:032x}"))
+        send(world.kit, TaskId(f"{number:032x}"))
     while world.slurm.calls["sbatch"] < first + count - 1:
         world.run(after_s=1)
     return list(world.slurm.jobs)

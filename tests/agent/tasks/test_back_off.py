@@ -18,13 +18,13 @@ from tests.agent.tasks.slurm_world import CountedSlurm, World, make_world
 @pytest.fixture
 def world(tmp_path: Path) -> World[CountedSlurm]:
     world = make_world(tmp_path)
-    send(world.hands)
+    send(world.kit)
     world.run()
     return world
 
 
 def decline(world: World[CountedSlurm]) -> None:
-    attempt = world.hands.spool.task(world.task_id).attempt(1)
+    attempt = world.kit.spool.task(world.task_id).attempt(1)
     attempt.claim.write_bytes(render_record(build.claim("1")))
     message = Refused(nonce=build.NONCE, job_id="1", node="n1", check="sync", message="not synced")
     attempt.refused(build.NONCE).write_bytes(render_record(message))
@@ -32,21 +32,21 @@ def decline(world: World[CountedSlurm]) -> None:
 
 def fence(world: World[CountedSlurm]) -> None:
     """As another agent on this spool does."""
-    world.hands.spool.task(world.task_id).attempt(1).claim.write_bytes(render_record(build.fence("launch_failed")))
+    world.kit.spool.task(world.task_id).attempt(1).claim.write_bytes(render_record(build.fence("launch_failed")))
 
 
 def hold(world: World[CountedSlurm]) -> None:
-    control = world.hands.spool.task(world.task_id).control
+    control = world.kit.spool.task(world.task_id).control
     command = Command(kind="hold", command_id="c", at=build.NOW)
     (control / "hold.c").write_bytes(render_record(command))
 
 
 def wait_for_attempt_two(world: World[CountedSlurm]) -> float:
-    began_s = world.hands.now_s
-    while not world.hands.spool.task(world.task_id).attempt(2).intent.exists():
-        assert world.hands.now_s < began_s + 300
+    began_s = world.kit.now_s
+    while not world.kit.spool.task(world.task_id).attempt(2).intent.exists():
+        assert world.kit.now_s < began_s + 300
         world.run(after_s=1)
-    return world.hands.now_s - began_s
+    return world.kit.now_s - began_s
 
 
 @pytest.mark.parametrize("end", [decline, fence])
@@ -60,7 +60,7 @@ def test_the_next_attempt_comes_after_one_back_off(
 
     waited_s = wait_for_attempt_two(world)
 
-    assert world.hands.settings.waits.retry_first_s <= waited_s <= world.hands.settings.waits.retry_first_s + 2
+    assert world.kit.settings.waits.retry_first_s <= waited_s <= world.kit.settings.waits.retry_first_s + 2
 
 
 def forestall(world: World[CountedSlurm], monkeypatch: pytest.MonkeyPatch, record: JobClaim | Fence) -> None:
@@ -84,7 +84,7 @@ def test_a_fence_that_a_job_forestalled_dates_nothing(
 ) -> None:
     forestall(world, monkeypatch, build.claim("1"))
 
-    (kept,) = list_kept(world.hands.spool, world.task_id)
+    (kept,) = list_kept(world.kit.spool, world.task_id)
     assert kept.observed.fenced_since_s is None
 
 
@@ -93,7 +93,7 @@ def test_a_fence_that_another_agent_forestalled_is_waited_for_once(
 ) -> None:
     forestall(world, monkeypatch, build.fence("ambiguous"))
 
-    assert wait_for_attempt_two(world) <= world.hands.settings.waits.retry_first_s + 2
+    assert wait_for_attempt_two(world) <= world.kit.settings.waits.retry_first_s + 2
 
 
 def test_a_task_that_is_held_after_a_fence_wakes_nobody_and_asks_slurm_nothing(world: World[CountedSlurm]) -> None:
@@ -102,9 +102,9 @@ def test_a_task_that_is_held_after_a_fence_wakes_nobody_and_asks_slurm_nothing(w
     world.slurm.jobs.clear()
     world.run_for(300)
     before, rounds = dict(world.slurm.calls), 0
-    until_s = world.hands.now_s + 300
+    until_s = world.kit.now_s + 300
     pause_s = 0.0
-    while world.hands.now_s < until_s:
+    while world.kit.now_s < until_s:
         pause_s = world.run(after_s=pause_s).wake_after_s
         rounds += 1
 

@@ -23,7 +23,7 @@ from tests.agent.tasks.slurm_world import CountedSlurm, World, make_world, open_
 def world(tmp_path: Path) -> World[CountedSlurm]:
     """With the buckets that a site has by default."""
     built = make_world(tmp_path)
-    built.slurm.bucket = TokenBucket(Bucket(burst=10, per_second=0.2), lambda: built.hands.now_s)
+    built.slurm.bucket = TokenBucket(Bucket(burst=10, per_second=0.2), lambda: built.kit.now_s)
     return built
 
 
@@ -33,7 +33,7 @@ def read_states(world: World[CountedSlurm]) -> set[str]:
 
 def assert_idle(world: World[CountedSlurm]) -> None:
     """Nothing is left to do, and an hour of it costs no call."""
-    assert list_leftovers(world.hands.spool) == []
+    assert list_leftovers(world.kit.spool) == []
     before = Counter(world.slurm.calls)
     world.run_for(3600)
     assert world.slurm.calls == before
@@ -44,7 +44,7 @@ def test_a_job_that_no_poll_has_listed_is_cancelled_by_its_id(world: World[Count
     submit(world, 1)
     world.run(after_s=1)  # a poll: the next one is far away
     submit(world, count, first=2)
-    for task_id in world.hands.tasks():
+    for task_id in world.kit.tasks():
         world.ask_cancel(task_id)
 
     world.run_for(20)
@@ -57,7 +57,7 @@ def test_many_tasks_that_are_cancelled_one_by_one_leave_no_job(world: World[Coun
     submit(world, 20)
     world.run(after_s=60)
     world.slurm.calls.clear()
-    for task_id in world.hands.tasks():
+    for task_id in world.kit.tasks():
         world.ask_cancel(task_id)
         world.run(after_s=0.35)
 
@@ -74,7 +74,7 @@ def test_a_kill_around_the_fence_loses_no_job(
     world: World[CountedSlurm], monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     submit(world, 1)
-    (task_id,) = world.hands.tasks()
+    (task_id,) = world.kit.tasks()
     world.ask_cancel(task_id)
 
     def die(attempt: Attempt, record: Fence) -> JobClaim | Fence:
@@ -86,7 +86,7 @@ def test_a_kill_around_the_fence_loses_no_job(
         patch.setattr(effects, "link_claim", die)
         with pytest.raises(SystemExit):
             world.run(after_s=1)
-    again = open_world(world.hands, world.slurm)
+    again = open_world(world.kit, world.slurm)
     again.run_for(60)
 
     assert read_states(again) == {"CANCELLED"}
@@ -96,12 +96,12 @@ def test_a_kill_around_the_fence_loses_no_job(
 def test_a_kill_after_the_close_loses_no_job(world: World[CountedSlurm]) -> None:
     submit(world, 5)
     world.slurm.is_down = True
-    for task_id in world.hands.tasks():
+    for task_id in world.kit.tasks():
         world.ask_cancel(task_id)
     assert world.run(after_s=1).active == 5
     assert world.run(after_s=1).active == 0
     world.slurm.is_down = False
-    again = open_world(world.hands, world.slurm)
+    again = open_world(world.kit, world.slurm)
 
     again.run_for(60)
 
@@ -115,7 +115,7 @@ def test_a_slurm_that_is_away_for_hours_is_asked_seldom_and_cancels_at_last(
 ) -> None:
     submit(world, count)
     world.slurm.is_down = True
-    for task_id in world.hands.tasks():
+    for task_id in world.kit.tasks():
         world.ask_cancel(task_id)
     world.run_for(60)
     world.slurm.calls.clear()
@@ -134,7 +134,7 @@ def test_a_foreign_job_under_the_same_id_is_left_alone(world: World[CountedSlurm
     names = submit(world, count)
     world.slurm.jobs = {f"not-{name}": JobLine(job.job_id, "PENDING", f"not-{name}")
                         for name, job in world.slurm.jobs.items()}  # fmt: skip
-    for task_id in world.hands.tasks():
+    for task_id in world.kit.tasks():
         world.ask_cancel(task_id)
 
     world.run_for(60)
@@ -146,8 +146,8 @@ def test_a_foreign_job_under_the_same_id_is_left_alone(world: World[CountedSlurm
 
 def test_two_agents_cancel_and_come_to_rest(world: World[CountedSlurm]) -> None:
     submit(world, 5)
-    other = open_world(world.hands, world.slurm)
-    for task_id in world.hands.tasks():
+    other = open_world(world.kit, world.slurm)
+    for task_id in world.kit.tasks():
         world.ask_cancel(task_id)
 
     for _ in range(30):
@@ -161,16 +161,16 @@ def test_two_agents_cancel_and_come_to_rest(world: World[CountedSlurm]) -> None:
 
 def test_a_job_that_won_the_claim_is_not_a_leftover(world: World[CountedSlurm]) -> None:
     submit(world, 1)
-    (task_id,) = world.hands.tasks()
-    note_leftover(world.hands.spool, task_id, 1, "no_claim", world.hands.clock)
+    (task_id,) = world.kit.tasks()
+    note_leftover(world.kit.spool, task_id, 1, "no_claim", world.kit.clock)
     world.run(after_s=1)
-    assert len(list_leftovers(world.hands.spool)) == 1
+    assert len(list_leftovers(world.kit.spool)) == 1
     claimed = render_record(claim("1"))
-    files.link_once(world.hands.spool.task(task_id).attempt(1).claim, claimed, world.hands.clock.nonce())
+    files.link_once(world.kit.spool.task(task_id).attempt(1).claim, claimed, world.kit.clock.nonce())
 
     world.run_for(60)
 
-    assert list_leftovers(world.hands.spool) == []
+    assert list_leftovers(world.kit.spool) == []
     assert read_states(world) == {"PENDING"}
 
 
@@ -178,10 +178,10 @@ def test_a_job_whose_answer_was_lost_is_found_by_its_name(world: World[CountedSl
     world.slurm.is_mute = True
     (name,) = submit(world, 1)
     job = world.slurm.jobs.pop(name)
-    (task_id,) = world.hands.tasks()
+    (task_id,) = world.kit.tasks()
     world.ask_cancel(task_id)
     world.run_for(40)
-    assert list_leftovers(world.hands.spool) == [name]
+    assert list_leftovers(world.kit.spool) == [name]
     world.slurm.jobs[name] = job  # it comes late
 
     world.run_for(60)
@@ -197,12 +197,12 @@ def test_a_job_that_never_comes_is_looked_for_and_then_forgotten(
     world.slurm.is_mute = True
     submit(world, 1)
     world.slurm.jobs = {}
-    (task_id,) = world.hands.tasks()
+    (task_id,) = world.kit.tasks()
     if not is_answered:
-        files.remove(world.hands.spool.task(task_id).attempt(1).submitted)
+        files.remove(world.kit.spool.task(task_id).attempt(1).submitted)
     world.ask_cancel(task_id)
     world.run_for(60)
-    assert len(list_leftovers(world.hands.spool)) == 1
+    assert len(list_leftovers(world.kit.spool)) == 1
 
     world.run_for(60 if is_answered else 400)
 
@@ -225,7 +225,7 @@ def test_a_job_that_slurm_refuses_to_cancel_does_not_keep_the_others_waiting(
             world.slurm.is_down = False
 
     monkeypatch.setattr(world.slurm, "cancel", refuse)
-    for task_id in world.hands.tasks():
+    for task_id in world.kit.tasks():
         world.ask_cancel(task_id)
 
     world.run_for(60)

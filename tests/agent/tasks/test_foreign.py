@@ -18,8 +18,8 @@ def world(tmp_path: Path) -> World[CountedSlurm]:
 
 
 def test_a_folder_among_the_bells_stops_nobody(world: World[CountedSlurm]) -> None:
-    (world.hands.spool.bell / "foreign").mkdir()
-    send(world.hands)
+    (world.kit.spool.bell / "foreign").mkdir()
+    send(world.kit)
 
     result = world.run()
 
@@ -47,9 +47,9 @@ def make_link(path: Path) -> None:
 def test_advice_that_is_no_file_is_passed_over(
     world: World[CountedSlurm], name: str, put: Callable[[Path], None]
 ) -> None:
-    send(world.hands)
+    send(world.kit)
     world.run()
-    folder = world.hands.spool.task(world.task_id)
+    folder = world.kit.spool.task(world.task_id)
     put(folder.control / name)
     folder.attempt(1).exit.write_text(exit_record(0).model_dump_json())
     world.ring()

@@ -23,7 +23,7 @@ def told(world: World[CountedSlurm], task_id: TaskId) -> list[State]:
 
 def test_what_comes_in_on_a_full_disk_waits_and_is_run_when_there_is_space(small_disk: Path) -> None:
     world = make_world(small_disk)
-    send(world.hands)
+    send(world.kit)
     fill_disk(small_disk / "big")
 
     result = world.run()
@@ -38,9 +38,9 @@ def test_what_comes_in_on_a_full_disk_waits_and_is_run_when_there_is_space(small
 
 def test_an_end_on_a_full_disk_is_told_when_there_is_space(small_disk: Path) -> None:
     world = make_world(small_disk)
-    send(world.hands)
+    send(world.kit)
     world.run()
-    attempt = world.hands.spool.task(world.task_id).attempt(1)
+    attempt = world.kit.spool.task(world.task_id).attempt(1)
     attempt.exit.write_text(build.exit_record(0).model_dump_json())
     world.ring()
     before = world.states()
@@ -50,20 +50,20 @@ def test_an_end_on_a_full_disk_is_told_when_there_is_space(small_disk: Path) -> 
         result = world.run(after_s=30)
         assert any("No space left" in message for message in result.problems), result.problems
     assert world.states() == before
-    assert (world.hands.spool.active / world.task_id).exists()
+    assert (world.kit.spool.active / world.task_id).exists()
 
     free(small_disk)
     world.run(after_s=30)
     assert world.states()[len(before) :] == [State.SUCCEEDED]
-    assert world.hands.spool.tombstone(world.task_id).exists()
-    assert files.list_names(world.hands.spool.bell) == []
+    assert world.kit.spool.tombstone(world.task_id).exists()
+    assert files.list_names(world.kit.spool.bell) == []
 
 
 def test_one_task_that_waits_for_space_starts_no_second_job_of_its_attempt(small_disk: Path) -> None:
     world = make_world(small_disk)
-    send(world.hands)
+    send(world.kit)
     world.run()
-    files.remove(world.hands.spool.task(world.task_id).attempt(1).submitted)  # as if killed before it was written
+    files.remove(world.kit.spool.task(world.task_id).attempt(1).submitted)  # as if killed before it was written
     again = world.start_again()
     fill_disk(small_disk / "big")
     for _ in range(4):
@@ -74,4 +74,4 @@ def test_one_task_that_waits_for_space_starts_no_second_job_of_its_attempt(small
         again.run(after_s=31)
 
     assert world.slurm.calls["sbatch"] == 1
-    assert world.hands.spool.task(world.task_id).attempt(1).submitted.exists()
+    assert world.kit.spool.task(world.task_id).attempt(1).submitted.exists()

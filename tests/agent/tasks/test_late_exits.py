@@ -24,14 +24,14 @@ class KilledError(BaseException):
 @pytest.fixture
 def world(tmp_path: Path) -> World[CountedSlurm]:
     world = make_world(tmp_path)
-    bundle = send(world.hands)
+    bundle = send(world.kit)
     world.run()
     shutil.rmtree(bundle)  # as the gateway does
     return world
 
 
 def own(world: World[CountedSlurm], number: int) -> None:
-    attempt = world.hands.spool.task(world.task_id).attempt(number)
+    attempt = world.kit.spool.task(world.task_id).attempt(number)
     attempt.claim.write_bytes(render_record(build.claim(str(number))))
     attempt.note.write_bytes(render_record(Note(claim=build.claim(str(number)), at=build.NOW)))
 
@@ -39,14 +39,14 @@ def own(world: World[CountedSlurm], number: int) -> None:
 def lose(world: World[CountedSlurm]) -> None:
     """The task ran, is over, and has been closed as lost."""
     own(world, 1)
-    world.hands.spool.task(world.task_id).attempt(2).intent.write_bytes(render_record(build.closed(2, State.LOST)))
+    world.kit.spool.task(world.task_id).attempt(2).intent.write_bytes(render_record(build.closed(2, State.LOST)))
     world.run(after_s=40)
     assert world.states()[-1] is State.LOST
 
 
 def see_exit(world: World[CountedSlurm], number: int = 1) -> None:
     record = build.exit_record(0, job_id=str(number))
-    world.hands.spool.task(world.task_id).attempt(number).exit.write_bytes(render_record(record))
+    world.kit.spool.task(world.task_id).attempt(number).exit.write_bytes(render_record(record))
     world.ring()
 
 
@@ -88,8 +88,8 @@ def test_a_correction_survives_a_kill_at_any_step(
     again.run()
 
     assert (State.SUCCEEDED, Evidence.AMENDED) in ends(again)
-    assert b"amended" in world.hands.spool.tombstone(world.task_id).read_bytes()
-    assert files.list_names(world.hands.spool.bell) == []
+    assert b"amended" in world.kit.spool.tombstone(world.task_id).read_bytes()
+    assert files.list_names(world.kit.spool.bell) == []
 
 
 def test_a_correction_that_a_full_disk_stopped_is_made_later_without_another_bell(
@@ -141,7 +141,7 @@ def test_a_bell_that_rings_during_the_look_is_answered_by_another(
 def test_a_late_exit_of_an_attempt_that_was_run_again_is_a_note_in_the_history(world: World[CountedSlurm]) -> None:
     own(world, 1)
     again = build.submit(2, State.NODE_FAIL)
-    world.hands.spool.task(world.task_id).attempt(2).intent.write_bytes(render_record(again))
+    world.kit.spool.task(world.task_id).attempt(2).intent.write_bytes(render_record(again))
     own(world, 2)
     world.run(after_s=1)
     see_exit(world, 1)
@@ -162,13 +162,13 @@ def test_a_task_that_is_looked_at_again_as_if_it_were_active_keeps_its_correctio
     lose(world)
     see_exit(world)
     world.run(after_s=1)
-    (world.hands.spool.active / world.task_id).touch()
+    (world.kit.spool.active / world.task_id).touch()
     again = world.start_again()
     again.run(after_s=1)
 
     assert again.run(after_s=1).active == 0
     assert ends(again)[-1] == (State.SUCCEEDED, Evidence.AMENDED)
-    assert b"amended" in world.hands.spool.tombstone(world.task_id).read_bytes()
+    assert b"amended" in world.kit.spool.tombstone(world.task_id).read_bytes()
 
 
 def test_a_bundle_that_comes_again_when_only_the_tombstone_is_left_is_answered(world: World[CountedSlurm]) -> None:
@@ -176,16 +176,16 @@ def test_a_bundle_that_comes_again_when_only_the_tombstone_is_left_is_answered(w
     lose(world)
     see_exit(world)
     world.run(after_s=1)
-    shutil.rmtree(world.hands.spool.task(world.task_id).path)
+    shutil.rmtree(world.kit.spool.task(world.task_id).path)
     world.outbox.remove(world.outbox.pending(500))
     again = world.start_again()
-    send(again.hands)
+    send(again.kit)
     again.run_for(300)
 
     told = again.outbox.pending(500)
     assert told
     assert all(report.taken and report.closed for report in told)
     assert told[-1].evidence is Evidence.AMENDED
-    assert not world.hands.spool.task(world.task_id).path.exists()
+    assert not world.kit.spool.task(world.task_id).path.exists()
     again.run(after_s=1)
     assert again.run(after_s=1).active == 0

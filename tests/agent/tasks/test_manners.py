@@ -25,16 +25,16 @@ TASKS = 200
 @pytest.fixture
 def world(slurm_lab: Lab, tmp_path: Path) -> Iterator[World[Slurm]]:
     """200 tasks' jobs wait in a partition that is down; the clock moves only when the test moves it."""
-    hands = build_hands(tmp_path)
+    kit = build_hands(tmp_path)
     set_partition(slurm_lab, "cpu", "down")
     try:
-        with connect(slurm_lab, hands.clock, path=str(build_counters(tmp_path))) as slurm:
-            world = open_world(hands, slurm)
+        with connect(slurm_lab, kit.clock, path=str(build_counters(tmp_path))) as slurm:
+            world = open_world(kit, slurm)
             for _ in range(3):
                 world.run(after_s=31)
             assert read_counts(tmp_path) == Counter()
             for _ in range(TASKS):
-                send(hands, TaskId(os.urandom(16).hex()))
+                send(kit, TaskId(os.urandom(16).hex()))
             while read_counts(tmp_path)["sbatch"] < TASKS:
                 world.run(after_s=1)
             yield world
@@ -45,12 +45,12 @@ def world(slurm_lab: Lab, tmp_path: Path) -> Iterator[World[Slurm]]:
 
 def list_states(lab: Lab, world: World[Slurm]) -> set[str]:
     listed = call(lab, "squeue", "--me", "--states=all", "--noheader", "--format=%j %T").stdout.split("\n")
-    ours = tuple(f"mltm-{task_id}" for task_id in world.hands.tasks())
+    ours = tuple(f"mltm-{task_id}" for task_id in world.kit.tasks())
     return {line.split()[1] for line in listed if line.startswith(ours)}
 
 
 def test_active_tasks_cost_one_squeue_a_cycle(world: World[Slurm], tmp_path: Path) -> None:
-    cycle_s = world.hands.settings.slurm.poll_interval_s
+    cycle_s = world.kit.settings.slurm.poll_interval_s
     world.run(after_s=cycle_s)
     before = read_counts(tmp_path)
 
@@ -68,7 +68,7 @@ def test_many_cancels_cost_a_scancel_a_hundred_and_no_squeue_of_their_own(
     world.run(after_s=31)
     spent = Counter(squeue=1, scancel=math.ceil(TASKS / MAX_PER_CALL))
     before = read_counts(tmp_path)
-    for task_id in world.hands.tasks():
+    for task_id in world.kit.tasks():
         world.ask_cancel(task_id)
 
     world.run(after_s=31)

@@ -18,9 +18,9 @@ def test_the_line_of_slurms_step_daemon_decides_where_there_is_no_exit_record(
     tmp_path: Path, line: str, end: State
 ) -> None:
     world = make_world(tmp_path)
-    send(world.hands)
+    send(world.kit)
     world.run()
-    attempt, claim = world.hands.spool.task(world.task_id).attempt(1), build.claim("1")
+    attempt, claim = world.kit.spool.task(world.task_id).attempt(1), build.claim("1")
     attempt.claim.write_bytes(render_record(claim))
     attempt.note.write_bytes(render_record(Note(claim=claim, at=build.NOW)))
     attempt.slurm_output.write_text(line)

@@ -36,7 +36,7 @@ class Syncs:
 @pytest.fixture
 def world(tmp_path: Path) -> World[CountedSlurm]:
     world = make_world(tmp_path)
-    bundle = send(world.hands)
+    bundle = send(world.kit)
     world.run()
     shutil.rmtree(bundle)  # as the gateway does
     return world
@@ -50,25 +50,25 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> Syncs:
 
 
 def test_an_end_that_cannot_be_synced_is_not_told(world: World[CountedSlurm], syncs: Syncs) -> None:
-    folder = world.hands.spool.task(world.task_id)
+    folder = world.kit.spool.task(world.task_id)
     folder.attempt(2).intent.write_bytes(render_record(build.closed(2, State.FAILED)))
     syncs.broken = {folder.control}
 
     assert "is blocked" in world.run(after_s=40).problems[0]
     assert State.FAILED not in world.states()
-    assert not world.hands.spool.tombstone(world.task_id).exists()
+    assert not world.kit.spool.tombstone(world.task_id).exists()
 
     syncs.broken = set()
     world.run(after_s=40)
     assert world.states()[-1] is State.FAILED
-    assert world.hands.spool.tombstone(world.task_id).exists()
+    assert world.kit.spool.tombstone(world.task_id).exists()
 
 
 def test_a_note_that_was_found_is_synced_where_it_lies(world: World[CountedSlurm], syncs: Syncs) -> None:
-    attempt = world.hands.spool.task(world.task_id).attempt(1)
+    attempt = world.kit.spool.task(world.task_id).attempt(1)
     attempt.claim.write_bytes(render_record(build.claim("1")))
     attempt.note.write_bytes(render_record(Note(claim=build.claim("1"), at=build.NOW)))
-    syncs.broken = {world.hands.spool.notes}
+    syncs.broken = {world.kit.spool.notes}
 
     world.run(after_s=40)
     assert State.RUNNING not in world.states()
@@ -82,7 +82,7 @@ def test_a_task_that_was_found_is_synced_before_it_is_called_taken(world: World[
     """Whoever renamed it into tasks/ was killed before the sync: the gateway must not clear its copy yet."""
     again = world.start_again()
     before = len(again.states())
-    syncs.broken = {world.hands.spool.tasks}
+    syncs.broken = {world.kit.spool.tasks}
     world.forget_told()
 
     again.run(after_s=40)
@@ -106,7 +106,7 @@ def test_where_nothing_changed_nothing_is_synced(world: World[CountedSlurm], syn
 
 def test_a_beat_that_goes_on_is_not_kept_until_slurm_says_something(world: World[CountedSlurm], syncs: Syncs) -> None:
     """For each running task that would be two syncs a poll. What rule 5 counts is kept as soon as it can count."""
-    attempt = world.hands.spool.task(world.task_id).attempt(1)
+    attempt = world.kit.spool.task(world.task_id).attempt(1)
     attempt.claim.write_bytes(render_record(build.claim("1")))
     for at_s in range(3):
         attempt.beat.touch()
@@ -118,16 +118,16 @@ def test_a_beat_that_goes_on_is_not_kept_until_slurm_says_something(world: World
         world.run(after_s=31)
     assert syncs.seen == []
 
-    stood_s = world.hands.now_s
+    stood_s = world.kit.now_s
     world.slurm.jobs.clear()
     world.run(after_s=31)
 
-    (kept,) = list_kept(world.hands.spool, world.task_id)
+    (kept,) = list_kept(world.kit.spool, world.task_id)
     assert (kept.observed.beat_since_s, kept.observed.absent_polls) == (stood_s, 1)
 
 
 def test_a_beat_behind_an_end_of_slurms_is_kept_each_time(world: World[CountedSlurm]) -> None:
-    attempt = world.hands.spool.task(world.task_id).attempt(1)
+    attempt = world.kit.spool.task(world.task_id).attempt(1)
     attempt.claim.write_bytes(render_record(build.claim("1")))
     ((name, line),) = world.slurm.jobs.items()
     world.slurm.jobs[name] = JobLine(line.job_id, "NODE_FAIL", name)
@@ -136,5 +136,5 @@ def test_a_beat_behind_an_end_of_slurms_is_kept_each_time(world: World[CountedSl
         os.utime(attempt.beat, (at_s, at_s))
         world.run(after_s=31)
 
-    (kept,) = list_kept(world.hands.spool, world.task_id)
-    assert kept.observed.beat_since_s == world.hands.now_s
+    (kept,) = list_kept(world.kit.spool, world.task_id)
+    assert kept.observed.beat_since_s == world.kit.now_s

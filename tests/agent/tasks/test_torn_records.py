@@ -29,7 +29,7 @@ def world(tmp_path: Path) -> World[CountedSlurm]:
     """Two tasks whose jobs are with Slurm."""
     world = make_world(tmp_path)
     for task_id in (TASK, NEXT):
-        send(world.hands, task_id)
+        send(world.kit, task_id)
     world.run()
     assert world.slurm.calls["sbatch"] == 2
     return world
@@ -41,7 +41,7 @@ def torn(request: pytest.FixtureRequest) -> Callable[[bytes], bytes | Path | Non
 
 
 def attempt(world: World[CountedSlurm], task_id: TaskId = TASK) -> Attempt:
-    return world.hands.spool.task(task_id).attempt(1)
+    return world.kit.spool.task(task_id).attempt(1)
 
 
 def put(path: Path, data: bytes | Path | None) -> None:
@@ -81,8 +81,8 @@ def assert_waits_in_words(world: World[CountedSlurm], path: Path, before: list[S
         assert "Put it back whole" in message
         assert "Do not remove it" in message
     assert (told(world), world.slurm.calls["sbatch"]) == (before, 2)
-    assert (world.hands.spool.active / TASK).exists()
-    assert not world.hands.spool.tombstone(TASK).exists()
+    assert (world.kit.spool.active / TASK).exists()
+    assert not world.kit.spool.tombstone(TASK).exists()
 
 
 @pytest.mark.parametrize("kind", ["intent", "claim"])

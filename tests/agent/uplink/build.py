@@ -43,15 +43,15 @@ async def tell_nothing(_: Sequence[str]) -> None:
 
 
 @dataclass
-class Edge:
+class UplinkKit:
     """What the network side needs, and what it did."""
 
     root: Path
     url: str = URL
     slept: list[float] = field(default_factory=list)
-    most_sleeps: int = 1000
+    max_sleeps: int = 1000
     on_sleep: Callable[[float], None] = lambda _: None
-    board: AlertBoard = field(default_factory=AlertBoard)
+    alerts: AlertBoard = field(default_factory=AlertBoard)
     spool: Spool = field(init=False)
     settings: AgentSettings = field(init=False)
     clock: Clock = field(init=False)
@@ -83,7 +83,7 @@ class Edge:
         """Note the wait down, and be there at once."""
         self.slept.append(seconds)
         self.on_sleep(seconds)
-        if len(self.slept) >= self.most_sleeps:
+        if len(self.slept) >= self.max_sleeps:
             raise EnoughError
         await asyncio.sleep(0)
 
@@ -110,7 +110,7 @@ class Edge:
     def reporter(self, client: GatewayClient, tell_again: TellAgain = tell_nothing) -> Reporter:
         """A reporter that does not really wait."""
         return Reporter(
-            self.outbox, client, self.board, self.clock, news=asyncio.Event(), tell_again=tell_again, sleep=self.sleep
+            self.outbox, client, self.alerts, self.clock, news=asyncio.Event(), tell_again=tell_again, sleep=self.sleep
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 from aioresponses import aioresponses
 
 from agent.uplink.client import GatewayClient
-from tests.agent.uplink.build import Edge
+from tests.agent.uplink.build import UplinkKit
 
 
 @pytest.fixture(autouse=True)
@@ -21,8 +21,8 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 
 @pytest.fixture
-async def client(edge: Edge, stack: AsyncExitStack) -> GatewayClient:
-    return await edge.open_client(stack)
+async def client(uplink: UplinkKit, stack: AsyncExitStack) -> GatewayClient:
+    return await uplink.open_client(stack)
 
 
 @pytest.fixture

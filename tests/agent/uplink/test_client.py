@@ -18,7 +18,7 @@ from agent.uplink.address import build_tls
 from agent.uplink.client import GatewayClient, GatewayRefusedError, open_session
 from mltm.contract import routes
 from mltm.contract.agent_api import Ack, Answer, BytesHeaders, ReportBatch
-from tests.agent.uplink.build import GENERATION, SECRET, URL, Edge, problem
+from tests.agent.uplink.build import GENERATION, SECRET, URL, UplinkKit, problem
 from tests.certificates import make_certificate
 from tests.gateway.certificates import Authority, build_strict_context
 
@@ -74,14 +74,14 @@ async def test_a_gateway_that_cannot_now_is_away_and_says_for_how_long(
     client: GatewayClient, gateway: aioresponses, status: int, headers: dict[str, str], retry_after_s: float | None
 ) -> None:
     gateway.post(REPORTS, status=status, headers=headers, body=problem(status, "Not now."))
-    with pytest.raises(GatewayAwayError, match=f"http://gateway.test:8008 answers {status}: Not now") as caught:
+    with pytest.raises(GatewayAwayError, match=f"http://gateway.test:8008 answered {status}: Not now") as caught:
         await client.send_reports(EMPTY)
     assert caught.value.retry_after_s == retry_after_s
 
 
 async def test_a_proxys_error_page_is_away_and_not_quoted(client: GatewayClient, gateway: aioresponses) -> None:
     gateway.post(REPORTS, status=502, reason="Bad Gateway", body="<html>" + "x" * 5000, content_type="text/html")
-    with pytest.raises(GatewayAwayError, match=r"answers 502: Bad Gateway$"):
+    with pytest.raises(GatewayAwayError, match=r"answered 502: Bad Gateway$"):
         await client.send_reports(EMPTY)
 
 
@@ -102,7 +102,7 @@ async def test_a_refusal_tells_the_gateways_judgement_from_a_page_between(
     client: GatewayClient, gateway: aioresponses, body: str, is_judged: bool
 ) -> None:
     gateway.post(REPORTS, status=422, body=body)
-    with pytest.raises(GatewayRefusedError, match="refuses the call") as caught:
+    with pytest.raises(GatewayRefusedError, match="refused the call") as caught:
         await client.send_reports(EMPTY)
     assert (caught.value.status, caught.value.is_judged) == (422, is_judged)
 
@@ -112,7 +112,7 @@ async def test_what_answers_200_and_is_no_gateway_is_away(
     client: GatewayClient, gateway: aioresponses, body: str
 ) -> None:
     gateway.post(REPORTS, body=body)
-    with pytest.raises(GatewayAwayError, match=r"What answers at http://gateway\.test:8008 is no gateway"):
+    with pytest.raises(GatewayAwayError, match=r"http://gateway\.test:8008 did not respond like a compatible gateway"):
         await client.send_reports(EMPTY)
 
 
@@ -122,7 +122,7 @@ async def test_a_newer_gateways_further_fields_are_passed_over(client: GatewayCl
 
 
 @pytest.mark.parametrize("path", [routes.AGENT_REPORTS, routes.AGENT_HEARTBEAT, routes.AGENT_COMMANDS])
-async def test_a_redirect_is_not_followed_with_the_credential(edge: Edge, path: str) -> None:
+async def test_a_redirect_is_not_followed_with_the_credential(uplink: UplinkKit, path: str) -> None:
     asked: list[str] = []
 
     async def redirect(request: web.Request) -> web.Response:
@@ -130,36 +130,36 @@ async def test_a_redirect_is_not_followed_with_the_credential(edge: Edge, path: 
         raise web.HTTPPermanentRedirect(f"http://{request.host}/elsewhere")
 
     async with serve(redirect) as url, AsyncExitStack() as stack:
-        edge.settings = edge.settings.model_copy(update={"gateway_url": url})
-        client = await edge.open_client(stack)
-        with pytest.raises(GatewayAwayError, match=r"sends on to http://127.*/elsewhere; set gateway_url"):
+        uplink.settings = uplink.settings.model_copy(update={"gateway_url": url})
+        client = await uplink.open_client(stack)
+        with pytest.raises(GatewayAwayError, match=r"redirects to http://127.*/elsewhere\. Set gateway_url"):
             await client._call("POST", path, Answer, body=EMPTY)
     assert asked == [path]
 
 
-async def test_nobody_there_is_away(edge: Edge) -> None:
-    edge.settings = edge.settings.model_copy(update={"gateway_url": f"http://127.0.0.1:{unused_port()}"})
+async def test_nobody_there_is_away(uplink: UplinkKit) -> None:
+    uplink.settings = uplink.settings.model_copy(update={"gateway_url": f"http://127.0.0.1:{unused_port()}"})
     async with AsyncExitStack() as stack:
-        client = await edge.open_client(stack)
-        with pytest.raises(GatewayAwayError, match=r"at http://127\.0\.0\.1:\d+ cannot be reached") as caught:
+        client = await uplink.open_client(stack)
+        with pytest.raises(GatewayAwayError, match=r"Cannot reach the gateway at http://127\.0\.0\.1:\d+") as caught:
             await client.send_reports(EMPTY)
     assert SECRET not in str(caught.value)
 
 
-async def test_a_gateway_that_hangs_is_away_after_a_time(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_gateway_that_hangs_is_away_after_a_time(uplink: UplinkKit, monkeypatch: pytest.MonkeyPatch) -> None:
     async def hang(_: web.Request) -> web.Response:
         await asyncio.Event().wait()
         raise AssertionError
 
     monkeypatch.setattr(client_module, "_POLL_MARGIN_S", 0.05)
     async with serve(hang) as url, AsyncExitStack() as stack:
-        edge.settings = edge.settings.model_copy(update={"gateway_url": url})
-        client = await edge.open_client(stack)
+        uplink.settings = uplink.settings.model_copy(update={"gateway_url": url})
+        client = await uplink.open_client(stack)
         with pytest.raises(GatewayAwayError, match=r"did not answer within 0\.05 s"):
             await client.poll_commands(0)
 
 
-async def test_an_answer_that_breaks_off_is_away(edge: Edge) -> None:
+async def test_an_answer_that_breaks_off_is_away(uplink: UplinkKit) -> None:
     async def half(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"Content-Length": "1000"})
         await answer.prepare(request)
@@ -169,33 +169,33 @@ async def test_an_answer_that_breaks_off_is_away(edge: Edge) -> None:
         return answer
 
     async with serve(half) as url, AsyncExitStack() as stack:
-        edge.settings = edge.settings.model_copy(update={"gateway_url": url})
-        client = await edge.open_client(stack)
-        with pytest.raises(GatewayAwayError, match="cannot be reached"):
+        uplink.settings = uplink.settings.model_copy(update={"gateway_url": url})
+        client = await uplink.open_client(stack)
+        with pytest.raises(GatewayAwayError, match="Cannot reach"):
             await client.send_reports(EMPTY)
 
 
-async def test_a_certificate_is_checked_and_the_sites_authority_counts(edge: Edge, tmp_path: Path) -> None:
+async def test_a_certificate_is_checked_and_the_sites_authority_counts(uplink: UplinkKit, tmp_path: Path) -> None:
     certificate, key = await asyncio.to_thread(make_certificate, tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
 
     async with serve(say_nothing_new, context) as url, open_session() as session:
-        settings = edge.settings.model_copy(update={"gateway_url": url})
+        settings = uplink.settings.model_copy(update={"gateway_url": url})
         with pytest.raises(GatewayAwayError, match=r"is not trusted: self.signed certificate\. Set ca_file"):
             await GatewayClient(session, settings, tls=True).send_reports(EMPTY)
         trusting = GatewayClient(session, settings, tls=build_tls(certificate))
         assert (await trusting.send_reports(EMPTY)).generation == GENERATION
 
 
-async def test_a_certificate_that_only_new_pythons_refuse_is_explained(edge: Edge, tmp_path: Path) -> None:
+async def test_a_certificate_that_only_new_pythons_refuse_is_explained(uplink: UplinkKit, tmp_path: Path) -> None:
     authority = await asyncio.to_thread(Authority, tmp_path / "ca", strict=False)
     pair = await asyncio.to_thread(authority.issue, "gateway")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pair.cert, pair.key)
 
     async with serve(say_nothing_new, context) as url, open_session() as session:
-        settings = edge.settings.model_copy(update={"gateway_url": url})
+        settings = uplink.settings.model_copy(update={"gateway_url": url})
         with pytest.raises(
             GatewayAwayError, match=r"not include key usage extension\. Python 3.13 and newer"
         ) as caught:
@@ -205,13 +205,13 @@ async def test_a_certificate_that_only_new_pythons_refuse_is_explained(edge: Edg
 
 
 async def test_address_and_credential_are_read_at_each_call(
-    edge: Edge, client: GatewayClient, gateway: aioresponses
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses
 ) -> None:
     gateway.post(REPORTS, payload={"generation": GENERATION, "outcomes": []}, repeat=True)
     await client.send_reports(EMPTY)
-    edge.enrol("another")
+    uplink.enrol("another")
     await client.send_reports(EMPTY)
-    edge.settings.credential_file.unlink()
+    uplink.settings.credential_file.unlink()
     with pytest.raises(SettingsError, match="There is no credential file"):
         await client.send_reports(EMPTY)
     sent = [call.kwargs["headers"]["Authorization"] for calls in gateway.requests.values() for call in calls]
@@ -219,23 +219,25 @@ async def test_address_and_credential_are_read_at_each_call(
 
 
 @pytest.mark.parametrize("credential", ["line\nfeed", "nul\0"])
-async def test_a_credential_that_is_no_header_is_an_error_in_words(edge: Edge, credential: str) -> None:
-    edge.enrol(credential)
+async def test_a_credential_that_is_no_header_is_an_error_in_words(uplink: UplinkKit, credential: str) -> None:
+    uplink.enrol(credential)
     async with serve(say_nothing_new) as url, AsyncExitStack() as stack:
-        edge.settings = edge.settings.model_copy(update={"gateway_url": url})
-        client = await edge.open_client(stack)
-        with pytest.raises(AgentError, match="cannot be reached") as caught:
+        uplink.settings = uplink.settings.model_copy(update={"gateway_url": url})
+        client = await uplink.open_client(stack)
+        with pytest.raises(AgentError, match="Cannot reach") as caught:
             await client.send_reports(EMPTY)
     assert credential not in str(caught.value)
 
 
-async def test_every_answers_generation_is_compared(edge: Edge, stack: AsyncExitStack, gateway: aioresponses) -> None:
+async def test_every_answers_generation_is_compared(
+    uplink: UplinkKit, stack: AsyncExitStack, gateway: aioresponses
+) -> None:
     heard: list[str] = []
 
     async def compare(generation: str) -> None:
         heard.append(generation)
 
-    client = await edge.open_client(stack, compare)
+    client = await uplink.open_client(stack, compare)
     gateway.post(REPORTS, payload={"generation": "1", "outcomes": []})
     gateway.get(f"{URL}{routes.AGENT_COMMANDS}?wait=25", payload={"generation": "2", "commands": []})
     gateway.post(URL + routes.AGENT_ACK.format(command_id="c"), payload={"generation": "3"})

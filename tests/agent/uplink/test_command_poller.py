@@ -10,16 +10,16 @@ from aioresponses import CallbackResult, aioresponses
 
 from agent.errors import GatewayAwayError
 from agent.spool.records import read_journal
-from agent.uplink import command_poller
+from agent.uplink import task_files
 from agent.uplink.client import GatewayClient, GatewayRefusedError
 from agent.uplink.command_poller import CommandPoller
-from agent.uplink.log_reader import read_log
+from agent.uplink.log_reader import read_log_bytes
 from agent.uplink.reporter import REVOKED_WAIT_S
 from mltm.contract import routes
 from mltm.contract.agent_api import POLL_WAIT_S
 from mltm.contract.spool_layout import TaskFolder
 from mltm.runtime import files
-from tests.agent.uplink.build import GENERATION, TASK, URL, Edge, EnoughError, problem
+from tests.agent.uplink.build import GENERATION, TASK, URL, EnoughError, UplinkKit, problem
 
 POLL = f"{URL}{routes.AGENT_COMMANDS}?wait={POLL_WAIT_S:g}"
 
@@ -36,8 +36,8 @@ def bring(gateway: aioresponses, *commands: dict[str, object], times: int = 1) -
 class Answers:
     """Takes acknowledgements and bytes; notes down what was on disk when each came."""
 
-    def __init__(self, edge: Edge, gateway: aioresponses, *ids: str, status: int = 200) -> None:
-        self.edge, self.status = edge, status
+    def __init__(self, uplink: UplinkKit, gateway: aioresponses, *ids: str, status: int = 200) -> None:
+        self.uplink, self.status = uplink, status
         self.acks: dict[str, list[dict[str, Any]]] = {}
         self.data: dict[str, bytes] = {}
         self.was_cancelled: list[bool] = []
@@ -46,7 +46,7 @@ class Answers:
             gateway.put(URL + routes.AGENT_BYTES.format(command_id=one), callback=self._bytes, repeat=True)
 
     def _ack(self, url: Any, **call: Any) -> CallbackResult:
-        self.was_cancelled.append(read_journal(self.edge.spool, TASK).cancel is not None)
+        self.was_cancelled.append(read_journal(self.uplink.spool, TASK).cancel is not None)
         self.acks.setdefault(url.parts[-2], []).append(json.loads(call["data"]))
         return self._answer()
 
@@ -66,33 +66,33 @@ def woken() -> list[bool]:
 
 
 @pytest.fixture
-def polls(edge: Edge, client: GatewayClient, woken: list[bool]) -> CommandPoller:
-    return CommandPoller(edge.spool, client, edge.clock, lambda: woken.append(True), sleep=edge.sleep)
+def polls(uplink: UplinkKit, client: GatewayClient, woken: list[bool]) -> CommandPoller:
+    return CommandPoller(uplink.spool, client, uplink.clock, lambda: woken.append(True), sleep=uplink.sleep)
 
 
 @pytest.fixture
-def folder(edge: Edge) -> TaskFolder:
-    found = edge.spool.task(TASK)
+def folder(uplink: UplinkKit) -> TaskFolder:
+    found = uplink.spool.task(TASK)
     for part in found.folders:
         part.mkdir(parents=True)
     return found
 
 
 async def test_a_cancel_is_on_disk_before_it_is_acknowledged_and_wakes_the_tick(
-    edge: Edge, polls: CommandPoller, gateway: aioresponses, woken: list[bool]
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, woken: list[bool]
 ) -> None:
     bring(gateway, command("cancel"))
-    answers = Answers(edge, gateway)
+    answers = Answers(uplink, gateway)
     assert await polls.poll_once(POLL_WAIT_S) == 1
     assert [ack["outcome"] for ack in answers.acks["c1"]] == ["done"]
     assert (answers.was_cancelled, woken) == ([True], [True])
 
 
 async def test_a_cancel_that_cannot_be_recorded_is_not_acknowledged_and_done_when_it_comes_again(
-    edge: Edge, polls: CommandPoller, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bring(gateway, command("cancel"), times=2)
-    answers = Answers(edge, gateway)
+    answers = Answers(uplink, gateway)
 
     def full(*_: object) -> bytes:
         raise OSError(28, "No space left on device")
@@ -107,14 +107,14 @@ async def test_a_cancel_that_cannot_be_recorded_is_not_acknowledged_and_done_whe
 
 
 async def test_a_repeated_command_is_acknowledged_again_and_changes_nothing(
-    edge: Edge, polls: CommandPoller, gateway: aioresponses
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses
 ) -> None:
     bring(gateway, command("cancel"), command("cancel"), times=2)
-    answers = Answers(edge, gateway)
+    answers = Answers(uplink, gateway)
     await polls.poll_once(POLL_WAIT_S)
     await polls.poll_once(POLL_WAIT_S)
     assert [ack["outcome"] for ack in answers.acks["c1"]] == ["done"] * 4
-    cancel = read_journal(edge.spool, TASK).cancel
+    cancel = read_journal(uplink.spool, TASK).cancel
     assert cancel is not None
     assert cancel.command_id == "c1"
 
@@ -127,10 +127,10 @@ async def test_a_repeated_command_is_acknowledged_again_and_changes_nothing(
     ],
 )  # fmt: skip
 async def test_what_is_not_understood_is_refused_in_words(
-    edge: Edge, polls: CommandPoller, gateway: aioresponses, raw: dict[str, object]
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, raw: dict[str, object]
 ) -> None:
     bring(gateway, raw)
-    answers = Answers(edge, gateway)
+    answers = Answers(uplink, gateway)
     await polls.poll_once(POLL_WAIT_S)
     ((ack,),) = answers.acks.values()
     assert ack["outcome"] == "refused"
@@ -139,7 +139,7 @@ async def test_what_is_not_understood_is_refused_in_words(
 
 @pytest.mark.parametrize("command_id", [None, 7, "", "../reports", "a b", "x?y"])
 async def test_a_command_id_that_is_no_word_goes_into_no_address(
-    edge: Edge, polls: CommandPoller, gateway: aioresponses, command_id: object
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, command_id: object
 ) -> None:
     bring(gateway, {"command_id": command_id, "kind": "dance"})
     assert await polls.poll_once(POLL_WAIT_S) == 1
@@ -147,7 +147,7 @@ async def test_a_command_id_that_is_no_word_goes_into_no_address(
 
 
 async def test_one_failing_command_stops_no_other(
-    edge: Edge, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bring(
         gateway,
@@ -157,7 +157,7 @@ async def test_one_failing_command_stops_no_other(
         command("send_bytes", "c5", file="outputs/none", length=10),
         command("cancel", "c1"),
     )
-    answers = Answers(edge, gateway, "c1", "c2", "c3", "c4", "c5")
+    answers = Answers(uplink, gateway, "c1", "c2", "c3", "c4", "c5")
     link = files.link_once
 
     def fail_for_holds(path: Any, *more: Any) -> bytes:
@@ -173,21 +173,21 @@ async def test_one_failing_command_stops_no_other(
 
 
 async def test_a_cancel_does_not_wait_behind_a_large_file(
-    edge: Edge, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancelled_when_read: list[bool] = []
 
     def read_slowly(*asked: Any) -> Any:
-        cancelled_when_read.append(read_journal(edge.spool, TASK).cancel is not None)
-        return read_log(*asked)
+        cancelled_when_read.append(read_journal(uplink.spool, TASK).cancel is not None)
+        return read_log_bytes(*asked)
 
-    monkeypatch.setattr(command_poller, "read_log", read_slowly)
+    monkeypatch.setattr(task_files, "read_log_bytes", read_slowly)
     bring(
         gateway,
         *(command("send_bytes", f"b{n}", file="log", attempt=1, length=10) for n in range(3)),
         command("cancel", "c1"),
     )
-    Answers(edge, gateway, "c1", "b0", "b1", "b2")
+    Answers(uplink, gateway, "c1", "b0", "b1", "b2")
     with ThreadPoolExecutor(max_workers=1) as only:  # as when all other threads hang in a dead file system
         asyncio.get_running_loop().set_default_executor(only)
         await polls.poll_once(POLL_WAIT_S)
@@ -195,23 +195,23 @@ async def test_a_cancel_does_not_wait_behind_a_large_file(
 
 
 async def test_bytes_of_a_log_are_brought(
-    edge: Edge, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder
 ) -> None:
     pieces = folder.attempt_logs(1)
     pieces.mkdir()
     (pieces / "out.000000").write_bytes(b"0123456789")
     bring(gateway, command("send_bytes", file="log", offset=-4, length=3))
-    answers = Answers(edge, gateway)
+    answers = Answers(uplink, gateway)
     await polls.poll_once(POLL_WAIT_S)
     assert (answers.data, answers.acks) == ({"c1": b"678"}, {})
 
 
 @pytest.mark.parametrize("file", ["", "control/cancel", "outputs/../control/cancel", "/etc/passwd", "log/x"])
 async def test_no_other_file_is_brought(
-    edge: Edge, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, file: str
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, file: str
 ) -> None:
     bring(gateway, command("send_bytes", file=file, length=10))
-    answers = Answers(edge, gateway)
+    answers = Answers(uplink, gateway)
     await polls.poll_once(POLL_WAIT_S)
     assert (answers.data, answers.acks["c1"][0]["outcome"]) == ({}, "refused")
 
@@ -219,24 +219,24 @@ async def test_no_other_file_is_brought(
 @pytest.mark.parametrize("status", [404, 409, 410])
 @pytest.mark.parametrize("kind", ["cancel", "send_bytes"])
 async def test_a_command_that_another_agent_answered_is_done_with(
-    edge: Edge, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, status: int, kind: str
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, status: int, kind: str
 ) -> None:
     bring(gateway, command(kind, file="log", length=1))
-    Answers(edge, gateway, status=status)
+    Answers(uplink, gateway, status=status)
     assert await polls.poll_once(POLL_WAIT_S) == 1
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 @pytest.mark.parametrize("kind", ["cancel", "send_bytes"])
 async def test_a_command_that_stays_open_is_not_tried_without_a_pause(
-    edge: Edge, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, status: int, kind: str
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, status: int, kind: str
 ) -> None:
     bring(gateway, command(kind, file="log", length=1), times=3)
-    Answers(edge, gateway, status=status)
-    edge.most_sleeps = 3
+    Answers(uplink, gateway, status=status)
+    uplink.max_sleeps = 3
     with pytest.raises(EnoughError):
         await polls.run()
-    assert [round(wait) for wait in edge.slept] == [1, 2, 4]
+    assert [round(wait) for wait in uplink.slept] == [1, 2, 4]
     assert sum(len(calls) for (method, _), calls in gateway.requests.items() if method == "GET") == 3
 
 
@@ -252,29 +252,29 @@ async def test_a_command_that_stays_open_is_not_tried_without_a_pause(
     ],
 )
 async def test_the_poll_waits_while_the_gateway_is_away(
-    edge: Edge, polls: CommandPoller, gateway: aioresponses, fault: dict[str, Any], waits: list[float]
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, fault: dict[str, Any], waits: list[float]
 ) -> None:
     gateway.get(POLL, repeat=True, **fault)
-    edge.most_sleeps = 3
+    uplink.max_sleeps = 3
     with pytest.raises(EnoughError):
         await polls.run()
-    assert [round(wait) for wait in edge.slept] == waits
+    assert [round(wait) for wait in uplink.slept] == waits
 
 
 async def test_an_answer_without_commands_asks_again_at_once(
-    edge: Edge, polls: CommandPoller, gateway: aioresponses
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses
 ) -> None:
     bring(gateway, times=3)
     gateway.get(POLL, status=503)
-    edge.most_sleeps = 1
+    uplink.max_sleeps = 1
     with pytest.raises(EnoughError):
         await polls.run()
     assert len(next(iter(gateway.requests.values()))) == 4
 
 
-async def test_a_lost_acknowledgement_is_no_end(edge: Edge, polls: CommandPoller, gateway: aioresponses) -> None:
+async def test_a_lost_acknowledgement_is_no_end(uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses) -> None:
     bring(gateway, command("cancel"), times=2)
-    answers = Answers(edge, gateway, status=503)
+    answers = Answers(uplink, gateway, status=503)
     with pytest.raises(GatewayAwayError):
         await polls.poll_once(POLL_WAIT_S)
     answers.status = 200
@@ -282,7 +282,9 @@ async def test_a_lost_acknowledgement_is_no_end(edge: Edge, polls: CommandPoller
     assert [ack["outcome"] for ack in answers.acks["c1"]] == ["done", "done"]
 
 
-async def test_a_refused_answer_is_no_secret_in_words(edge: Edge, polls: CommandPoller, gateway: aioresponses) -> None:
+async def test_a_refused_answer_is_no_secret_in_words(
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses
+) -> None:
     gateway.get(POLL, status=400, body=problem(400, "wait: too long"))
     with pytest.raises(GatewayRefusedError, match=r"\(400\): wait: too long"):
         await polls.poll_once(POLL_WAIT_S)

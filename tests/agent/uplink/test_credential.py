@@ -9,24 +9,24 @@ from agent.errors import AgentError, GatewayAwayError, SettingsError
 from agent.settings import AgentSettings
 from agent.uplink.address import build_tls, check_gateway_url, read_gateway_url, read_proxy
 from agent.uplink.credential import Credential, read_credential, write_credential
-from tests.agent.uplink.build import SECRET, Edge
+from tests.agent.uplink.build import SECRET, UplinkKit
 from tests.certificates import make_certificate
 
 
-def test_what_was_enrolled_is_read_back_and_nobody_else_can(edge: Edge) -> None:
-    assert read_credential(edge.settings.credential_file).credential == SECRET
-    assert stat.S_IMODE(edge.settings.credential_file.stat().st_mode) == 0o600
+def test_what_was_enrolled_is_read_back_and_nobody_else_can(uplink: UplinkKit) -> None:
+    assert read_credential(uplink.settings.credential_file).credential == SECRET
+    assert stat.S_IMODE(uplink.settings.credential_file.stat().st_mode) == 0o600
 
 
-def test_a_credential_does_not_show_its_secret(edge: Edge) -> None:
-    assert SECRET not in repr(read_credential(edge.settings.credential_file))
+def test_a_credential_does_not_show_its_secret(uplink: UplinkKit) -> None:
+    assert SECRET not in repr(read_credential(uplink.settings.credential_file))
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o777])
-def test_a_credential_that_others_can_read_is_refused_with_what_to_do(edge: Edge, mode: int) -> None:
-    edge.settings.credential_file.chmod(mode)
+def test_a_credential_that_others_can_read_is_refused_with_what_to_do(uplink: UplinkKit, mode: int) -> None:
+    uplink.settings.credential_file.chmod(mode)
     with pytest.raises(SettingsError, match=r"Others can read .*Run: chmod 600 /"):
-        read_credential(edge.settings.credential_file)
+        read_credential(uplink.settings.credential_file)
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,10 @@ def test_a_credential_that_others_can_read_is_refused_with_what_to_do(edge: Edge
         json.dumps({"agent_id": 7, "credential": [SECRET], "cluster": "c", "owner": "o", "gateway_name": "g"}),
     ],
 )  # fmt: skip
-def test_other_contents_are_refused_without_showing_them(edge: Edge, content: str) -> None:
-    edge.settings.credential_file.write_text(content)
-    with pytest.raises(SettingsError, match=r"is not one that `enroll` wrote\. Enrol this agent: mltm-agent") as caught:
-        read_credential(edge.settings.credential_file)
+def test_other_contents_are_refused_without_showing_them(uplink: UplinkKit, content: str) -> None:
+    uplink.settings.credential_file.write_text(content)
+    with pytest.raises(SettingsError, match=r"was not written by `mltm-agent enroll`\. Enrol this agent") as caught:
+        read_credential(uplink.settings.credential_file)
     assert SECRET not in str(caught.value)
 
 
@@ -49,20 +49,20 @@ def test_a_missing_credential_says_to_enrol(tmp_path: Path) -> None:
         read_credential(tmp_path / "none")
 
 
-def test_a_folder_or_a_link_in_its_place_is_refused(edge: Edge, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="cannot be read"):
+def test_a_folder_or_a_link_in_its_place_is_refused(uplink: UplinkKit, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="Cannot read"):
         read_credential(tmp_path)
     link = tmp_path / "link"
-    link.symlink_to(edge.settings.credential_file)
-    with pytest.raises(SettingsError, match="cannot be read"):
+    link.symlink_to(uplink.settings.credential_file)
+    with pytest.raises(SettingsError, match="Cannot read"):
         read_credential(link)
 
 
-def test_a_place_that_cannot_be_written_is_named(edge: Edge, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_named(uplink: UplinkKit, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     known = Credential(agent_id="a", credential=SECRET, cluster="c", owner="", gateway_name="g")
-    with pytest.raises(SettingsError, match=r"cannot be written: .*Name another place") as caught:
-        write_credential(tmp_path / "file" / "credential", known, edge.clock)
+    with pytest.raises(SettingsError, match=r"Cannot write .*Set credential_file in the config") as caught:
+        write_credential(tmp_path / "file" / "credential", known, uplink.clock)
     assert SECRET not in str(caught.value)
 
 
@@ -87,7 +87,7 @@ def test_an_address_is_kept_without_its_last_slash(url: str, kept: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_address_is_refused_with_an_example(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"is no address of a gateway\. It looks like https://"):
+    with pytest.raises(SettingsError, match=r"is not the address of a gateway\. It looks like https://"):
         check_gateway_url(url)
 
 
@@ -97,32 +97,32 @@ def test_a_password_in_an_address_is_not_shown() -> None:
     assert "ssw0rd" not in str(caught.value)
 
 
-def from_spool(edge: Edge) -> AgentSettings:
-    return edge.settings.model_copy(update={"gateway_url": None})
+def from_spool(uplink: UplinkKit) -> AgentSettings:
+    return uplink.settings.model_copy(update={"gateway_url": None})
 
 
-def test_the_config_goes_before_the_spool(edge: Edge) -> None:
-    edge.spool.gateway_url.write_text("http://elsewhere:1\n")
-    assert read_gateway_url(edge.settings) == edge.url
-    assert read_gateway_url(from_spool(edge)) == "http://elsewhere:1"
+def test_the_config_goes_before_the_spool(uplink: UplinkKit) -> None:
+    uplink.spool.gateway_url.write_text("http://elsewhere:1\n")
+    assert read_gateway_url(uplink.settings) == uplink.url
+    assert read_gateway_url(from_spool(uplink)) == "http://elsewhere:1"
 
 
-def test_without_an_address_the_gateway_is_away_and_the_place_is_named(edge: Edge) -> None:
-    with pytest.raises(GatewayAwayError, match=r"there is no /.*/gateway\.url: the gateway is not up"):
-        read_gateway_url(from_spool(edge))
+def test_without_an_address_the_gateway_is_away_and_the_place_is_named(uplink: UplinkKit) -> None:
+    with pytest.raises(GatewayAwayError, match=r"The gateway is not up: there is no /.*/gateway\.url"):
+        read_gateway_url(from_spool(uplink))
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"http://[", b"<html>", b"http://a:1\nhttp://b:2\n"])
-def test_garbage_in_the_spool_is_an_error_in_words_that_names_the_file(edge: Edge, content: bytes) -> None:
-    edge.spool.gateway_url.write_bytes(content)
-    with pytest.raises(SettingsError, match=r"gateway\.url: .*is no address"):
-        read_gateway_url(from_spool(edge))
+def test_garbage_in_the_spool_is_an_error_in_words_that_names_the_file(uplink: UplinkKit, content: bytes) -> None:
+    uplink.spool.gateway_url.write_bytes(content)
+    with pytest.raises(SettingsError, match=r"gateway\.url: .*is not the address"):
+        read_gateway_url(from_spool(uplink))
 
 
-def test_a_folder_in_its_place_is_an_error_in_words(edge: Edge) -> None:
-    edge.spool.gateway_url.mkdir()
-    with pytest.raises(AgentError, match="cannot be read"):
-        read_gateway_url(from_spool(edge))
+def test_a_folder_in_its_place_is_an_error_in_words(uplink: UplinkKit) -> None:
+    uplink.spool.gateway_url.mkdir()
+    with pytest.raises(AgentError, match="Cannot read"):
+        read_gateway_url(from_spool(uplink))
 
 
 def test_a_proxy_is_taken_from_the_environment_but_not_for_excepted_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,5 +146,5 @@ def test_a_ca_file_without_certificates_is_named(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
     for place in (wrong, tmp_path / "none.pem", tmp_path):
-        with pytest.raises(SettingsError, match=f"ca_file: {place} holds no certificates.*Name a PEM file"):
+        with pytest.raises(SettingsError, match=f"ca_file: cannot read certificates from {place}.*Name a PEM file"):
             build_tls(place)

@@ -54,8 +54,8 @@ async def test_the_credential_is_kept_and_the_spool_is_the_gateways(
     [
         ({"status": 401, "body": problem(401, "This code was used.", "Ask for one.")}, RevokedError, "used. Ask for"),
         ({"status": 409, "body": problem(409, "There is an agent.", "Revoke it.")}, GatewayRefusedError, "Revoke it."),
-        ({"status": 502, "body": "<html>"}, GatewayAwayError, "answers 502"),
-        ({"payload": answer(cluster="elsewhere")}, SettingsError, "'elsewhere', and the config file says 'atena02'"),
+        ({"status": 502, "body": "<html>"}, GatewayAwayError, "answered 502"),
+        ({"payload": answer(cluster="elsewhere")}, SettingsError, "'elsewhere', but the config file says 'atena02'"),
     ],
 )
 async def test_what_does_not_fit_keeps_nothing_and_shows_no_secret(

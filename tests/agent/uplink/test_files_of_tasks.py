@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.uplink.log_reader import is_attempt_over, is_task_over, read_log, read_newest_attempt
-from agent.uplink.outputs import MAX_PIECE_BYTES, list_outputs, read_output
+from agent.uplink.file_bytes import MAX_READ_BYTES
+from agent.uplink.log_reader import read_log_bytes, read_newest_attempt
+from agent.uplink.outputs import list_outputs, read_output
+from agent.uplink.task_files import is_attempt_over, is_task_over
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import PIECE_BYTES, Spool, TaskFolder
 
@@ -33,43 +35,43 @@ def put_piece(folder: TaskFolder, number: int, data: bytes, attempt: int = 1) ->
 def test_a_log_is_read_across_pieces(folder: TaskFolder) -> None:
     put_piece(folder, 0, b"a" * PIECE_BYTES)
     put_piece(folder, 1, b"bcd")
-    piece = read_log(folder, 1, PIECE_BYTES - 2, 100)
+    piece = read_log_bytes(folder, 1, PIECE_BYTES - 2, 100)
     assert (piece.data, piece.offset, piece.size) == (b"aabcd", PIECE_BYTES - 2, PIECE_BYTES + 3)
 
 
 def test_a_dropped_middle_makes_the_offset_jump(folder: TaskFolder) -> None:
     put_piece(folder, 0, b"a" * PIECE_BYTES)
     put_piece(folder, 7, b"tail")
-    before = read_log(folder, 1, PIECE_BYTES - 1, 100)
+    before = read_log_bytes(folder, 1, PIECE_BYTES - 1, 100)
     assert (before.data, before.offset) == (b"a", PIECE_BYTES - 1)
-    after = read_log(folder, 1, PIECE_BYTES, 100)
+    after = read_log_bytes(folder, 1, PIECE_BYTES, 100)
     assert (after.data, after.offset, after.size) == (b"tail", 7 * PIECE_BYTES, 7 * PIECE_BYTES + 4)
 
 
 def test_a_short_middle_piece_is_a_gap_too(folder: TaskFolder) -> None:
     put_piece(folder, 0, b"short")
     put_piece(folder, 1, b"next")
-    assert read_log(folder, 1, 0, 100).data == b"short"
-    assert read_log(folder, 1, 5, 100).offset == PIECE_BYTES
+    assert read_log_bytes(folder, 1, 0, 100).data == b"short"
+    assert read_log_bytes(folder, 1, 5, 100).offset == PIECE_BYTES
 
 
 def test_a_negative_offset_counts_from_the_end(folder: TaskFolder) -> None:
     put_piece(folder, 0, b"0123456789")
-    assert read_log(folder, 1, -3, 100).data == b"789"
-    assert read_log(folder, 1, -300, 100).data == b"0123456789"
+    assert read_log_bytes(folder, 1, -3, 100).data == b"789"
+    assert read_log_bytes(folder, 1, -300, 100).data == b"0123456789"
 
 
 @pytest.mark.parametrize("offset", [0, 5, 10**12])
 def test_a_log_that_is_not_there_is_empty_and_not_an_error(folder: TaskFolder, offset: int) -> None:
-    piece = read_log(folder, 1, offset, 100)
+    piece = read_log_bytes(folder, 1, offset, 100)
     assert (piece.data, piece.offset, piece.size) == (b"", offset, 0)
 
 
 def test_no_answer_is_longer_than_eight_mebibytes(folder: TaskFolder) -> None:
     for number in range(9):
         put_piece(folder, number, b"x" * PIECE_BYTES)
-    assert len(read_log(folder, 1, 0, 10**9).data) == MAX_PIECE_BYTES
-    assert read_log(folder, 1, 0, -5).data == b""
+    assert len(read_log_bytes(folder, 1, 0, 10**9).data) == MAX_READ_BYTES
+    assert read_log_bytes(folder, 1, 0, -5).data == b""
 
 
 def test_the_newest_attempt_is_the_largest_number(folder: TaskFolder) -> None:
@@ -169,7 +171,7 @@ def test_links_and_unspeakable_names_are_not_listed(folder: TaskFolder, tmp_path
 def test_a_list_is_bounded_and_says_so(folder: TaskFolder) -> None:
     for number in range(5):
         (folder.outputs / str(number)).write_bytes(b"")
-    listing = list_outputs(folder, most=3)
+    listing = list_outputs(folder, max_files=3)
     assert len(listing.files) == 3
     assert "more than 3" in listing.message
 
@@ -190,4 +192,4 @@ def test_a_piece_that_is_a_link_is_not_read(folder: TaskFolder, tmp_path: Path) 
     folder.attempt_logs(1).mkdir()
     (folder.attempt_logs(1) / "out.000000").symlink_to(tmp_path / "secret")
     with pytest.raises(OSError, match=r"."):
-        read_log(folder, 1, 0, 100)
+        read_log_bytes(folder, 1, 0, 100)

@@ -7,7 +7,7 @@ import pytest
 from agent.errors import SpoolError
 from agent.uplink.generation import GenerationWatch
 from mltm.runtime import files
-from tests.agent.uplink.build import Edge
+from tests.agent.uplink.build import UplinkKit
 
 
 class Told:
@@ -29,43 +29,45 @@ def told() -> Told:
     return Told()
 
 
-def build(edge: Edge, told: Callable[[], Awaitable[None]]) -> GenerationWatch:
-    return GenerationWatch(edge.spool.agent / "generation", told, edge.board, edge.clock)
+def build(uplink: UplinkKit, told: Callable[[], Awaitable[None]]) -> GenerationWatch:
+    return GenerationWatch(uplink.spool.agent / "generation", told, uplink.alerts, uplink.clock)
 
 
-async def test_a_new_generation_is_answered_once_and_remembered_by_the_spool(edge: Edge, told: Told) -> None:
-    watch = build(edge, told)
+async def test_a_new_generation_is_answered_once_and_remembered_by_the_spool(uplink: UplinkKit, told: Told) -> None:
+    watch = build(uplink, told)
     for generation in ("one", "one", "two", "two"):
         await watch.compare(generation)
     assert told.count == 2
-    await build(edge, told).compare("two")
-    (edge.spool.agent / "generation").unlink()
+    await build(uplink, told).compare("two")
+    (uplink.spool.agent / "generation").unlink()
     await watch.compare("two")  # known by now: no answer costs a look at the file
     assert told.count == 2
 
 
-async def test_answers_that_come_together_report_once(edge: Edge, told: Told) -> None:
-    watch = build(edge, told)
+async def test_answers_that_come_together_report_once(uplink: UplinkKit, told: Told) -> None:
+    watch = build(uplink, told)
     await asyncio.gather(*(watch.compare("one") for _ in range(5)))
     assert told.count == 1
 
 
 @pytest.mark.parametrize("error", [SpoolError("The disk is full."), OSError(5, "Input/output error")])
-async def test_what_failed_is_shown_and_done_at_the_next_answer(edge: Edge, told: Told, error: Exception) -> None:
-    watch, told.error = build(edge, told), error
+async def test_what_failed_is_shown_and_done_at_the_next_answer(
+    uplink: UplinkKit, told: Told, error: Exception
+) -> None:
+    watch, told.error = build(uplink, told), error
     await watch.compare("one")
-    (shown,) = edge.board.sentences()
-    assert shown.startswith("Not everything could be reported again")
-    assert not (edge.spool.agent / "generation").exists()
+    (shown,) = uplink.alerts.sentences()
+    assert shown.startswith("Cannot report every task to the restored gateway yet")
+    assert not (uplink.spool.agent / "generation").exists()
     told.error = None
     await watch.compare("one")
-    assert (told.count, edge.board.sentences()) == (1, [])
+    assert (told.count, uplink.alerts.sentences()) == (1, [])
 
 
 async def test_it_is_remembered_only_after_all_was_told(
-    edge: Edge, told: Told, monkeypatch: pytest.MonkeyPatch
+    uplink: UplinkKit, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch = build(edge, told)
+    watch = build(uplink, told)
 
     def full(path: Path, *_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -73,6 +75,6 @@ async def test_it_is_remembered_only_after_all_was_told(
     with monkeypatch.context() as patch:
         patch.setattr(files, "replace", full)
         await watch.compare("one")
-    assert (told.count, len(edge.board.sentences())) == (1, 1)
+    assert (told.count, len(uplink.alerts.sentences())) == (1, 1)
     await watch.compare("one")
-    assert (told.count, edge.board.sentences()) == (2, [])
+    assert (told.count, uplink.alerts.sentences()) == (2, [])

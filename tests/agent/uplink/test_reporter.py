@@ -11,56 +11,56 @@ from agent.uplink.generation import GenerationWatch
 from mltm.contract import routes
 from mltm.contract.ids import TaskId
 from mltm.runtime import files
-from tests.agent.uplink.build import GENERATION, TASK, URL, Edge, answer
+from tests.agent.uplink.build import GENERATION, TASK, URL, UplinkKit, answer
 
 REPORTS = URL + routes.AGENT_REPORTS
 OTHER = TaskId("0" * 31 + "2")
 
 
 async def test_everything_is_sent_oldest_first_in_batches_of_200(
-    edge: Edge, client: GatewayClient, gateway: aioresponses
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses
 ) -> None:
-    edge.put(450)
+    uplink.put(450)
     batches = answer(gateway)
-    await edge.reporter(client).flush()
+    await uplink.reporter(client).flush()
     assert [(batch[0], batch[-1]) for batch in batches] == [(1, 200), (201, 400), (401, 450)]
-    assert edge.waiting() == []
+    assert uplink.waiting() == []
 
 
 @pytest.mark.parametrize("outcome", ["taken", "known"])
 async def test_what_the_gateway_has_leaves_the_outbox(
-    edge: Edge, client: GatewayClient, gateway: aioresponses, outcome: str
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses, outcome: str
 ) -> None:
-    edge.put(2)
+    uplink.put(2)
     answer(gateway, lambda _: outcome)
-    await edge.reporter(client).flush()
-    assert (edge.waiting(), edge.set_aside()) == ([], {})
+    await uplink.reporter(client).flush()
+    assert (uplink.waiting(), uplink.set_aside()) == ([], {})
 
 
 @pytest.mark.parametrize("outcome", ["conflict", "refused"])
 async def test_what_it_will_never_take_is_set_aside_with_its_words_and_shown_until_it_is_moved_away(
-    edge: Edge, client: GatewayClient, gateway: aioresponses, outcome: str
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses, outcome: str
 ) -> None:
-    edge.put(3)
+    uplink.put(3)
     answer(gateway, lambda report: outcome if report["seq"] == 2 else "taken")
-    reporter = edge.reporter(client)
+    reporter = uplink.reporter(client)
     await reporter.flush()
     name = "0000000001-000000000002.json"
-    assert edge.waiting() == []
-    assert edge.set_aside() == {name: f"The gateway answered {outcome}: because\n"}
-    (shown,) = edge.board.sentences()
-    assert "1 reports were not taken" in shown
+    assert uplink.waiting() == []
+    assert uplink.set_aside() == {name: f"The gateway answered {outcome}: because\n"}
+    (shown,) = uplink.alerts.sentences()
+    assert "refused 1 reports" in shown
     assert name in shown
 
-    (edge.spool.bad / name).unlink()
+    (uplink.spool.bad / name).unlink()
     await reporter.flush()
-    assert edge.board.sentences() == []
+    assert uplink.alerts.sentences() == []
 
 
 async def test_what_cannot_be_set_aside_stays_and_is_not_sent_round_and_round(
-    edge: Edge, client: GatewayClient, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edge.put(1)
+    uplink.put(1)
     batches = answer(gateway, lambda _: "refused")
 
     def full(*_: object) -> None:
@@ -68,48 +68,50 @@ async def test_what_cannot_be_set_aside_stays_and_is_not_sent_round_and_round(
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "replace", full)
-        await edge.reporter(client).flush()
-    assert (batches, edge.waiting()) == ([[1]], [1])
+        await uplink.reporter(client).flush()
+    assert (batches, uplink.waiting()) == ([[1]], [1])
 
 
-async def test_an_event_without_an_outcome_stays(edge: Edge, client: GatewayClient, gateway: aioresponses) -> None:
-    edge.put(3)
+async def test_an_event_without_an_outcome_stays(
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses
+) -> None:
+    uplink.put(3)
     answer(gateway, lambda report: None if report["seq"] == 2 else "taken", repeat=1)
-    assert await edge.reporter(client).send_batch() == 2
-    assert edge.waiting() == [2]
+    assert await uplink.reporter(client).send_batch() == 2
+    assert uplink.waiting() == [2]
 
 
 async def test_an_outcome_of_what_was_not_sent_changes_nothing(
-    edge: Edge, client: GatewayClient, gateway: aioresponses
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses
 ) -> None:
-    edge.put(1)
+    uplink.put(1)
     outcome = {"epoch": 1, "seq": 99, "outcome": "refused", "message": "?"}
     gateway.post(REPORTS, payload={"generation": GENERATION, "outcomes": [outcome, outcome]})
-    assert await edge.reporter(client).send_batch() == 0
-    assert (edge.waiting(), edge.set_aside()) == ([1], {})
+    assert await uplink.reporter(client).send_batch() == 0
+    assert (uplink.waiting(), uplink.set_aside()) == ([1], {})
 
 
 async def test_a_generation_that_changes_mid_batch_settles_the_batch_and_reports_all_again(
-    edge: Edge, stack: AsyncExitStack, gateway: aioresponses
+    uplink: UplinkKit, stack: AsyncExitStack, gateway: aioresponses
 ) -> None:
     async def tell_all() -> None:
-        edge.put(2, message="again")
+        uplink.put(2, message="again")
 
-    watch = GenerationWatch(edge.spool.agent / "generation", tell_all, edge.board, edge.clock)
-    client = await edge.open_client(stack, watch.compare)
+    watch = GenerationWatch(uplink.spool.agent / "generation", tell_all, uplink.alerts, uplink.clock)
+    client = await uplink.open_client(stack, watch.compare)
     await watch.compare("before")
-    assert edge.waiting() == [1, 2]
+    assert uplink.waiting() == [1, 2]
     batches = answer(gateway)  # its generation is another
-    await edge.reporter(client).flush()
+    await uplink.reporter(client).flush()
     assert batches == [[1, 2], [3, 4]]
-    assert edge.waiting() == []
+    assert uplink.waiting() == []
 
 
 async def test_a_task_that_the_gateway_forgot_keeps_its_reports_until_its_manifest_was_taken(
-    edge: Edge, stack: AsyncExitStack, gateway: aioresponses
+    uplink: UplinkKit, stack: AsyncExitStack, gateway: aioresponses
 ) -> None:
-    edge.put(2)
-    edge.put(1, OTHER)
+    uplink.put(2)
+    uplink.put(1, OTHER)
     known = {OTHER}
 
     def judge(report: dict[str, Any]) -> str:
@@ -118,40 +120,40 @@ async def test_a_task_that_the_gateway_forgot_keeps_its_reports_until_its_manife
         return "taken" if report["task_id"] in known else "unknown_task"
 
     async def tell_all() -> None:
-        edge.put(1, message="again")
+        uplink.put(1, message="again")
 
     batches = answer(gateway, judge)
-    watch = GenerationWatch(edge.spool.agent / "generation", tell_all, edge.board, edge.clock)
-    client = await edge.open_client(stack, watch.compare)
-    await edge.reporter(client).flush()
+    watch = GenerationWatch(uplink.spool.agent / "generation", tell_all, uplink.alerts, uplink.clock)
+    client = await uplink.open_client(stack, watch.compare)
+    await uplink.reporter(client).flush()
     assert batches == [[1, 2, 3], [4], [1, 2]]
-    assert (edge.waiting(), edge.set_aside(), edge.board.sentences()) == ([], {}, [])
+    assert (uplink.waiting(), uplink.set_aside(), uplink.alerts.sentences()) == ([], {}, [])
 
 
 async def test_a_task_that_stays_unknown_is_told_again_once_and_shown_and_keeps_nobody_waiting(
-    edge: Edge, client: GatewayClient, gateway: aioresponses
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses
 ) -> None:
-    edge.put(1)
+    uplink.put(1)
     told: list[str] = []
 
     async def tell_again(tasks: Any) -> None:
         told.extend(tasks)
 
     batches = answer(gateway, lambda report: "taken" if report["task_id"] == OTHER else "unknown_task")
-    reporter = edge.reporter(client, tell_again)
+    reporter = uplink.reporter(client, tell_again)
     await reporter.flush()
-    edge.put(1, OTHER)
+    uplink.put(1, OTHER)
     await reporter.flush()
-    assert (batches, told, edge.waiting()) == ([[1], [2]], [TASK], [1])
-    (shown,) = edge.board.sentences()
+    assert (batches, told, uplink.waiting()) == ([[1], [2]], [TASK], [1])
+    (shown,) = uplink.alerts.sentences()
     assert "does not know 1 tasks" in shown
     assert "mltm-gateway restored" in shown
 
 
 async def test_a_task_that_is_told_again_is_healed_without_a_new_generation(
-    edge: Edge, client: GatewayClient, gateway: aioresponses
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses
 ) -> None:
-    edge.put(1)
+    uplink.put(1)
     known: set[str] = set()
 
     def judge(report: dict[str, Any]) -> str:
@@ -160,10 +162,10 @@ async def test_a_task_that_is_told_again_is_healed_without_a_new_generation(
 
     async def tell_again(tasks: Any) -> None:
         for task_id in tasks:
-            edge.put(1, task_id, message="again")
+            uplink.put(1, task_id, message="again")
 
     batches = answer(gateway, judge)
-    reporter = edge.reporter(client, tell_again)
+    reporter = uplink.reporter(client, tell_again)
     await reporter.flush()
     assert batches == [[1], [2], [1]]
-    assert (edge.waiting(), edge.board.sentences()) == ([], [])
+    assert (uplink.waiting(), uplink.alerts.sentences()) == ([], [])

@@ -12,16 +12,16 @@ from agent.uplink.client import GatewayClient, GatewayRefusedError
 from agent.uplink.reporter import REVOKED_WAIT_S
 from mltm.contract import routes
 from mltm.runtime import files
-from tests.agent.uplink.build import GENERATION, URL, Edge, EnoughError, answer, problem
+from tests.agent.uplink.build import GENERATION, URL, EnoughError, UplinkKit, answer, problem
 
 REPORTS = URL + routes.AGENT_REPORTS
 
 
 @pytest.mark.parametrize("status", [413, 422, 400])
 async def test_a_refused_batch_is_halved_to_the_one_bad_event(
-    edge: Edge, client: GatewayClient, gateway: aioresponses, status: int
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses, status: int
 ) -> None:
-    edge.put(10)
+    uplink.put(10)
     sizes: list[int] = []
 
     def tell(_: object, **call: Any) -> CallbackResult:
@@ -33,9 +33,9 @@ async def test_a_refused_batch_is_halved_to_the_one_bad_event(
         return CallbackResult(payload={"generation": GENERATION, "outcomes": outcomes})
 
     gateway.post(REPORTS, callback=tell, repeat=True)
-    await edge.reporter(client).flush()
-    assert edge.waiting() == []
-    ((name, message),) = edge.set_aside().items()
+    await uplink.reporter(client).flush()
+    assert uplink.waiting() == []
+    ((name, message),) = uplink.set_aside().items()
     assert name == "0000000001-000000000007.json"
     assert "Report 7 is no report." in message
     assert sizes[:2] == [10, 5]
@@ -43,62 +43,62 @@ async def test_a_refused_batch_is_halved_to_the_one_bad_event(
 
 
 async def test_a_page_of_something_between_throws_no_report_out(
-    edge: Edge, client: GatewayClient, gateway: aioresponses
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses
 ) -> None:
-    edge.put(3)
+    uplink.put(3)
     gateway.post(REPORTS, status=400, body="<html>Bad Request</html>", repeat=True)
     with pytest.raises(GatewayRefusedError):
-        await edge.reporter(client).flush()
-    assert (edge.waiting(), edge.set_aside()) == ([1, 2, 3], {})
+        await uplink.reporter(client).flush()
+    assert (uplink.waiting(), uplink.set_aside()) == ([1, 2, 3], {})
 
 
 @pytest.mark.parametrize(
     ("fault", "shown"),
     [
         ({"exception": TimeoutError()}, "did not answer within 60 s"),
-        ({"exception": ConnectionRefusedError(111, "Connection refused")}, "cannot be reached"),
-        ({"status": 500, "body": problem(500, "Broken.")}, "answers 500: Broken."),
-        ({"status": 502, "body": "<html>", "reason": "Bad Gateway"}, "answers 502: Bad Gateway"),
-        ({"status": 404, "body": "<html>", "reason": "Not Found"}, "refuses the call (404)"),
-        ({"body": "{}"}, "is no gateway of this version"),
+        ({"exception": ConnectionRefusedError(111, "Connection refused")}, "Cannot reach"),
+        ({"status": 500, "body": problem(500, "Broken.")}, "answered 500: Broken."),
+        ({"status": 502, "body": "<html>", "reason": "Bad Gateway"}, "answered 502: Bad Gateway"),
+        ({"status": 404, "body": "<html>", "reason": "Not Found"}, "refused the call (404)"),
+        ({"body": "{}"}, "did not respond like a compatible gateway"),
     ],
 )
 async def test_while_the_gateway_is_away_everything_waits_and_it_is_shown_until_it_is_back(
-    edge: Edge, client: GatewayClient, gateway: aioresponses, fault: dict[str, Any], shown: str
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses, fault: dict[str, Any], shown: str
 ) -> None:
-    edge.put(3)
+    uplink.put(3)
     gateway.post(REPORTS, **fault)
-    reporter = edge.reporter(client)
+    reporter = uplink.reporter(client)
     with pytest.raises((GatewayAwayError, GatewayRefusedError)):
         await reporter.send_batch()
-    assert edge.waiting() == [1, 2, 3]
-    (sentence,) = edge.board.sentences()
+    assert uplink.waiting() == [1, 2, 3]
+    (sentence,) = uplink.alerts.sentences()
     assert shown in sentence
     answer(gateway)
     await reporter.flush()
-    assert (edge.waiting(), edge.board.sentences()) == ([], [])
+    assert (uplink.waiting(), uplink.alerts.sentences()) == ([], [])
 
 
 async def test_the_loop_waits_longer_each_time_obeys_retry_after_and_starts_again_after_a_success(
-    edge: Edge, client: GatewayClient, gateway: aioresponses
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses
 ) -> None:
-    edge.put(2)
+    uplink.put(2)
     for _ in range(3):
         gateway.post(REPORTS, status=503)
     gateway.post(REPORTS, status=429, headers={"Retry-After": "100"})
     answer(gateway, lambda report: "taken" if report["seq"] == 1 else None, repeat=1)
     for _ in range(2):
         gateway.post(REPORTS, status=503)
-    edge.most_sleeps = 6
+    uplink.max_sleeps = 6
     with pytest.raises(EnoughError):
-        await edge.reporter(client).run()
-    assert [round(wait) for wait in edge.slept] == [1, 2, 4, 100, 1, 2]
+        await uplink.reporter(client).run()
+    assert [round(wait) for wait in uplink.slept] == [1, 2, 4, 100, 1, 2]
 
 
 async def test_a_revoked_agent_goes_on_slowly_and_heals_when_enrolled_again(
-    edge: Edge, client: GatewayClient, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edge.put(2)
+    uplink.put(2)
     seen: list[str] = []
 
     def tell(_: object, **call: Any) -> CallbackResult:
@@ -109,21 +109,21 @@ async def test_a_revoked_agent_goes_on_slowly_and_heals_when_enrolled_again(
         return CallbackResult(payload={"generation": GENERATION, "outcomes": outcomes})
 
     gateway.post(REPORTS, callback=tell, repeat=True)
-    reporter = edge.reporter(client)
+    reporter = uplink.reporter(client)
 
     def look(_: float) -> None:
-        (shown,) = edge.board.sentences()
+        (shown,) = uplink.alerts.sentences()
         assert "was revoked. Enrol again." in shown
-        if len(edge.slept) == 3:
-            edge.enrol("new")
-            monkeypatch.setattr(edge.outbox, "remove", _stop_after(edge.outbox.remove))
+        if len(uplink.slept) == 3:
+            uplink.enrol("new")
+            monkeypatch.setattr(uplink.outbox, "remove", _stop_after(uplink.outbox.remove))
 
-    edge.on_sleep = look
+    uplink.on_sleep = look
     with pytest.raises(EnoughError):
         await reporter.run()
-    assert edge.slept == [REVOKED_WAIT_S] * 3
-    assert edge.waiting() == []
-    assert edge.board.sentences() == []
+    assert uplink.slept == [REVOKED_WAIT_S] * 3
+    assert uplink.waiting() == []
+    assert uplink.alerts.sentences() == []
 
 
 def _stop_after(remove: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -137,22 +137,22 @@ def _stop_after(remove: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 async def test_a_revoked_credential_takes_nothing_out_of_the_outbox(
-    edge: Edge, client: GatewayClient, gateway: aioresponses
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses
 ) -> None:
-    edge.put(2)
+    uplink.put(2)
     gateway.post(REPORTS, status=403, repeat=True)
     with pytest.raises(RevokedError):
-        await edge.reporter(client).flush()
-    assert (edge.waiting(), edge.set_aside()) == ([1, 2], {})
+        await uplink.reporter(client).flush()
+    assert (uplink.waiting(), uplink.set_aside()) == ([1, 2], {})
 
 
 async def test_an_outbox_that_cannot_be_read_is_shown_until_it_can(
-    edge: Edge, client: GatewayClient, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edge.put(1)
+    uplink.put(1)
     answer(gateway)
-    edge.most_sleeps = 2
-    reporter = edge.reporter(client)
+    uplink.max_sleeps = 2
+    reporter = uplink.reporter(client)
 
     def stale(*_: object) -> list[str]:
         raise OSError(5, "Input/output error")
@@ -161,7 +161,7 @@ async def test_an_outbox_that_cannot_be_read_is_shown_until_it_can(
         patch.setattr(files, "list_names", stale)
         with pytest.raises(EnoughError):
             await reporter.run()
-    assert [round(wait) for wait in edge.slept] == [1, 2]
-    assert edge.board.sentences() == ["The outbox cannot be read: [Errno 5] Input/output error."]
+    assert [round(wait) for wait in uplink.slept] == [1, 2]
+    assert uplink.alerts.sentences() == ["Cannot read the outbox: [Errno 5] Input/output error."]
     await reporter.flush()
-    assert (edge.waiting(), edge.board.sentences()) == ([], [])
+    assert (uplink.waiting(), uplink.alerts.sentences()) == ([], [])

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from mltm.contract.reports import Note, Report
+from mltm.contract.reports import Report, StatusNote
 from mltm.contract.states import ACTIVE, FINAL, Evidence, State
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 SPOOL_ID = "a" * 32
-NOTES = (None, Note(), Note(kind="held", message="by root"), Note(kind="paused"))
+NOTES = (None, StatusNote(), StatusNote(kind="held", message="by root"), StatusNote(kind="paused"))
 _OPEN = [state for state in ACTIVE if state is not State.ACCEPTED]
 _CORRECTABLE = (State.LOST, State.NODE_FAIL)
 

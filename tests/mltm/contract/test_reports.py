@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltm.contract.reports import Note, Report, view_task
+from mltm.contract.reports import Report, StatusNote, view_task
 from mltm.contract.states import ACTIVE, FINAL, Evidence, State, is_allowed, is_final
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
@@ -40,7 +40,7 @@ def honest_reports(draw: st.DrawFn) -> list[Report]:
                 evidence=Evidence.CLOSED if is_end else evidence,
                 epoch=draw(st.integers(1, 2)),
                 job_id=draw(st.sampled_from([None, "1", "2"])),
-                note=draw(st.sampled_from([None, Note(), Note(kind="held")])),
+                note=draw(st.sampled_from([None, StatusNote(), StatusNote(kind="held")])),
             )
         )
     return made
@@ -99,9 +99,9 @@ def test_a_late_exit_corrects_lost() -> None:
 
 
 def test_the_latest_note_stands_and_is_gone_at_the_end() -> None:
-    held, free = report(1, note=Note(kind="held")), report(2, note=Note())
-    end = report(3, State.FAILED, closed=True, note=Note(kind="held"))
+    held, free = report(1, note=StatusNote(kind="held")), report(2, note=StatusNote())
+    end = report(3, State.FAILED, closed=True, note=StatusNote(kind="held"))
 
-    assert view_task([free, held]).note == Note()
+    assert view_task([free, held]).note == StatusNote()
     assert view_task([held]).note.kind == "held"
-    assert view_task([held, end]).note == Note()
+    assert view_task([held, end]).note == StatusNote()
