@@ -48,7 +48,7 @@ class Mltm:
 
     def __call__(self, *arguments: object, stdin: str | None = None, **env: str | None) -> Ran:
         """Run it here; an exception that gets out of it fails the test. `env` of None takes a variable away."""
-        self.patch.setattr(session, "Patience", lambda: INSTANT)
+        self.patch.setattr(session, "RetryPolicy", lambda: INSTANT)
         given = {**self.env, **env}
         result = CliRunner().invoke(app, [str(one) for one in arguments], input=stdin, env=given, prog_name="mltm")
         if result.exception is not None and not isinstance(result.exception, SystemExit):

@@ -79,7 +79,7 @@ def test_ctrl_c_while_waiting_says_that_the_task_goes_on(mltm: Mltm, gateway: Fa
     task_id = out.decode().strip()
     assert program.returncode == 130
     assert err.decode() == (
-        f"The task goes on. Look again: mltm status {task_id} --wait; end it: mltm cancel {task_id}\n"
+        f"The task goes on. To watch it: mltm status {task_id} --wait. To cancel it: mltm cancel {task_id}\n"
     )
 
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from mltm.client import Client
-from mltm.wire.retry_policy import Patience
+from mltm.wire.retry_policy import RetryPolicy
 from tests.mltm.client.fake_gateway import TOKEN, FakeGateway
 
 __all__ = ["CONFIG", "INSTANT", "open_client", "write_submission"]
@@ -21,11 +21,11 @@ async def _no_sleep(_: float) -> None:
     await asyncio.sleep(0)
 
 
-INSTANT = Patience(request_s=30, waiting_s=30, sleep=_no_sleep, jitter=lambda: 0.0)
+INSTANT = RetryPolicy(request_s=30, waiting_s=30, sleep=_no_sleep, jitter=lambda: 0.0)
 
 
-def open_client(gateway: FakeGateway, token: str | None = TOKEN, patience: Patience = INSTANT) -> Client:
-    return Client(gateway.url, token, patience=patience)
+def open_client(gateway: FakeGateway, token: str | None = TOKEN, policy: RetryPolicy = INSTANT) -> Client:
+    return Client(gateway.url, token, retry_policy=policy)
 
 
 def write_submission(folder: Path) -> tuple[Path, Path]:

@@ -6,7 +6,7 @@ from mltm.client import Client
 from mltm.contract.problems import FieldProblem
 from mltm.contract.states import State
 from mltm.wire.errors import MltmError, UnreachableError
-from mltm.wire.retry_policy import Patience
+from mltm.wire.retry_policy import RetryPolicy
 from tests.mltm.client.build import CONFIG, INSTANT, open_client, write_submission
 from tests.mltm.client.fake_gateway import TASK_ID, FakeGateway, Fault, build_task
 
@@ -63,8 +63,8 @@ async def test_retry_after_is_obeyed_and_told(gateway: FakeGateway) -> None:
 
     gateway.faults = [Fault("GET", "/v1/me", status=429, headers={"Retry-After": "7"})]
     told: list[float] = []
-    patience = Patience(sleep=sleep, jitter=lambda: 1.0)
-    async with Client(gateway.url, "test-token", patience=patience, on_retry=lambda _, s: told.append(s)) as client:
+    policy = RetryPolicy(sleep=sleep, jitter=lambda: 1.0)
+    async with Client(gateway.url, "test-token", retry_policy=policy, on_retry=lambda _, s: told.append(s)) as client:
         me = await client.whoami()
     assert me.username == "ada"
     assert slept == told == [7.0]
@@ -73,8 +73,8 @@ async def test_retry_after_is_obeyed_and_told(gateway: FakeGateway) -> None:
 async def test_patience_ends_and_the_error_says_which_key_to_use(gateway: FakeGateway, tmp_path: Path) -> None:
     config, script = write_submission(tmp_path)
     gateway.faults = [Fault(*TASKS, status=503, detail="The disk is full.")]
-    hurried = Patience(request_s=0.0, sleep=INSTANT.sleep)
-    async with open_client(gateway, patience=hurried) as client:
+    hurried = RetryPolicy(request_s=0.0, sleep=INSTANT.sleep)
+    async with open_client(gateway, policy=hurried) as client:
         with pytest.raises(UnreachableError, match=r"The disk is full\..*same key, my-key-1") as caught:
             await client.submit(config, script, idempotency_key="my-key-1")
     assert caught.value.problem.status == 503

@@ -12,13 +12,13 @@ from mltm.contract.parse_config import ConfigError
 from mltm.contract.states import State
 from mltm.notebook import SyncClient
 from mltm.wire.errors import MltmError, UnreachableError
-from mltm.wire.retry_policy import Patience
+from mltm.wire.retry_policy import RetryPolicy
 from tests.certificates import make_certificate
 from tests.gateway.certificates import Authority, build_strict_context
 from tests.mltm.client.build import CONFIG, INSTANT, open_client, write_submission
 from tests.mltm.client.fake_gateway import TASK_ID, TOKEN, FakeGateway, Fault, build_task, run_gateway
 
-ONE_TRY = Patience(request_s=0.0, sleep=INSTANT.sleep)
+ONE_TRY = RetryPolicy(request_s=0.0, sleep=INSTANT.sleep)
 
 
 def _free_port() -> int:
@@ -31,14 +31,14 @@ def _free_port() -> int:
 @pytest.mark.parametrize(
     ("url", "key", "message"),
     [
-        ("http://127.0.0.1:{port}", "gateway_away", "No connection to the gateway at 127.0.0.1:{port}"),
-        ("ftp://127.0.0.1:{port}", "bad_address", "is no address of a gateway. One looks like https://"),
-        ("127.0.0.1:{port}", "bad_address", "is no address of a gateway"),
+        ("http://127.0.0.1:{port}", "gateway_away", "Cannot connect to the gateway at 127.0.0.1:{port}"),
+        ("ftp://127.0.0.1:{port}", "bad_address", "is not a gateway's address. An address looks like https://"),
+        ("127.0.0.1:{port}", "bad_address", "is not a gateway's address"),
     ],
 )
 async def test_no_answer_is_said_with_the_address(url: str, key: str, message: str) -> None:
     port = _free_port()
-    async with Client(url.format(port=port), TOKEN, patience=ONE_TRY) as client:
+    async with Client(url.format(port=port), TOKEN, retry_policy=ONE_TRY) as client:
         with pytest.raises(UnreachableError) as caught:
             await client.whoami()
     assert caught.value.key == key
@@ -46,7 +46,7 @@ async def test_no_answer_is_said_with_the_address(url: str, key: str, message: s
 
 
 async def test_http_where_tls_was_expected_says_so(gateway: FakeGateway) -> None:
-    async with Client(gateway.url.replace("http:", "https:"), TOKEN, patience=ONE_TRY) as client:
+    async with Client(gateway.url.replace("http:", "https:"), TOKEN, retry_policy=ONE_TRY) as client:
         with pytest.raises(UnreachableError, match="does not speak TLS as expected"):
             await client.whoami()
 
@@ -65,7 +65,7 @@ async def test_a_certificate_of_an_unknown_authority_is_shown_with_the_way_out(t
     url, certificate = tls_gateway
     digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text())).hexdigest()
     tries: list[MltmError] = []  # trying again would not mend it
-    async with Client(url, TOKEN, patience=INSTANT, on_retry=lambda error, _: tries.append(error)) as client:
+    async with Client(url, TOKEN, retry_policy=INSTANT, on_retry=lambda error, _: tries.append(error)) as client:
         with pytest.raises(UnreachableError, match=r"is not trusted: self.signed certificate\. Its SHA-256") as caught:
             await client.whoami()
     assert (caught.value.key, tries) == ("tls_untrusted", [])
@@ -92,7 +92,7 @@ async def test_a_certificate_that_only_new_pythons_refuse_is_explained(
     url, authority = lax_gateway
     strict = build_strict_context(authority)
     monkeypatch.setattr(ssl, "create_default_context", lambda **_: strict)
-    async with Client(url, TOKEN, authority, patience=INSTANT) as client:
+    async with Client(url, TOKEN, authority, retry_policy=INSTANT) as client:
         with pytest.raises(UnreachableError, match="not include key usage extension") as caught:
             await client.whoami()
 
@@ -105,7 +105,7 @@ async def test_a_missing_or_wrong_ca_file_is_named(tmp_path: Path) -> None:
     wrong = tmp_path / "ca.pem"
     wrong.write_text("no certificate")
     for path in (wrong, tmp_path / "none.pem"):
-        with pytest.raises(MltmError, match=f"The CA file .*{path.name} cannot be used"):
+        with pytest.raises(MltmError, match=f"Cannot use the CA file .*{path.name} "):
             async with Client("https://127.0.0.1:1", TOKEN, path):
                 pass
 
@@ -135,8 +135,8 @@ async def test_an_error_page_of_a_proxy_is_no_traceback(gateway: FakeGateway) ->
     ("change", "message"),
     [
         ({"modle_params": {}}, "modle_params: no such field. Did you mean model_params?"),
-        ({"script_path": "other.py"}, "it has to name the script that is sent, train.py"),
-        ({"model_params": {"x": float("nan")}}, "NaN and Infinity are no JSON numbers"),
+        ({"script_path": "other.py"}, "must name the script that is sent, train.py"),
+        ({"model_params": {"x": float("nan")}}, "NaN and Infinity are not JSON numbers"),
         ({"runner_location": "atena03"}, "a section for runner_location 'atena03' is needed"),
     ],
 )
@@ -158,9 +158,9 @@ async def test_wrong_files_are_found_before_anything_is_sent(gateway: FakeGatewa
     other.mkdir()
     (other / "train.py").write_text("x")
     async with open_client(gateway) as client:
-        with pytest.raises(ConfigError, match="which is empty"):
+        with pytest.raises(ConfigError, match=r"file is empty \(given: 'empty.csv'\)"):
             await client.submit(config, script, [empty])
-        with pytest.raises(ConfigError, match="a name of its own"):
+        with pytest.raises(ConfigError, match=r"duplicate file name. Rename one of the two \(given: 'train.py'\)"):
             await client.submit(config, script, [other / "train.py"])
         with pytest.raises(FileNotFoundError):
             await client.submit(config, script, [tmp_path / "none.csv"])
