@@ -62,8 +62,7 @@ def kill_and_write_exit(stream: Follower, task_id: str) -> None:
     if not is_started or claim is None or not read_starts(stream.ledger)[task_id]:
         stream.allow(task_id, "lost", "node_fail")
         return
-    message = read_proc_file(claim.pid, "cmdline").split(b"\0")
-    if task_id.encode() in message:
+    if task_id.encode() in read_proc_file(claim.pid, "cmdline").split(b"\0"):
         with contextlib.suppress(ProcessLookupError):
             os.kill(claim.pid, signal.SIGKILL)
     stream.wait(task_id, lambda shown: bool(shown["final"]))
