@@ -27,7 +27,7 @@ from chaos.scenarios import (
 )
 from chaos.trial import Result, Setup, Slurm
 from lab.slurm.cluster import running_lab
-from lab.standin_control import running_standin
+from lab.standin.control import running_standin
 
 __all__ = ["REAL_SCENARIOS", "SCENARIOS", "Wanted", "run_seed"]
 

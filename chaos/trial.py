@@ -20,7 +20,7 @@ from chaos.product.house import ChaosHouse
 from chaos.product.jobs import is_code
 from lab import processes
 from lab.slurm.layout import Lab
-from lab.standin_control import Standin
+from lab.standin.control import Standin
 
 __all__ = ["Result", "Setup", "Slurm", "Trial", "open_trial", "require_lab"]
 

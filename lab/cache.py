@@ -1,13 +1,12 @@
 """What is slow to make and the same every time (Debian roots, images) is kept here, outside the checkout."""
 
-import contextlib
-import fcntl
 import hashlib
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.files import locked
 
 __all__ = ["find_cache", "make_key", "make_once", "remove_tree"]
 
@@ -36,7 +35,7 @@ def make_once(target: Path, build: Callable[[Path], None]) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     private = target.with_name(f"new-{target.name}")
-    with _locked(target.with_name(f".{target.name}.lock")):
+    with locked(target.with_name(f".{target.name}.lock")):
         if not target.exists():
             remove_tree(private)  # of one that was killed
             build(private)
@@ -51,10 +50,3 @@ def remove_tree(path: Path) -> None:
     )
     if done.returncode:
         raise LabError(f"{path} cannot be removed: {done.stderr.strip()[-300:]}")
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

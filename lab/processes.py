@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.errors import LabError
-from lab.standin.state import write_json
+from lab.files import write_json
 
-_MOST_LOOKS = 20
+_MAX_ROUNDS = 20
 
 
 class Process(NamedTuple):
@@ -87,7 +87,7 @@ def stop(processes: Sequence[Process], *, sig: int = signal.SIGTERM, timeout_s: 
 
 def kill_all(find: Callable[[], Sequence[Process]]) -> None:
     """Kill what is found until nothing is: what it started between the look and the kill is found by the next one."""
-    for _ in range(_MOST_LOOKS):
+    for _ in range(_MAX_ROUNDS):
         if not (found := find()):
             return
         stop(found, sig=signal.SIGKILL)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from chaos.trial import Result, Setup, open_trial
+from lab.standin.control import Standin, list_jobs, set_faults
 from lab.standin.sbatch import TIMED_OUT
-from lab.standin_control import Standin, list_jobs, set_faults
 
 __all__ = ["LATE", "UNTRUE", "count_duplicates", "count_met", "count_modes", "require_standin", "run"]
 

@@ -18,7 +18,7 @@ from chaos.scenarios.kills import kill_something
 from chaos.scenarios.slurm import FAULTS, MIN_JOB_AGE_S, send_away
 from chaos.trial import Result, Setup, Trial, open_trial
 from lab.processes import wait_until
-from lab.standin_control import change_settings, set_faults
+from lab.standin.control import change_settings, set_faults
 
 __all__ = ["run"]
 

@@ -3,7 +3,7 @@
 from chaos.faults.plan import build_plans
 from chaos.strikes.strike import Walk
 from chaos.trial import Result, Setup, open_trial
-from lab.standin_control import Standin, set_faults
+from lab.standin.control import Standin, set_faults
 
 __all__ = ["run"]
 

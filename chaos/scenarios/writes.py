@@ -32,8 +32,8 @@ from chaos.ground.writes import (
 from chaos.load.stream import KINDS, Kind, read_shown
 from chaos.scenarios.ambiguous import require_standin
 from chaos.trial import Result, Setup, Trial, open_trial
+from lab.standin.control import set_faults
 from lab.standin.sbatch import TIMED_OUT
-from lab.standin_control import set_faults
 
 __all__ = ["find_jobs_struck", "run"]
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.standin.state import write_json
+from lab.files import write_json
 
 NODES = ("n1", "n2", "n3")
 CPUS_PER_NODE = 4

@@ -31,7 +31,7 @@ from chaos.strikes.strike import Walk
 from chaos.table import render_findings
 from chaos.trial import Result, Setup, open_trial
 from lab.processes import wait_until
-from lab.standin_control import running_standin
+from lab.standin.control import running_standin
 
 pytestmark = [pytest.mark.long, pytest.mark.standin, pytest.mark.timeout(400)]
 # Whose cancel is lost ends by itself, so that the trial does.
