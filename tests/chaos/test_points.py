@@ -68,9 +68,9 @@ def is_known(target: str) -> bool:
 
 def list_wrapper_effects() -> set[str]:
     text = WRAPPER.read_text(encoding="utf-8")
-    bodies = re.findall(r"^(\w+)\(\) \{(.*?)^\}|^(\w+)\(\) \{ (.*?) \}", text, flags=re.MULTILINE | re.DOTALL)
+    bodies = re.findall(r"^(\w+)\(\) (?:\{\n(.*?)^\}|\{ ([^\n]*) \})", text, flags=re.MULTILINE | re.DOTALL)
     changes = re.compile(r"\b(link_record|write_advice|ln|rm|mkdir|touch|dd|sync)\b|>\"?\$|exec -- ")
-    return {one or two for one, body, two, line in bodies if changes.search(body or line)}
+    return {name for name, body, line in bodies if changes.search(body or line)}
 
 
 def test_every_function_with_an_effect_is_a_point_or_says_why_not() -> None:
