@@ -149,7 +149,7 @@ def _judge_one(found: Judgement, task_id: str, wanted: Expectation, shown: Shown
         found.lost.append(f"{task_id}: shown as {shown.state} ({shown.reason}), and its code started {starts} times")
     elif shown.state not in wanted.ends:
         right = " or ".join(sorted(wanted.ends))
-        found.wrong.append(f"{task_id}: {shown.state} ({shown.reason}), where {right} is right")
+        found.wrong.append(f"{task_id}: {shown.state} ({shown.reason}), but {right} is right")
     if starts > wanted.max_starts:
         found.twice.append(f"{task_id}: its code started {starts} times")
     found.honest += shown is not None and shown.state in {"lost", "node_fail"}

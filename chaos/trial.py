@@ -95,7 +95,7 @@ class Trial:
     before_judging: Callable[[Mapping[str, Shown]], object] = lambda _: None
 
     def judge_answers(self) -> None:
-        """Call it wrong that a client was answered 500, where no fault excuses that."""
+        """Call it wrong that a client was answered 500, if no fault excuses that."""
         if crashes := self.house.answers[500]:
             self.stream.failures.append(f"clients were answered 500 {crashes} times")
 

@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "up":
             _add_up_options(command)
     install = commands.add_parser(
-        "install", help="install the Debian packages that the tests need, where they are missing"
+        "install", help="install the Debian packages that the tests need, if they are missing"
     )
     install.add_argument("--no-slurm", action="store_true", help="without those of a lab with accounting")
     add_root_commands(commands)
@@ -91,7 +91,7 @@ def print_status(lab: Lab) -> int:
 
 
 def find_lab(folder: Path) -> Lab:
-    """Return the lab of a folder, or say that there is none."""
+    """Return the lab of a folder. Raises LabError if there is none."""
     lab = read_lab(folder.resolve())
     if lab is None:
         raise LabError(f"There is no lab in {folder.resolve()}. Start one with: python -m lab up --dir {folder}")
@@ -102,7 +102,7 @@ def run_down(folder: Path) -> None:
     """Take the lab of a folder down, or say that there is none."""
     lab = read_lab(folder.resolve())
     if lab is None:
-        print(f"lab: there is none in {folder.resolve()}, nothing to do", file=sys.stderr)
+        print(f"lab: there is no lab in {folder.resolve()}, nothing to do", file=sys.stderr)
         return
     cluster.down(lab)
     print(f"lab: down in {lab.dir}", file=sys.stderr)

@@ -30,7 +30,7 @@ def make_key(*parts: str | bytes) -> str:
 
 
 def make_once(target: Path, build: Callable[[Path], None]) -> Path:
-    """Return `target`, made by `build(private path)` where it is not there; half-built it never has that name."""
+    """Return `target`, made by `build(private path)` if it is not there. Half-built it never has that name."""
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,4 +49,4 @@ def remove_tree(path: Path) -> None:
         ["rm", "-rf", "--one-file-system", "--", str(path)], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise LabError(f"{path} cannot be removed: {done.stderr.strip()[-300:]}")
+        raise LabError(f"Cannot remove {path}: {done.stderr.strip()[-300:]}")

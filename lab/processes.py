@@ -91,7 +91,7 @@ def kill_all(find: Callable[[], Sequence[Process]]) -> None:
         if not (found := find()):
             return
         stop(found, sig=signal.SIGKILL)
-    raise LabError(f"Processes come again faster than they are killed: {[process.pid for process in find()]}.")
+    raise LabError(f"New processes start faster than they are killed: {[process.pid for process in find()]}.")
 
 
 def find_processes(is_wanted: Callable[[int], bool]) -> list[Process]:
@@ -126,7 +126,7 @@ def _read_parent(pid: int) -> int:
 
 
 def read_working_folder(pid: int) -> bytes:
-    """Return the folder that a process stands in, or nothing where that cannot be read."""
+    """Return the folder that a process stands in, or nothing if that cannot be read."""
     try:
         return os.fsencode(Path(f"/proc/{pid}/cwd").readlink())
     except OSError:
@@ -134,7 +134,7 @@ def read_working_folder(pid: int) -> bytes:
 
 
 def read_proc_file(pid: int, name: str) -> bytes:
-    """Return a file of /proc/<pid>, or nothing where it cannot be read."""
+    """Return a file of /proc/<pid>, or nothing if it cannot be read."""
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:

@@ -133,7 +133,7 @@ _WRAPPER = tuple(Point(f"wrapper.{name}", "wrapper", name) for name in (*_BEFORE
 POINTS: tuple[Point, ...] = (*_GATEWAY, *_AGENT, *_WRAPPER)
 NEVER_RETURN = frozenset({"wrapper.finish", "wrapper.leave"})
 
-#: Functions with an effect that is no step of a task's way, and why; whole modules only where there is no task.
+#: Functions with an effect that is no step of a task's way, and why; whole modules only if there is no task.
 UNNAMED: dict[str, str] = {
     "agent.uplink.credential": "Enrolment, before there are tasks.",
     "agent.intake.drop_script:_give_back": "Part of agent.drop-script.",

@@ -76,7 +76,7 @@ def run(setup: Setup, faults: int | None) -> Result:
 
 
 def _wait_until_one_stands(plan: Plan, lab: Lab, trial: Trial) -> Process | None:
-    """Who has come to the step and is stopped there, as the only one; None where nobody came, or Slurm killed it."""
+    """Who has come to the step and is stopped there, as the only one; None if nobody came, or Slurm killed it."""
     victim = _wait_for_victim(plan, lab, trial)
     if victim is None:
         return None

@@ -49,7 +49,7 @@ class Foreign:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def submit(self, name: str, seconds: int) -> ForeignJob | None:
-        """Submit one as anybody would; None where slurmctld gave no id."""
+        """Submit one as anybody would; None if slurmctld gave no id."""
         said = f"echo {name} >>'{self.ledger}'"
         argv = ["sbatch", "--parsable", f"--job-name={name}", "--output=/dev/null", "--no-requeue"]
         asked_s = time.time()

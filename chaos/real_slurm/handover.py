@@ -14,7 +14,7 @@ WALLTIME_WORDS = ("the time limit is near", "DUE TO TIME LIMIT")
 
 @dataclass(frozen=True)
 class Life:
-    """One agent in one job. Times in seconds since 1970; None where it never came to that."""
+    """One agent in one job. Times in seconds since 1970; None if it never came to that."""
 
     job_id: str
     started_s: float | None  #: it says that it has started: the spool is its own, and its first round begins

@@ -1,4 +1,4 @@
-"""Plans carried out in a trial: armed, provoked where the load seldom passes their point, and counted when they strike.
+"""Carries out plans in a trial: arms them, provokes rare steps, and counts what strikes.
 
-It judges nothing, and decides on no plan.
+It judges nothing, and chooses no plans.
 """

@@ -97,7 +97,7 @@ class Walk:
             self._trial.result.missed.append(str(armed.plan))
 
     def _count(self, plan: Plan, victim: str) -> None:
-        """Count a fault, and a kill where a process died of it that no other plan had killed already."""
+        """Count a fault, and a kill if a process died of it that no other plan had killed already."""
         role, result = plan.point.role, self._trial.result
         result.faults += 1
         if role == "wrapper":

@@ -52,12 +52,12 @@ def render_docs() -> str:
     return _HEAD + codes + "\n" + "\n".join(sections)
 
 
-def _render_section(*message: str) -> str:
+def _render_section(*arguments: str) -> str:
     # The width of the help is that of COLUMNS, whatever screen this runs on.
     env = {"COLUMNS": "80", "LINES": "24", "TERM": "dumb"}
-    shown = CliRunner().invoke(app, [*message[1:], "--help"], prog_name=message[0], env=env, terminal_width=80)
+    shown = CliRunner().invoke(app, [*arguments[1:], "--help"], prog_name=arguments[0], env=env, terminal_width=80)
     assert shown.exit_code == 0, shown.output
-    return f"## `{' '.join(message)}`\n```text\n{shown.stdout.rstrip()}\n```\n"
+    return f"## `{' '.join(arguments)}`\n```text\n{shown.stdout.rstrip()}\n```\n"
 
 
 if __name__ == "__main__":
