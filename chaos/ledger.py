@@ -55,8 +55,8 @@ class Start:
 def read_ledger(ledger: Path) -> list[Start]:
     """Every start, in their order."""
     lines = ledger.read_text(encoding="ascii").splitlines() if ledger.exists() else []
-    message = (line.split() for line in lines)
-    return [Start(task_id, job_id, float(at_s)) for task_id, _, job_id, at_s in message]
+    fields = (line.split() for line in lines)
+    return [Start(task_id, job_id, float(at_s)) for task_id, _, job_id, at_s in fields]
 
 
 def read_starts(ledger: Path) -> Counter[str]:
@@ -98,7 +98,7 @@ class Expectation:
     """How a task may end, given what was done to it. is_code_killed: perhaps before its first line."""
 
     ends: frozenset[str]
-    most_starts: int = 1
+    max_starts: int = 1
     is_code_killed: bool = False
 
 
@@ -149,7 +149,7 @@ def _judge_one(found: Judgement, task_id: str, wanted: Expectation, shown: Shown
         found.lost.append(f"{task_id}: shown as {shown.state} ({shown.reason}), and its code started {starts} times")
     elif shown.state not in wanted.ends:
         right = " or ".join(sorted(wanted.ends))
-        found.wrong.append(f"{task_id}: {shown.state} ({shown.reason}), where {right} is right")
-    if starts > wanted.most_starts:
+        found.wrong.append(f"{task_id}: {shown.state} ({shown.reason}), but {right} is right")
+    if starts > wanted.max_starts:
         found.twice.append(f"{task_id}: its code started {starts} times")
     found.honest += shown is not None and shown.state in {"lost", "node_fail"}

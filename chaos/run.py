@@ -27,7 +27,7 @@ from chaos.scenarios import (
 )
 from chaos.trial import Result, Setup, Slurm
 from lab.slurm.cluster import running_lab
-from lab.standin_control import running_standin
+from lab.standin.control import running_standin
 
 __all__ = ["REAL_SCENARIOS", "SCENARIOS", "Wanted", "run_seed"]
 
@@ -58,9 +58,9 @@ class Wanted:
 def run_seed(name: str, seed: int, wanted: Wanted) -> Result:
     """Run a scenario with one seed, and take everything down again."""
     with _open_slurm("real" if name in REAL_SCENARIOS else wanted.slurm) as opened:
-        patience_s = _CONTROL_ENDS_S if wanted.control else _ENDS_S
+        timeout_s = _CONTROL_ENDS_S if wanted.control else _ENDS_S
         setup = Setup(
-            name, seed, opened, clients=wanted.clients, control=wanted.control, end_within_s=patience_s,
+            name, seed, opened, clients=wanted.clients, control=wanted.control, end_within_s=timeout_s,
             keep=wanted.keep, tasks=wanted.tasks,
         )  # fmt: skip
         return {**SCENARIOS, **REAL_SCENARIOS}[name](setup, wanted.faults)

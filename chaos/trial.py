@@ -17,9 +17,10 @@ from chaos.ground.trial_ground import Ground, plain_ground
 from chaos.ledger import Judgement, Shown, judge, read_ends, read_starts
 from chaos.load.stream import KINDS, Kind, Stream, read_shown
 from chaos.product.house import ChaosHouse
+from chaos.product.jobs import is_code
 from lab import processes
 from lab.slurm.layout import Lab
-from lab.standin_control import Standin
+from lab.standin.control import Standin
 
 __all__ = ["Result", "Setup", "Slurm", "Trial", "open_trial", "require_lab"]
 
@@ -94,7 +95,7 @@ class Trial:
     before_judging: Callable[[Mapping[str, Shown]], object] = lambda _: None
 
     def judge_answers(self) -> None:
-        """Call it wrong that a client was answered 500, where no fault excuses that."""
+        """Call it wrong that a client was answered 500, if no fault excuses that."""
         if crashes := self.house.answers[500]:
             self.stream.failures.append(f"clients were answered 500 {crashes} times")
 
@@ -113,7 +114,7 @@ def open_trial(setup: Setup) -> Iterator[Trial]:
         cleanup.callback(_end_jobs, folder)
         house = setup.house(folder, setup.slurm.env, ground, control=setup.control)
         cleanup.callback(house.stop)
-        stream = Stream(house, setup.seed, kinds=setup.kinds, clients=setup.clients, patience_s=setup.end_within_s)
+        stream = Stream(house, setup.seed, kinds=setup.kinds, clients=setup.clients, timeout_s=setup.end_within_s)
         cleanup.callback(stream.dismiss)
         trial = Trial(house, stream, setup.slurm, result)
         stream.start()
@@ -137,8 +138,7 @@ def _find_running(shown: Mapping[str, Shown]) -> list[str]:
     over = {task_id.encode() for task_id, row in shown.items() if row.is_final}
 
     def is_code_of_these(pid: int) -> bool:
-        command = processes.read_proc_file(pid, "cmdline")
-        return b"entrypoint.py" in command and any(task_id in command for task_id in over)
+        return is_code(pid) and any(task_id in processes.read_proc_file(pid, "cmdline") for task_id in over)
 
     found: list[processes.Process] = []
 

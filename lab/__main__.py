@@ -7,13 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-from lab import standin_control
 from lab.errors import LabError
 from lab.packages import TEST_PROGRAMS, ensure_programs, ensure_tools
 from lab.roots.cli import add_root_commands, run_root_command, split_command
 from lab.roots.fresh import add_fresh_command, run_fresh
 from lab.slurm import cluster, daemons
 from lab.slurm.layout import Lab, LabOptions, read_lab
+from lab.standin import control
 
 DEFAULT_DIR = Path(".lab")
 
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "up":
             _add_up_options(command)
     install = commands.add_parser(
-        "install", help="install the Debian packages that the tests need, where they are missing"
+        "install", help="install the Debian packages that the tests need, if they are missing"
     )
     install.add_argument("--no-slurm", action="store_true", help="without those of a lab with accounting")
     add_root_commands(commands)
@@ -70,10 +70,10 @@ def run_up(arguments: argparse.Namespace) -> None:
     print_env(lab)
 
 
-def print_env(lab: Lab | standin_control.Standin) -> None:
+def print_env(lab: Lab | control.Standin) -> None:
     """Print the lines a shell needs."""
     print(f"export SLURM_CONF={shlex.quote(str(lab.slurm_conf))}")
-    if isinstance(lab, standin_control.Standin):
+    if isinstance(lab, control.Standin):
         print(f"export PATH={shlex.quote(str(lab.bin_dir))}:$PATH")
 
 
@@ -91,7 +91,7 @@ def print_status(lab: Lab) -> int:
 
 
 def find_lab(folder: Path) -> Lab:
-    """Return the lab of a folder, or say that there is none."""
+    """Return the lab of a folder. Raises LabError if there is none."""
     lab = read_lab(folder.resolve())
     if lab is None:
         raise LabError(f"There is no lab in {folder.resolve()}. Start one with: python -m lab up --dir {folder}")
@@ -102,7 +102,7 @@ def run_down(folder: Path) -> None:
     """Take the lab of a folder down, or say that there is none."""
     lab = read_lab(folder.resolve())
     if lab is None:
-        print(f"lab: there is none in {folder.resolve()}, nothing to do", file=sys.stderr)
+        print(f"lab: there is no lab in {folder.resolve()}, nothing to do", file=sys.stderr)
         return
     cluster.down(lab)
     print(f"lab: down in {lab.dir}", file=sys.stderr)
@@ -133,9 +133,9 @@ def run(arguments: argparse.Namespace, command: list[str]) -> int:
         case "env":
             print_env(find_lab(arguments.dir))
         case "standin-up":
-            print_env(standin_control.up(arguments.dir))
+            print_env(control.up(arguments.dir))
         case "standin-down":
-            standin_control.down(standin_control.Standin(arguments.dir.resolve()))
+            control.down(control.Standin(arguments.dir.resolve()))
         case _:
             raise AssertionError(arguments.command)
     return 0

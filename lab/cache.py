@@ -1,13 +1,12 @@
 """What is slow to make and the same every time (Debian roots, images) is kept here, outside the checkout."""
 
-import contextlib
-import fcntl
 import hashlib
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.files import locked
 
 __all__ = ["find_cache", "make_key", "make_once", "remove_tree"]
 
@@ -31,12 +30,12 @@ def make_key(*parts: str | bytes) -> str:
 
 
 def make_once(target: Path, build: Callable[[Path], None]) -> Path:
-    """Return `target`, made by `build(private path)` where it is not there; half-built it never has that name."""
+    """Return `target`, made by `build(private path)` if it is not there. Half-built it never has that name."""
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     private = target.with_name(f"new-{target.name}")
-    with _locked(target.with_name(f".{target.name}.lock")):
+    with locked(target.with_name(f".{target.name}.lock")):
         if not target.exists():
             remove_tree(private)  # of one that was killed
             build(private)
@@ -50,11 +49,4 @@ def remove_tree(path: Path) -> None:
         ["rm", "-rf", "--one-file-system", "--", str(path)], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise LabError(f"{path} cannot be removed: {done.stderr.strip()[-300:]}")
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        raise LabError(f"Cannot remove {path}: {done.stderr.strip()[-300:]}")

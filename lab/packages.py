@@ -1,4 +1,4 @@
-"""Makes sure that Slurm's programs are there: installs Debian's packages as root, or says in words what to install."""
+"""Makes sure that Slurm's programs are there: installs Debian's packages as root, or says what to install."""
 
 import contextlib
 import os
@@ -87,12 +87,12 @@ def _install(packages: list[str], otherwise: str) -> None:
         _run_apt_get(otherwise, "install", *options, *packages)
 
 
-def _run_apt_get(otherwise: str, *message: str) -> None:
+def _run_apt_get(otherwise: str, *arguments: str) -> None:
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-    done = subprocess.run(["apt-get", *message], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(["apt-get", *arguments], env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).strip()[-800:]
-        raise LabError(f"apt-get {' '.join(message)} failed ({done.returncode}): {said}\n{otherwise}")
+        raise LabError(f"apt-get {' '.join(arguments)} failed ({done.returncode}): {said}\n{otherwise}")
 
 
 @contextlib.contextmanager

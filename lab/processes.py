@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.errors import LabError
-from lab.standin.state import write_json
+from lab.files import write_json
 
-_MOST_LOOKS = 20
+_MAX_ROUNDS = 20
 
 
 class Process(NamedTuple):
@@ -87,11 +87,11 @@ def stop(processes: Sequence[Process], *, sig: int = signal.SIGTERM, timeout_s: 
 
 def kill_all(find: Callable[[], Sequence[Process]]) -> None:
     """Kill what is found until nothing is: what it started between the look and the kill is found by the next one."""
-    for _ in range(_MOST_LOOKS):
+    for _ in range(_MAX_ROUNDS):
         if not (found := find()):
             return
         stop(found, sig=signal.SIGKILL)
-    raise LabError(f"Processes come again faster than they are killed: {[process.pid for process in find()]}.")
+    raise LabError(f"New processes start faster than they are killed: {[process.pid for process in find()]}.")
 
 
 def find_processes(is_wanted: Callable[[int], bool]) -> list[Process]:
@@ -126,7 +126,7 @@ def _read_parent(pid: int) -> int:
 
 
 def read_working_folder(pid: int) -> bytes:
-    """Return the folder that a process stands in, or nothing where that cannot be read."""
+    """Return the folder that a process stands in, or nothing if that cannot be read."""
     try:
         return os.fsencode(Path(f"/proc/{pid}/cwd").readlink())
     except OSError:
@@ -134,7 +134,7 @@ def read_working_folder(pid: int) -> bytes:
 
 
 def read_proc_file(pid: int, name: str) -> bytes:
-    """Return a file of /proc/<pid>, or nothing where it cannot be read."""
+    """Return a file of /proc/<pid>, or nothing if it cannot be read."""
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:

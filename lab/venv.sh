@@ -1,13 +1,13 @@
 #!/bin/sh
-# Makes the environment $1 with the Python $2 (none: the first of the usual names that will do), or says in words what
-# is missing. As root it installs that. It is sh, because no Python is sure to be there.
+# Makes the environment $1 with the Python $2 (none: the first of the usual names that will do), or says what is
+# missing. As root it installs that. It is sh, because no Python is sure to be there.
 set -u
 venv=$1
 shift
 [ $# -gt 0 ] || set -- python3 python3.14 python3.13 python3.12 python3.11
 allowed="Python 3.11, 3.12, 3.13 or 3.14"
 
-read_version() { # 3.11; nothing for what is no Python
+read_version() { # 3.11; nothing for what is not a Python
   "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
 }
 

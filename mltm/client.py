@@ -42,8 +42,8 @@ MAX_PAUSE_S = 5.0
 class Client:
     """Talks to one gateway: `async with Client(url, token) as client: …`. All methods raise MltmError.
 
-    A request that meets no answer, 429, 502, 503 or 504 is sent again for a while (`retry_policy`); a submission
-    carries a key, so that it can never become two tasks.
+    A request is sent again for a while (`retry_policy`) if no answer came, or 429, 502, 503 or 504. A submission
+    carries a key, so that it cannot become two tasks.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Client:
         return answer
 
     async def whoami(self) -> Whoami:
-        """Read who the token belongs to, and where he may run tasks."""
+        """Read whose token it is, and on which clusters that user may run tasks."""
         return await self._ask(Call("GET", routes.WHOAMI), Whoami)
 
     async def submit(
@@ -87,9 +87,9 @@ class Client:
         files: Iterable[Path | str] = (),
         idempotency_key: str | None = None,
     ) -> TaskAnswer:
-        """Submit a task. Everything is checked first: ConfigError names the field, OSError the file.
+        """Submit a task. All is checked before it is sent: ConfigError names the field, OSError the file.
 
-        The same key with the same content gives the same task again; without one, each call is a new task.
+        The same key with the same content gives the same task again. Without a key, each call is a new task.
         """
         bundle = read_bundle(config, script, files)
         key = idempotency_key or secrets.token_hex(16)
@@ -100,39 +100,39 @@ class Client:
         try:
             return await self._ask(call, TaskAnswer)
         except UnreachableError as error:
-            message = f"Whether the task arrived is not known; with the same key, {key}, it will not become two."
+            message = f"The task may have arrived. Submit again with the same key, {key}: it will not become two."
             step = " ".join(filter(None, (error.problem.next_step, message)))
             raise UnreachableError(error.problem.model_copy(update={"next_step": step})) from error
 
     async def tasks(self, *, state: State | str | None = None, limit: int = 50, before: str | None = None) -> TaskList:
-        """List tasks, newest first; `before` is the `next` of the page before."""
+        """List tasks, newest first. `before`: the `next` of the previous page."""
         query = (
             {"limit": str(limit)} | ({"state": str(state)} if state else {}) | ({"before": before} if before else {})
         )
         return await self._ask(Call("GET", routes.TASKS, query=query), TaskList)
 
-    async def task(self, task_id: str, *, patient: bool = False) -> TaskAnswer:
-        """Read one task with its attempts, history and config."""
-        return await self._ask(Call("GET", build_path(routes.TASK, task_id=task_id), waiting=patient), TaskAnswer)
+    async def task(self, task_id: str, *, waiting: bool = False) -> TaskAnswer:
+        """Read one task with its attempts, history and config. `waiting`: try again for as long as `wait` does."""
+        return await self._ask(Call("GET", build_path(routes.TASK, task_id=task_id), waiting=waiting), TaskAnswer)
 
     async def cancel(self, task_id: str) -> CancelAnswer:
-        """Ask for a task's end; its state follows when the cluster has carried it out."""
+        """Ask the cluster to cancel a task. Its state changes when the cluster has done so."""
         return await self._ask(Call("POST", build_path(routes.TASK_CANCEL, task_id=task_id)), CancelAnswer)
 
     async def hold(self, task_id: str) -> HoldAnswer:
-        """Keep a task from being given to Slurm; what Slurm has already is not taken back."""
+        """Do not submit a task to Slurm until it is released. A job that Slurm already has goes on."""
         return await self._ask(Call("POST", build_path(routes.TASK_HOLD, task_id=task_id)), HoldAnswer)
 
     async def release(self, task_id: str) -> HoldAnswer:
-        """Let a held task go on."""
+        """Release a held task."""
         return await self._ask(Call("POST", build_path(routes.TASK_RELEASE, task_id=task_id)), HoldAnswer)
 
     async def wait(self, task_id: str, on_change: Callable[[TaskAnswer], None] | None = None) -> TaskAnswer:
-        """Wait for a task's end and return it; `on_change` gets the task now and whenever it looks different."""
+        """Wait for a task's end and return it. `on_change` gets the task now and after every visible change."""
         shown: object = None
         looks_alike = 0
         while True:
-            task = await self.task(task_id, patient=True)
+            task = await self.task(task_id, waiting=True)
             if (looks := _looks(task)) != shown:
                 shown, looks_alike = looks, 0
                 if on_change is not None:
@@ -149,19 +149,19 @@ class Client:
         offset: int = 0,
         length: int = LOG_PIECE_BYTES,
         attempt: int | None = None,
-        patient: bool = False,
+        waiting: bool = False,
     ) -> LogChunk:
-        """Read a piece of the log; a negative offset counts from the end. Without `attempt`: the newest one's."""
+        """Read a piece of the log. A negative offset counts from the end. Default: the newest attempt's log."""
         query = {"offset": str(offset), "length": str(length)} | ({"attempt": str(attempt)} if attempt else {})
         path = build_path(routes.TASK_LOG, task_id=task_id)
-        chunk = await self._transport.call(Call("GET", path, query=query, waiting=patient), _read_chunk)
+        chunk = await self._transport.call(Call("GET", path, query=query, waiting=waiting), _read_chunk)
         return dataclasses.replace(chunk, attempt=attempt)
 
     async def follow_log(self, task_id: str, *, offset: int = 0, attempt: int | None = None) -> AsyncIterator[LogChunk]:
-        """Yield the log as it grows, until the task is over; `skipped` of a chunk tells of a dropped middle."""
+        """Yield the log as it grows, until the task ends. `skipped` of a chunk: bytes that were dropped before it."""
         source = LogSource(
-            read=lambda at, number: self.log(task_id, offset=at, attempt=number, patient=True),
-            read_task=lambda: self.task(task_id, patient=True),
+            read=lambda at, number: self.log(task_id, offset=at, attempt=number, waiting=True),
+            read_task=lambda: self.task(task_id, waiting=True),
             sleep=self._retry_policy.sleep,
         )
         async for chunk in follow_log(source, offset=offset, attempt=attempt):
@@ -172,22 +172,22 @@ class Client:
         return await self._ask(Call("GET", build_path(routes.TASK_OUTPUTS, task_id=task_id)), Outputs)
 
     async def download(self, task_id: str, path: str, target: Path | str) -> int:
-        """Fetch one output file to `target`, which is either whole or untouched; returns its size in bytes."""
+        """Download one output file to `target`, which is replaced whole or not at all. Return its size in bytes."""
         place = build_path(routes.TASK_OUTPUT, task_id=task_id, path=path)
         return await self._transport.call(Call("GET", place), lambda response: save(response, Path(target)))
 
     async def create_token(self, name: str) -> TokenAnswer:
-        """Make an API token; the answer shows it this once."""
+        """Create an API token. Only this answer shows it."""
         body = aiohttp.JsonPayload({"name": name})
         call = Call("POST", routes.TOKENS, open_body=lambda: _as_body(body), repeatable=False)
         return await self._ask(call, TokenAnswer)
 
     async def tokens(self) -> list[TokenAnswer]:
-        """List one's API tokens, without the tokens themselves."""
+        """List the user's API tokens, without their values."""
         return await self._transport.call(Call("GET", routes.TOKENS), _read_tokens)
 
     async def revoke_token(self, token_id: str) -> None:
-        """End an API token."""
+        """Revoke an API token."""
         await self._transport.call(
             Call("DELETE", build_path(routes.TOKEN, token_id=token_id)), aiohttp.ClientResponse.read
         )
@@ -234,6 +234,6 @@ async def _read_chunk(response: aiohttp.ClientResponse) -> LogChunk:
 
 def _not_a_gateway(response: aiohttp.ClientResponse) -> MltmError:
     return build_error(
-        "not_a_gateway", f"What answers at {response.url.origin()} is not an ML Task Manager gateway, or a newer one.",
-        "Check the address, or update the client.", status=500,
+        "not_a_gateway", f"{response.url.origin()} did not respond like a compatible gateway.",
+        "Check the address. If it is right, update the client: the gateway may be newer.", status=500,
     )  # fmt: skip

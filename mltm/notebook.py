@@ -30,13 +30,13 @@ T = TypeVar("T")
 
 
 def connect(url: str | None = None, token: str | None = None, ca_file: Path | str | None = None) -> "SyncClient":
-    """Connect with what is given, else with MLTM_URL and MLTM_TOKEN, else with what `mltm login` stored."""
+    """Connect. What is not given comes from MLTM_URL, MLTM_TOKEN and MLTM_CA, then from the stored login."""
     access = read_access(os.environ, url=url, ca=str(ca_file) if ca_file else None)
     return SyncClient(Client(access.url, token or access.token, access.ca))
 
 
 class SyncClient:
-    """A Client whose methods wait for their answer. Ends with `close()`, a `with` block, or the interpreter."""
+    """A Client whose methods wait for their answer. `close()`, a `with` block or the interpreter's end closes it."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -62,7 +62,7 @@ class SyncClient:
         return self._run(self._client.login(username, password))
 
     def whoami(self) -> Whoami:
-        """Read who the token belongs to, and where he may run tasks."""
+        """Read whose token it is, and on which clusters that user may run tasks."""
         return self._run(self._client.whoami())
 
     def submit(
@@ -84,27 +84,27 @@ class SyncClient:
         return self._run(self._client.task(task_id))
 
     def cancel(self, task_id: str) -> CancelAnswer:
-        """Ask for a task's end."""
+        """Ask the cluster to cancel a task."""
         return self._run(self._client.cancel(task_id))
 
     def hold(self, task_id: str) -> HoldAnswer:
-        """Keep a task from being given to Slurm."""
+        """Do not submit a task to Slurm until it is released."""
         return self._run(self._client.hold(task_id))
 
     def release(self, task_id: str) -> HoldAnswer:
-        """Let a held task go on."""
+        """Release a held task."""
         return self._run(self._client.release(task_id))
 
     def wait(self, task_id: str, on_change: Callable[[TaskAnswer], None] | None = None) -> TaskAnswer:
-        """Wait for a task's end and return it; `on_change` is called in the client's thread."""
+        """Wait for a task's end and return it. `on_change` is called in the client's thread."""
         return self._run(self._client.wait(task_id, on_change))
 
     def log(self, task_id: str, *, offset: int = 0, attempt: int | None = None) -> LogChunk:
-        """Read a piece of the log; a negative offset counts from the end."""
+        """Read a piece of the log. A negative offset counts from the end."""
         return self._run(self._client.log(task_id, offset=offset, attempt=attempt))
 
     def follow_log(self, task_id: str, *, offset: int = 0, attempt: int | None = None) -> Iterator[LogChunk]:
-        """Yield the log as it grows, until the task is over."""
+        """Yield the log as it grows, until the task ends."""
         chunks = self._client.follow_log(task_id, offset=offset, attempt=attempt)
         while (chunk := self._run(_next_or_none(chunks.__anext__))) is not None:
             yield chunk
@@ -114,19 +114,19 @@ class SyncClient:
         return self._run(self._client.outputs(task_id))
 
     def download(self, task_id: str, path: str, target: Path | str) -> int:
-        """Fetch one output file to `target`; returns its size in bytes."""
+        """Download one output file to `target`. Return its size in bytes."""
         return self._run(self._client.download(task_id, path, target))
 
     def create_token(self, name: str) -> TokenAnswer:
-        """Make an API token; the answer shows it this once."""
+        """Create an API token. Only this answer shows it."""
         return self._run(self._client.create_token(name))
 
     def tokens(self) -> list[TokenAnswer]:
-        """List one's API tokens."""
+        """List the user's API tokens, without their values."""
         return self._run(self._client.tokens())
 
     def revoke_token(self, token_id: str) -> None:
-        """End an API token."""
+        """Revoke an API token."""
         return self._run(self._client.revoke_token(token_id))
 
     def _run(self, work: Coroutine[object, object, T]) -> T:

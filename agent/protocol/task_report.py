@@ -9,7 +9,7 @@ from agent.protocol.observation import Observation
 from agent.protocol.verdict import judge_exit
 from agent.slurm.states import classify_state, needs_attention
 from agent.slurm.values import JobLine
-from mltm.contract.base_models import Moment
+from mltm.contract.base_models import Timestamp
 from mltm.contract.journal_records import Exit, Verdict
 from mltm.contract.limits import fit
 from mltm.contract.reports import OPTIONAL_DETAILS, NoteKind, ReportContent, StatusNote
@@ -21,7 +21,7 @@ __all__ = ["ReportDraft", "Told", "describe_amended", "describe_late_exit", "des
 class ReportDraft(ReportContent):
     """A report before it has its identity. `at` None: now."""
 
-    at: Moment | None = None
+    at: Timestamp | None = None
 
 
 @dataclass(frozen=True)

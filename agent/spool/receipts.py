@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from agent.protocol.task_report import ReportDraft
 from agent.spool.file_stamp import FileStamp
-from mltm.contract.base_models import Message, Moment
+from mltm.contract.base_models import Message, Timestamp
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import RECEIPT_SUFFIX, Spool
 from mltm.contract.states import is_final
@@ -31,7 +31,7 @@ class DropOrigin(Message):
     """
 
     name: str
-    taken_at: Moment
+    taken_at: Timestamp
     script: FileStamp | None = None
     script_sha256: str | None = None
 
@@ -46,8 +46,8 @@ class Receipt(Message):
     job_id: str | None = None
     outputs: str | None = None
     script_sha256: str | None = None
-    taken_at: Moment
-    updated_at: Moment
+    taken_at: Timestamp
+    updated_at: Timestamp
 
 
 def render_origin(name: str, clock: Clock, script: FileStamp | None, script_sha256: str | None) -> bytes:

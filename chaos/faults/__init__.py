@@ -1,4 +1,4 @@
-"""What is broken on purpose: the points of a task's way, plans that strike there, what provokes rare steps.
+"""What can be broken on purpose: the points of a task's way, and the plans that strike there.
 
-It judges nothing.
+Data and small files only: the product's processes read them too.
 """

@@ -67,7 +67,7 @@ def set_plan(folder: Path, plan: Plan) -> None:
 
 
 def take_back(folder: Path, plan: Plan) -> bool:
-    """Take a plan away that has not struck; False where it just has."""
+    """Take a plan away that has not struck; False if it just has."""
     try:
         plan_path(folder, plan.point.name, plan.when).unlink()
     except FileNotFoundError:

@@ -133,7 +133,7 @@ _WRAPPER = tuple(Point(f"wrapper.{name}", "wrapper", name) for name in (*_BEFORE
 POINTS: tuple[Point, ...] = (*_GATEWAY, *_AGENT, *_WRAPPER)
 NEVER_RETURN = frozenset({"wrapper.finish", "wrapper.leave"})
 
-#: Functions with an effect that is no step of a task's way, and why; whole modules only where there is no task.
+#: Functions with an effect that is no step of a task's way, and why; whole modules only if there is no task.
 UNNAMED: dict[str, str] = {
     "agent.uplink.credential": "Enrolment, before there are tasks.",
     "agent.intake.drop_script:_give_back": "Part of agent.drop-script.",
@@ -177,8 +177,8 @@ UNNAMED: dict[str, str] = {
     "gateway.store.migrate": "Migrations.",
     "gateway.store.users": "Administration.",
     "gateway.store.reports:_refuse": "It calls gateway.accept-row, within gateway.report.",
-    "wrapper:identity": "It only prints.",
     "wrapper:keep_log": "The log decides nothing; the wrapper lives on without it.",
+    "wrapper:refuse": "Advice, then wrapper.leave.",
     "wrapper:remove_temporary": "After the exit record, where tasks run in containers; what stays decides nothing.",
     "wrapper:run_code": "From there on it is the user's process; killing that is a fault of its own.",
     "wrapper:step_aside": "Advice, then wrapper.leave.",

@@ -54,7 +54,7 @@ class PassThrough(mfusepy.Operations):  # type: ignore[misc] # it has no types
         return 0
 
     def readdir(self, path: str, fh: int) -> list[_Entry]:
-        """List a folder, from an old answer where that is young enough. An entry without an inode would be hidden."""
+        """List a folder, from an old answer if that is young enough. An entry without an inode would be hidden."""
         at_s, old = self._listings.get(path, (-math.inf, []))
         with os.scandir(self._full(path)) as found:
             entries = [(each.name, {"st_ino": each.inode()}, 0) for each in found]

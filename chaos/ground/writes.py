@@ -120,7 +120,7 @@ class Faults:
 
     @contextlib.contextmanager
     def met(self, operation: str, path: str, half: Callable[[], object] = lambda: None) -> Iterator[None]:
-        """Go through one operation; `half` does it by half. Raises OSError where a plan says so."""
+        """Go through one operation; `half` does it by half. Raises OSError if a plan says so."""
         outcome = self._count(operation, path)
         caller = self._read_context()[2]
         if outcome in {"torn", "kill-torn"}:
@@ -140,7 +140,7 @@ class Faults:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     def _count(self, operation: str, path: str) -> str:
-        """Count it where it counts, and return the outcome that is planned for it."""
+        """Count it if it counts, and return the outcome that is planned for it."""
         key = self._find_key(operation, path)
         if key is None:
             return "-"

@@ -14,15 +14,15 @@ from typing import Literal
 
 import requests
 
-from chaos.faults.spoil import forestall, kill_and_write_exit, spoil_bundle
 from chaos.ledger import Expectation, Shown, render_script
+from chaos.load.spoil import forestall, kill_and_write_exit, spoil_bundle
 from chaos.load.watch import Watch
 from chaos.product.house import ChaosHouse
 from tests.e2e.house import SEED
 
 __all__ = ["FORESTALLED", "KINDS", "LATE", "ROTTEN", "HandedIn", "Kind", "Stream", "read_shown"]
 
-_LOOK_S = 0.15
+_POLL_S = 0.15
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ class Stream:
     """Clients that hand in tasks until they are stopped. `expected` grows with every task that was accepted."""
 
     def __init__(
-        self, house: ChaosHouse, seed: int, *, kinds: tuple[Kind, ...], clients: int, patience_s: float
+        self, house: ChaosHouse, seed: int, *, kinds: tuple[Kind, ...], clients: int, timeout_s: float
     ) -> None:
-        self.house, self.seed, self.kinds, self._patience_s = house, seed, kinds, patience_s
+        self.house, self.seed, self.kinds, self._timeout_s = house, seed, kinds, timeout_s
         self.ledger = house.folder / "ledger"
         self.expected: dict[str, Expectation] = {}
         self.handed_in: dict[str, HandedIn] = {}
@@ -131,7 +131,7 @@ class Stream:
             self.expected[task_id] = replace(
                 known,
                 ends=known.ends | set(ends),
-                most_starts=1 + min(self._losses[task_id], self._reruns[task_id]),
+                max_starts=1 + min(self._losses[task_id], self._reruns[task_id]),
                 is_code_killed=known.is_code_killed or is_code_killed,
             )
 
@@ -191,14 +191,14 @@ class Stream:
             self._ask_for(task_id, "release")
         self.wait_final(task_id)
 
-    def _ask_for(self, task_id: str, wish: Literal["cancel", "hold", "release"]) -> None:
-        """Ask until the gateway says that it has the wish, or that the task has ended."""
-        until_s = time.monotonic() + self._patience_s
+    def _ask_for(self, task_id: str, request: Literal["cancel", "hold", "release"]) -> None:
+        """Ask until the gateway says that it has the request, or that the task has ended."""
+        until_s = time.monotonic() + self._timeout_s
         while time.monotonic() < until_s:
             with contextlib.suppress(requests.RequestException):
-                if self.house.ask("POST", f"/v1/tasks/{task_id}/{wish}").status_code in {200, 202, 409}:
+                if self.house.ask("POST", f"/v1/tasks/{task_id}/{request}").status_code in {200, 202, 409}:
                     return
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
 
     def _drop(self, kind: Kind, name: str) -> None:
         """Copy a script and a config into drop/, say that they are whole, and follow the receipt."""
@@ -208,9 +208,9 @@ class Stream:
         config.write_text(json.dumps(_config(kind) | {"script_path": script.name}), encoding="utf-8")
         (drop / f"{config.name}.ready").touch()
         receipt = drop / f"{config.name}.receipt.json"
-        until_s = time.monotonic() + self._patience_s
+        until_s = time.monotonic() + self._timeout_s
         while not receipt.exists() and time.monotonic() < until_s:
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         task_id = json.loads(receipt.read_text(encoding="utf-8"))["task_id"]
         self._note(task_id, kind, began_s)
         self.wait_final(task_id)
@@ -222,13 +222,13 @@ class Stream:
 
     def wait(self, task_id: str, holds: Callable[[Mapping[str, object]], object]) -> bool:
         """Look at a task until something holds, or for so long that the judge will find it unended."""
-        until_s = time.monotonic() + self._patience_s
+        until_s = time.monotonic() + self._timeout_s
         with self._watch.watching(task_id):
             while time.monotonic() < until_s:
                 shown = self._watch.rows.get(task_id)
                 if shown is not None and holds(shown):
                     return True
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
         return False
 
 

@@ -11,7 +11,7 @@ from tests.e2e.house import House
 
 __all__ = ["Watch"]
 
-_LOOK_S = 0.25
+_POLL_S = 0.25
 
 
 class Watch(threading.Thread):
@@ -27,8 +27,8 @@ class Watch(threading.Thread):
         """Look again and again, until stop()."""
         while not self._stopping.is_set():
             with contextlib.suppress(requests.RequestException, ValueError, KeyError):
-                self._look()
-            time.sleep(_LOOK_S)
+                self._read_rows()
+            time.sleep(_POLL_S)
 
     def stop(self) -> None:
         """Let it end."""
@@ -45,7 +45,7 @@ class Watch(threading.Thread):
             with self._lock:
                 self._wanted.discard(task_id)
 
-    def _look(self) -> None:
+    def _read_rows(self) -> None:
         with self._lock:
             wanted = set(self._wanted)
         if not wanted:

@@ -26,8 +26,8 @@ def run(role: Role, argv: list[str], log: Path, plans: Path, wrapper: Path, cont
     _redirect(log)
     os.environ |= {"COLUMNS": "200", **env}
     if env:
-        message = [role, json.dumps(argv), str(plans), str(wrapper), control]
-        os.execv(sys.executable, [sys.executable, "-m", "chaos.product.child", *message])  # noqa: S606 - no shell on purpose
+        arguments = [role, json.dumps(argv), str(plans), str(wrapper), control]
+        os.execv(sys.executable, [sys.executable, "-m", "chaos.product.child", *arguments])  # noqa: S606 - no shell on purpose
     _become(role, argv, plans, wrapper, control)
 
 

@@ -124,7 +124,7 @@ class ChaosHouse(House):
         self._running[part].join()
 
     def revive(self, part: str, pid: int) -> None:
-        """Start a part again whose process `pid` was killed; nothing where that was done already."""
+        """Start a part again whose process `pid` was killed; nothing if that was done already."""
         process = self._running[part]
         if process.pid != pid:
             return

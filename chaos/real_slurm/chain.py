@@ -17,7 +17,7 @@ class ChainHouse(ChaosHouse):
     _jobs: list[str]
 
     def start(self, part: str) -> None:
-        """Start the gateway; the agent is no process of ours."""
+        """Start the gateway; the agent is not a process of ours."""
         if part == "gateway":
             super().start(part)
 

@@ -49,7 +49,7 @@ def run(setup: Setup, faults: int | None) -> Result:
 
 
 def _crash(lab: Lab, rng: random.Random, trial: Trial, foreign: Foreign) -> int:
-    """One cycle; 0 where no job of ours was accepted within the seconds before it."""
+    """One cycle; 0 if no job of ours was accepted within the seconds before it."""
     is_working, slurmd = rng.random() < 0.7, rng.randrange(_SLURMD_EVERY) == 0
     if is_working:  # in the others slurmctld dies again before its nodes are back
         _wait_for(lab, "started")

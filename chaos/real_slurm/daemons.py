@@ -12,9 +12,9 @@ from typing import Literal
 
 from chaos.faults.plan import Plan, When, read_victim, set_plan, take_back
 from chaos.faults.points import NEVER_RETURN, POINTS, Point
-from chaos.faults.provoke import provoke
+from chaos.product.jobs import read_task_id
 from chaos.real_slurm.nodes import allow_cut_off, looking_after_nodes, lose_node
-from chaos.scenarios.kills import read_task_id
+from chaos.strikes.provoke import provoke
 from chaos.trial import Result, Setup, Trial, open_trial, require_lab
 from lab import processes
 from lab.processes import Process
@@ -29,7 +29,7 @@ _AROUND_SLURM = frozenset(
 )
 _REACHED_WITHIN_S = 120.0
 _STANDS_WITHIN_S = 5.0
-_MOST_TRIES = 3
+_MAX_TRIES = 3
 _PROVOKE_EVERY_S = 2.0
 # Jobs that slurmctld shows as running since it forgot their end keep others from their nodes. It asks the nodes at a
 # `scontrol reconfigure`, once it was up for 20 s.
@@ -67,7 +67,7 @@ def run(setup: Setup, faults: int | None) -> Result:
     with looking_after_nodes(lab), open_trial(setup) as trial:
         trial.before_judging = lambda shown: allow_cut_off(lab, trial, shown)
         for death in build_deaths(setup.seed)[:faults]:
-            if any(_let_die(death, lab, trial, rng) for _ in range(_MOST_TRIES)):
+            if any(_let_die(death, lab, trial, rng) for _ in range(_MAX_TRIES)):
                 trial.result.faults += 1
                 trial.result.counts[f"{death.daemon} at a step of the {death.plan.point.role}'s"] += 1
             else:
@@ -76,7 +76,7 @@ def run(setup: Setup, faults: int | None) -> Result:
 
 
 def _wait_until_one_stands(plan: Plan, lab: Lab, trial: Trial) -> Process | None:
-    """Who has come to the step and is stopped there, as the only one; None where nobody came, or Slurm killed it."""
+    """Who has come to the step and is stopped there, as the only one; None if nobody came, or Slurm killed it."""
     victim = _wait_for_victim(plan, lab, trial)
     if victim is None:
         return None

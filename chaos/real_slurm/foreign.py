@@ -23,7 +23,7 @@ __all__ = ["Foreign", "ForeignJob", "find_adopted", "find_cancelled", "leave_out
 _CLIENTS = 2
 _SECONDS = (0, 1, 4, 8)
 _DECOY = "other-decoy"
-_MOST_WAITING, _WAITING_S = 6, 20.0  #: so many that were submitted so lately and wait: no more meanwhile
+_MAX_WAITING, _WAITING_S = 6, 20.0  #: so many that were submitted so lately and wait: no more meanwhile
 _LOG_DELAY_S = 0.5  #: between what slurmctld did and its log's line about it, at most
 
 
@@ -49,7 +49,7 @@ class Foreign:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def submit(self, name: str, seconds: int) -> ForeignJob | None:
-        """Submit one as anybody would; None where slurmctld gave no id."""
+        """Submit one as anybody would; None if slurmctld gave no id."""
         said = f"echo {name} >>'{self.ledger}'"
         argv = ["sbatch", "--parsable", f"--job-name={name}", "--output=/dev/null", "--no-requeue"]
         asked_s = time.time()
@@ -104,7 +104,7 @@ class Foreign:
         rng = random.Random(f"foreign:{self.seed}:{number}")  # noqa: S311 - a stream that can be replayed
         count = 0
         while not self.stopping.wait(rng.uniform(0.3, 1.5)):
-            if self._count_waiting() >= _MOST_WAITING:
+            if self._count_waiting() >= _MAX_WAITING:
                 continue
             count += 1
             self.submit(f"other-{number}-{count}", rng.choice(_SECONDS))

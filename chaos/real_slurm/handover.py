@@ -14,7 +14,7 @@ WALLTIME_WORDS = ("the time limit is near", "DUE TO TIME LIMIT")
 
 @dataclass(frozen=True)
 class Life:
-    """One agent in one job. Times in seconds since 1970; None where it never came to that."""
+    """One agent in one job. Times in seconds since 1970; None if it never came to that."""
 
     job_id: str
     started_s: float | None  #: it says that it has started: the spool is its own, and its first round begins
@@ -27,7 +27,7 @@ def read_life(job_id: str, printed: str) -> Life:
     logged = [fields for line in printed.splitlines() if (fields := _parse(line)) is not None]
     times = [datetime.fromisoformat(fields["timestamp"]).timestamp() for fields in logged]
     starts = [at_s for at_s, fields in zip(times, logged, strict=True) if fields.get("event") == "agent_started"]
-    is_walltime = any(message in printed for message in WALLTIME_WORDS)
+    is_walltime = any(word in printed for word in WALLTIME_WORDS)
     return Life(job_id, starts[0] if starts else None, times[-1] if times else None, is_walltime)
 
 

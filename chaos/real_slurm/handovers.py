@@ -18,7 +18,7 @@ __all__ = ["run"]
 
 _CHAINS = 5
 _CLIENTS = 2
-_MOST_GAP_S = 30.0
+_MAX_GAP_S = 30.0
 _ONE_TAKES_S = 240.0  #: a minute's limit, which Slurm looks at every half a minute, and the change
 _SLOW = Kind("slow", frozenset({"succeeded"}), "time.sleep(20)", weight=8)  # these live through a handover
 
@@ -51,7 +51,7 @@ def _run_chain(setup: Setup, lab: Lab, number: int, wanted: int) -> Result:
 def _measure(trial: Trial, house: ChainHouse, wanted: int) -> None:
     gaps, wrong = find_gaps(house.read_lives())
     trial.result.faults, trial.result.longest_gap_s = len(gaps), max(gaps, default=0.0)
-    late = [f"nobody worked for {gap_s:.0f} s, more than {_MOST_GAP_S:.0f}" for gap_s in gaps if gap_s > _MOST_GAP_S]
+    late = [f"nobody worked for {gap_s:.0f} s, more than {_MAX_GAP_S:.0f}" for gap_s in gaps if gap_s > _MAX_GAP_S]
     few = [f"{len(gaps)} handovers, and {wanted} were wanted"] if len(gaps) < wanted else []
     trial.stream.failures += wrong + late + few
 

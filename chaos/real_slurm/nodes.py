@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from chaos.ledger import Shown, Start, read_ledger
+from chaos.product.jobs import read_task_id
 from chaos.real_slurm.slurm_log import LogLine, read_cut_off, read_given_up
-from chaos.scenarios.kills import read_task_id
 from chaos.trial import Trial
 from lab import processes
 from lab.slurm import cluster, controls, daemons

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from chaos.trial import Result, Setup, open_trial
+from lab.standin.control import Standin, list_jobs, set_faults
 from lab.standin.sbatch import TIMED_OUT
-from lab.standin_control import Standin, list_jobs, set_faults
 
 __all__ = ["LATE", "UNTRUE", "count_duplicates", "count_met", "count_modes", "require_standin", "run"]
 
 Fault = dict[str, Any]
 
-_ENOUGH_DOUBTS, _MOST_WASTED = 500, 0.01
+_ENOUGH_DOUBTS, _MAX_WASTED = 500, 0.01
 _COMPRESSED = 40  #: the chaos house's waits against the product's: 1.5 s for 60 s, 7.5 s for 300 s
 # Seconds of a real Slurm after sbatch gave up, evenly over their logarithm as a busy slurmctld's backlog is, and how
 # many in a hundred of all calls; the last is beyond what the product waits for.
@@ -56,9 +56,9 @@ def run(setup: Setup, faults: int | None) -> Result:
 
 def find_waste(wasted: int, doubts: int, control: str = "") -> list[str]:
     """Too many duplicates, where there were enough calls in doubt to say so."""
-    if control or doubts < _ENOUGH_DOUBTS or wasted <= doubts * _MOST_WASTED:
+    if control or doubts < _ENOUGH_DOUBTS or wasted <= doubts * _MAX_WASTED:
         return []
-    return [f"{wasted} of {doubts} calls in doubt cost Slurm a second job, where {_MOST_WASTED:.0%} is the most"]
+    return [f"{wasted} of {doubts} calls in doubt cost Slurm a second job; {_MAX_WASTED:.0%} is allowed"]
 
 
 def require_standin(setup: Setup) -> Standin:

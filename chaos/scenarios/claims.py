@@ -102,7 +102,7 @@ def judge_race(owner: str, answers: list[Answer], found: Judgement) -> None:
     if not won:
         found.lost.append(f"nobody says that {owner} is its own")
     found.wrong += [
-        f"{each.side} {each.word}: {each.nonce}, where {owner} is" for each in answers if each.nonce != owner
+        f"{each.side} {each.word}: {each.nonce}, but {owner} is right" for each in answers if each.nonce != owner
     ]
 
 

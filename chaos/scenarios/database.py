@@ -18,7 +18,7 @@ from chaos.trial import Result, Setup, Trial, open_trial
 __all__ = ["run"]
 
 _NUMBERS = range(1, 25)  # a commit is about six operations, so this reaches some commits on
-_LOOK_S, _REACHED_WITHIN_S = 0.02, 30.0
+_POLL_S, _REACHED_WITHIN_S = 0.02, 30.0
 _BUSY_S = (0.5, 12.0)  # longer than the gateway's own patience, too
 
 
@@ -49,7 +49,7 @@ def _strike(plan: WritePlan, trial: Trial) -> None:
         if time.monotonic() > until_s:
             raise TimeoutError(f"the database was not used so often within {_REACHED_WITHIN_S:.0f} s: {plan}")
         trial.house.revive_dead()  # a fault at its start ends the gateway, with words
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
     trial.result.faults += 1
     if plan.outcome.startswith("kill"):
         trial.house.kill("gateway")  # it is dying
@@ -64,7 +64,7 @@ def _wait_until_up(trial: Trial) -> None:
     until_s = time.monotonic() + _REACHED_WITHIN_S
     while time.monotonic() < until_s and not trial.house._answers():  # noqa: SLF001 - the house's own look
         trial.house.revive_dead()
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
 def _count_struck(folder: Path) -> int:

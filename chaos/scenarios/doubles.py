@@ -9,7 +9,7 @@ from dataclasses import replace
 from chaos.load.stream import Kind
 from chaos.scenarios.ambiguous import count_met, require_standin
 from chaos.trial import Result, Setup, open_trial
-from lab.standin_control import set_faults
+from lab.standin.control import set_faults
 
 __all__ = ["run"]
 

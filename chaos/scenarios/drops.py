@@ -53,7 +53,7 @@ def run(setup: Setup, faults: int | None) -> Result:
     slower = replace(setup, clients=0, ground=partial(plain_ground, waits=_WAITS))
     with _find_elsewhere() as elsewhere, open_trial(slower) as trial, ThreadPoolExecutor(_AT_ONCE) as people:
         jobs = zip(itertools.repeat(trial), itertools.repeat(elsewhere), itertools.count(), ways)
-        dropped = list(people.map(lambda job: _drop(*job, seed=setup.seed, patience_s=setup.end_within_s), jobs))
+        dropped = list(people.map(lambda job: _drop(*job, seed=setup.seed, timeout_s=setup.end_within_s), jobs))
         trial.result.faults = len(dropped)
         for one in dropped:
             if not (receipt := _read_receipt(trial, one)).get("final"):
@@ -84,7 +84,7 @@ def judge_drops(dropped: list[Dropped], starts: list[tuple[str, str]], found: Ju
 
 
 def _drop(
-    trial: Trial, elsewhere: Path, number: int, way: tuple[str, Callable[[Drop], None]], *, seed: int, patience_s: float
+    trial: Trial, elsewhere: Path, number: int, way: tuple[str, Callable[[Drop], None]], *, seed: int, timeout_s: float
 ) -> Dropped:
     """Drop once, and wait for its end."""
     label, put = way
@@ -100,7 +100,7 @@ def _drop(
     rng = random.Random(f"{seed}:{number}")  # noqa: S311 - a plan that can be replayed
     put(Drop(source, house.spool / "drop", elsewhere, script, config, rng))
     dropped = Dropped(name, label, hashlib.sha256(text.encode()).hexdigest() if label in WAYS else "")
-    wait_until(lambda: _read_receipt(trial, dropped).get("final"), timeout_s=patience_s, pause_s=0.1)
+    wait_until(lambda: _read_receipt(trial, dropped).get("final"), timeout_s=timeout_s, pause_s=0.1)
     return dropped
 
 

@@ -5,20 +5,20 @@ import os
 import random
 import signal
 import time
-from pathlib import Path
 
+from chaos.product.jobs import is_code, is_wrapper, read_task_id
 from chaos.trial import Result, Setup, Trial, open_trial
 from lab import processes
 from lab.processes import wait_until
 
-__all__ = ["kill_something", "read_task_id", "run"]
+__all__ = ["kill_something", "run"]
 
 _VICTIMS = ("agent", "gateway", "wrapper", "code", "job")
 _WEIGHTS = (4, 4, 1, 1, 1)
 #: How a task may end, too: a wrapper that lives says how its code ended, and of a dead one nobody knows.
 _ENDS = {"wrapper": ("lost", "node_fail"), "code": ("failed",), "job": ("lost", "node_fail", "failed")}
 _TASKS_A_KILL = 2.5  #: the next kill waits until so many tasks were handed in, but not for ever
-_MOST_PAUSE_S = 5.0
+_MAX_PAUSE_S = 5.0
 
 
 def run(setup: Setup, faults: int | None) -> Result:
@@ -28,7 +28,7 @@ def run(setup: Setup, faults: int | None) -> Result:
         while trial.result.faults < (faults or 50):
             time.sleep(rng.uniform(0, 0.6))
             wanted = _TASKS_A_KILL * trial.result.faults
-            wait_until(lambda wanted=wanted: len(trial.stream.expected) >= wanted, timeout_s=_MOST_PAUSE_S)  # type: ignore[misc]
+            wait_until(lambda wanted=wanted: len(trial.stream.expected) >= wanted, timeout_s=_MAX_PAUSE_S)  # type: ignore[misc]
             trial.result.faults += kill_something(trial, rng)
     trial.result.kills = trial.result.faults
     return trial.result
@@ -48,13 +48,13 @@ def _kill_part(part: str, trial: Trial) -> int:
 
 def _kill_job(victim: str, rng: random.Random, trial: Trial) -> int:
     """Kill in a job that runs now, if there is one; its task may then end by that."""
-    folder = os.fsencode(trial.house.spool)
-    wrappers = processes.find_processes(lambda pid: _is_wrapper(pid, folder))
+    spool = trial.house.spool
+    wrappers = processes.find_processes(lambda pid: is_wrapper(pid, spool))
     if not wrappers:
         return 0
     wrapper = rng.choice(wrappers)
-    task_id = read_task_id(wrapper.pid, trial.house.spool)
-    codes = [each for each in processes.with_descendants([wrapper]) if _is_code(each.pid)]
+    task_id = read_task_id(wrapper.pid, spool)
+    codes = [each for each in processes.with_descendants([wrapper]) if is_code(each.pid)]
     targets = {"wrapper": [wrapper], "code": codes, "job": [*codes, wrapper]}[victim]
     if not task_id or not targets:
         return 0
@@ -63,21 +63,3 @@ def _kill_job(victim: str, rng: random.Random, trial: Trial) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.kill(target.pid, signal.SIGKILL)
     return 1
-
-
-def read_task_id(pid: int, spool: Path) -> str:
-    """Whose job's process this is, if it is a wrapper's; else nothing."""
-    message = processes.read_proc_file(pid, "cmdline").split(b"\0")
-    folder = os.fsencode(spool)
-    return message[message.index(folder) + 1].decode() if folder in message else ""
-
-
-def _is_wrapper(pid: int, folder: bytes) -> bool:
-    """The job's main shell: a session of its own, with the spool among its arguments."""
-    with contextlib.suppress(OSError):
-        return folder in processes.read_proc_file(pid, "cmdline").split(b"\0") and os.getsid(pid) == pid
-    return False
-
-
-def _is_code(pid: int) -> bool:
-    return b"entrypoint.py" in processes.read_proc_file(pid, "cmdline")

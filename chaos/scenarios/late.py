@@ -7,7 +7,7 @@ from chaos.load.stream import KINDS
 from chaos.scenarios.ambiguous import count_duplicates, count_met, require_standin
 from chaos.trial import Result, Setup, Trial, open_trial
 from lab.processes import wait_until
-from lab.standin_control import Standin, is_at_rest, set_faults
+from lab.standin.control import Standin, is_at_rest, set_faults
 
 __all__ = ["run"]
 

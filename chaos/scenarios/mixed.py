@@ -18,13 +18,13 @@ from chaos.scenarios.kills import kill_something
 from chaos.scenarios.slurm import FAULTS, MIN_JOB_AGE_S, send_away
 from chaos.trial import Result, Setup, Trial, open_trial
 from lab.processes import wait_until
-from lab.standin_control import change_settings, set_faults
+from lab.standin.control import change_settings, set_faults
 
 __all__ = ["run"]
 
 _TWICE = {"command": "start", "mode": "start_twice", "seconds": 0, "probability": 0.05}
 _AGENTS = tuple(stale.AGENTS)
-_MOST_PAUSE_S = 5.0  #: the next strike waits until there is a task for each, but not for ever
+_MAX_PAUSE_S = 5.0  #: the next strike waits until there is a task for each, but not for ever
 _DISK_MB = 256  #: enough for every task's files
 
 
@@ -43,7 +43,7 @@ def run(setup: Setup, faults: int | None) -> Result:
         strikes = 0
         while strikes < (faults or 60):
             time.sleep(rng.uniform(0, 0.6))
-            wait_until(lambda strikes=strikes: len(trial.stream.expected) >= strikes, timeout_s=_MOST_PAUSE_S)  # type: ignore[misc]
+            wait_until(lambda strikes=strikes: len(trial.stream.expected) >= strikes, timeout_s=_MAX_PAUSE_S)  # type: ignore[misc]
             strikes += _strike(trial, fills, rng)
             if fills:  # an agent that starts on a full disk says so and ends: a service manager starts it again
                 trial.house.revive_dead()
@@ -54,7 +54,7 @@ def run(setup: Setup, faults: int | None) -> Result:
 
 
 def _wait_until_up(trial: Trial) -> None:
-    until_s = time.monotonic() + _MOST_PAUSE_S
+    until_s = time.monotonic() + _MAX_PAUSE_S
     while time.monotonic() < until_s:
         trial.house.restart_dead()
         time.sleep(0.2)

@@ -60,10 +60,10 @@ def find_faults(outage: Outage) -> list[str]:
     """What is wrong with an outage: too long a drain, more tries than a back-off allows, or none at all."""
     found = []
     if outage.drain_s > _DRAINED_S:
-        found.append(f"drained after {outage.drain_s:.0f} s, where {_DRAINED_S:.0f} s are allowed")
+        found.append(f"drained after {outage.drain_s:.0f} s; {_DRAINED_S:.0f} s is allowed")
     most = _LOOPS * (15 + outage.away_s / 10)  # full jitter up to 60 s: about 7 tries, then one every 30 s
     if not 0 < outage.tries <= most:
-        found.append(f"{outage.tries} tries in {outage.away_s:.0f} s, where 1 to {most:.0f} are right")
+        found.append(f"{outage.tries} tries in {outage.away_s:.0f} s; 1 to {most:.0f} are right")
     return found
 
 

@@ -1,9 +1,9 @@
 """Every named point, with every outcome: killed before and after it, failed before and after its effect."""
 
 from chaos.faults.plan import build_plans
-from chaos.faults.strike import Walk
+from chaos.strikes.strike import Walk
 from chaos.trial import Result, Setup, open_trial
-from lab.standin_control import Standin, set_faults
+from lab.standin.control import Standin, set_faults
 
 __all__ = ["run"]
 

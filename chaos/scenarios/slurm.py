@@ -8,8 +8,8 @@ from typing import Any
 
 from chaos.scenarios.ambiguous import LATE, UNTRUE, count_met, count_modes, require_standin
 from chaos.trial import Result, Setup, Trial, open_trial
+from lab.standin.control import change_settings, set_faults
 from lab.standin.sbatch import TIMED_OUT
-from lab.standin_control import change_settings, set_faults
 
 __all__ = ["FAULTS", "MIN_JOB_AGE_S", "run", "send_away"]
 

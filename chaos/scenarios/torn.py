@@ -20,7 +20,7 @@ from mltm.contract.spool_layout import Spool
 
 __all__ = ["run"]
 
-_LOOK_S = 0.3
+_POLL_S = 0.3
 _HALF = b'{"kind":"submit","nonce":"01'
 _STRANGER = TaskId("01" + "0" * 10 + "7" + "0" * 3 + "8" + "f" * 15)
 _Plant = Callable[[Spool, TaskId, random.Random], Path]
@@ -32,7 +32,7 @@ def run(setup: Setup, faults: int | None) -> Result:
     with open_trial(replace(setup, kinds=setup.kinds)) as trial:
         spool = Spool(trial.house.spool)
         while trial.result.faults < (faults or 60):
-            time.sleep(rng.uniform(0, _LOOK_S))
+            time.sleep(rng.uniform(0, _POLL_S))
             if active := _list_active(trial):
                 trial.result.faults += _plant(rng.choice(_PLANTS), spool, rng.choice(active), rng)
             if trial.result.faults % 10 == 9:

@@ -32,8 +32,8 @@ from chaos.ground.writes import (
 from chaos.load.stream import KINDS, Kind, read_shown
 from chaos.scenarios.ambiguous import require_standin
 from chaos.trial import Result, Setup, Trial, open_trial
+from lab.standin.control import set_faults
 from lab.standin.sbatch import TIMED_OUT
-from lab.standin_control import set_faults
 
 __all__ = ["find_jobs_struck", "run"]
 
@@ -43,7 +43,7 @@ _KINDS = tuple(kind for kind in KINDS if kind.name in {"good", "stopped", "refus
 #: sbatch leaves it open whether there is a job, there is none, and the attempt ends in a fence.
 _DOUBTFUL = replace(_KINDS[0], name="doubtful")
 _IN_DOUBT = {"command": "sbatch", "mode": "error", "text": TIMED_OUT, "argument": "^--job-name=.*-a01$"}
-_CLEAN_WITHIN_S, _TAKEN_WITHIN_S, _ENDS_WITHIN_S, _LOOK_S = 120.0, 60.0, 120.0, 0.2
+_CLEAN_WITHIN_S, _TAKEN_WITHIN_S, _ENDS_WITHIN_S, _POLL_S = 120.0, 60.0, 120.0, 0.2
 _ROUNDS = 4  #: so often a plan is set again whose task came to no n-th operation
 _PREFIX, _AT_ONCE = 8, 8
 _STARTS_AFTER_S = 3.0  #: without a fault, so that what only a start writes is reached
@@ -107,7 +107,7 @@ def _count_shared(trial: Trial) -> dict[str, Counter[str]]:
 
 def _walk_kind(kind: Kind, trial: Trial, rng: random.Random, most: int | None) -> None:
     trial.stream.turn_to(kind)
-    _look_after(trial, trial.stream.has_turned)
+    _revive_until(trial, trial.stream.has_turned)
     task_ids = _wait_for_clean_tasks((kind,), trial)
     aims = []
     for view in _VIEWS:
@@ -169,7 +169,7 @@ def _wait_for_clean_tasks(kinds: Collection[Kind], trial: Trial) -> list[str]:
         wanted = ", ".join(kind.name for kind in missing)
         trial.stream.ask_for(missing[0])
         trial.house.revive_dead()
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
     raise TimeoutError(f"nothing is broken now, and within {_CLEAN_WITHIN_S:.0f} s no such task has ended: {wanted}")
 
 
@@ -188,7 +188,7 @@ def _walk(trial: Trial, aims: Sequence[_Aim]) -> None:
         _let_be_taken(trial, folders, is_shared=bool(aims[0].key))
         take_plans_back(folders)
         last = frozenset(trial.stream.expected)
-        _look_after(trial, partial(_is_through, trial, marks, aims, last))
+        _revive_until(trial, partial(_is_through, trial, marks, aims, last))
         struck = _list_struck(trial, marks)
         left = [aim for aim in aims if aim not in struck]
         if not left:
@@ -228,19 +228,19 @@ def _let_be_taken(trial: Trial, folders: Collection[Path], *, is_shared: bool) -
             _restart(trial)
             started_s = time.monotonic()
         trial.house.revive_dead()
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
 def _is_soon(since_s: float) -> bool:
     return time.monotonic() < since_s + _TAKEN_WITHIN_S
 
 
-def _look_after(trial: Trial, holds: Callable[[], bool]) -> None:
+def _revive_until(trial: Trial, holds: Callable[[], bool]) -> None:
     """Revive what dies, until something holds; what does not is for the judge."""
     until_s = time.monotonic() + _ENDS_WITHIN_S
     while not holds() and time.monotonic() < until_s:
         trial.house.revive_dead()
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
     trial.house.revive_dead()
 
 

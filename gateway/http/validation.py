@@ -109,7 +109,7 @@ def _explain_one(detail: dict[str, object], model: type[BaseModel]) -> FieldProb
             hint = f"Did you mean {near[0]}?" if near else f"Known: {known}."
             return FieldProblem(field=field, allowed="no such field", hint=hint)
         case "missing":
-            return FieldProblem(field=field, allowed="needed, and missing")
+            return FieldProblem(field=field, allowed="required, but missing")
         case "json_invalid":
             return FieldProblem(field="body", allowed=f"valid JSON is needed; {message}")
         case _:

@@ -1,1 +1,4 @@
-"""`make demo`: the main job, end to end, on this machine. It uses the product's commands only, as a person would."""
+"""`make demo`: the main job, end to end, on this machine. It uses the product's commands only, as a person would.
+
+It imports nothing of the product.
+"""

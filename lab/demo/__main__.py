@@ -20,7 +20,7 @@ def bring_up(place: Place) -> dict[str, str]:
     """Start whatever does not run; return the environment for the product's commands."""
     kind = os.environ.get("DEMO_SLURM", "lab")
     if kind not in _KINDS:
-        raise LabError(f"DEMO_SLURM is {kind!r}; it can be {', '.join(_KINDS)}.")
+        raise LabError(f"DEMO_SLURM is {kind!r}; choose one of {', '.join(_KINDS)}.")
     place.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     slurm = start_slurm(place, kind)
     build_image(place)
@@ -40,7 +40,7 @@ def run_task(place: Place, env: dict[str, str]) -> int:
     )
     newest = json.loads(_ask([mltm, "list", "--json"], environment))["tasks"][0]
     task = json.loads(_ask([mltm, "status", newest["task_id"], "--json"], environment))
-    _print_result(place, task)
+    print_result(place, task)
     return done.returncode
 
 
@@ -51,13 +51,14 @@ def _ask(argv: list[str], environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def _print_result(place: Place, task: dict[str, object]) -> None:
+def print_result(place: Place, task: dict[str, object]) -> None:
+    """Print a task's state, its history, the model's accuracy, and where its files are."""
     task_id = str(task["task_id"])
     folder = place.spool / "tasks" / task_id
     print(f"\nTask {task_id}: {task['state']} {task.get('reason') or ''}".rstrip())
     history = task.get("history")
     for event in history if isinstance(history, list) else []:
-        print(f"  {event['at']}  {event['state']:<11} {event.get('words') or ''}".rstrip())
+        print(f"  {event['at']}  {event['state']:<11} {event.get('message') or ''}".rstrip())
     metrics = folder / "outputs" / "metrics.json"
     if metrics.exists():
         print(f"\nThe model's accuracy: {json.loads(metrics.read_text())['accuracy']:.3f}")

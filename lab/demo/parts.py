@@ -30,7 +30,7 @@ def command(name: str) -> str:
 
 
 def run_product(argv: Sequence[str], *, stdin: str = "") -> str:
-    """Run one of the project's commands; return what it printed. Raises LabError with its own words."""
+    """Run one of the project's commands; return what it printed. Raises LabError with its message."""
     done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()
@@ -51,9 +51,7 @@ def start_slurm(place: Place, kind: str) -> dict[str, str]:
         [sys.executable, "-m", "lab", *words], cwd=place.checkout, stdout=subprocess.PIPE, text=True, check=False
     )
     if lab.returncode != 0:
-        raise LabError(
-            "There is no Slurm to run tasks with; the lines above say why. `DEMO_SLURM=standin make demo` does without."
-        )
+        raise LabError("Slurm did not start; the lines above say why. Without Slurm: DEMO_SLURM=standin make demo.")
     exported = (line.removeprefix("export ").partition("=") for line in lab.stdout.splitlines())
     return {name: shlex.split(value)[0].removesuffix(":$PATH") for name, _, value in exported}
 
@@ -77,7 +75,7 @@ def build_image(place: Place) -> None:
 
 
 def start_gateway(place: Place) -> dict[str, str]:
-    """Start the gateway where it does not run; return the admin's name, password and token."""
+    """Start the gateway if it does not run; return the admin's name, password and token."""
     data = place.root / "gateway"
     data.mkdir(parents=True, exist_ok=True)
     config = f'host = "127.0.0.1"\nport = {place.port}\ndata_dir = "{data}"\nname = "demo"\n'
@@ -107,7 +105,7 @@ def _read_or_make_admin(place: Place, gateway: str, options: list[str]) -> dict[
 
 
 def start_agent(place: Place, slurm: dict[str, str]) -> None:
-    """Enrol the agent where that was not done, and start it where it does not run."""
+    """Enrol the agent if it is not enrolled, and start it if it does not run."""
     config, text = place.config("agent"), _render_agent_config(place, slurm)
     if not config.exists() or config.read_text() != text:
         end_process(place, "agent")  # it was started for another Slurm or gateway
@@ -162,8 +160,8 @@ def _check_port_is_free(place: Place) -> None:
             probe.bind(("127.0.0.1", place.port))
         except OSError as error:
             raise LabError(
-                f"Port {place.port} cannot be had ({error.strerror}). Choose another: DEMO_PORT=8009 make demo. "
-                "Or run `make demo-down` where another demo was started."
+                f"Port {place.port} cannot be used ({error.strerror}). Choose another: DEMO_PORT=8009 make demo. "
+                "If another demo uses it, run `make demo-down` in that demo's checkout."
             ) from error
 
 
@@ -189,7 +187,7 @@ def write_env(place: Place, known: dict[str, str], slurm: dict[str, str]) -> dic
         "MLTM_PASSWORD": known["password"],
         "MLTM_SPOOL": str(place.spool),
         "SLURM_CONF": slurm.get("SLURM_CONF", ""),
-        "MLTM_HINT": "This is the demo: `make demo-up` starts it where it does not run.",
+        "MLTM_HINT": "This is the demo: `make demo-up` starts it if it does not run.",
     }
     lines = [f"export {name}='{value}'" for name, value in values.items()]
     before = ":".join(part for part in (path, slurm.get("PATH", "")) if part)

@@ -86,14 +86,14 @@ class Place:
 
 
 def read_place(checkout: Path, environment: Mapping[str, str]) -> Place:
-    """Read where this demo lies; without DEMO_PORT its port is that of the last time. Raises LabError."""
+    """Read the demo's place and port. Without DEMO_PORT it is the last port again. Raises LabError."""
     root = Path(environment.get("DEMO_DIR") or checkout / ".demo").resolve()
     place = Place(checkout, root, _read_last_port(root))
     wished = environment.get("DEMO_PORT")
     if wished is None:
         return place
     if not wished.isascii() or not wished.isdigit() or not 0 < int(wished) < 65_536:
-        raise LabError(f"DEMO_PORT is {wished!r}; it is a number from 1 to 65535.")
+        raise LabError(f"DEMO_PORT is {wished!r}; give a number from 1 to 65535.")
     if int(wished) != place.port and find_process(place, "gateway"):
         raise LabError(f"The demo already runs at {place.url}. To move it: make demo-down, then this again.")
     return Place(checkout, root, int(wished))
@@ -107,13 +107,13 @@ def _read_last_port(root: Path) -> int:
 
 
 def find_process(place: Place, part: str) -> Process | None:
-    """Return the process of the gateway or the agent; None where it does not run."""
+    """Return the process of the gateway or the agent. None if it does not run."""
     process = read_pids(place.root).get(part)
     return process if process is not None and is_running(process) else None
 
 
 def end_process(place: Place, part: str) -> bool:
-    """End a part's process, first politely; True where there was one."""
+    """End a part's process, first with TERM. True if there was one."""
     process = find_process(place, part)
     if process is None:
         return False

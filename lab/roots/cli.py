@@ -23,7 +23,7 @@ def add_root_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     """Describe the command `root`."""
     root = commands.add_parser("root", help="a Debian root of another release: its Slurm, its Apptainer")
     words = root.add_subparsers(dest="word", required=True)
-    build = words.add_parser("build", help="make it with mmdebstrap, where the cache has none, and print where it is")
+    build = words.add_parser("build", help="make it with mmdebstrap if the cache has none, and print its path")
     run = words.add_parser("run", help="run a command in it; the command's exit code is passed on")
     tests = words.add_parser("pytest", help="run this checkout's tests in it, as an ordinary user")
     for command in (build, run, tests):

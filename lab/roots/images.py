@@ -1,4 +1,4 @@
-"""Builds the project's images (singularity/*.def) from Debian's packages, where no image registry is in reach.
+"""Builds the project's images (singularity/*.def) from Debian's packages, for machines without an image registry.
 
 Needs Apptainer, and the root of `lab.roots.roots.IMAGE_BASE` in the cache. Runs as an ordinary user.
 """

@@ -49,7 +49,7 @@ def root_path(spec: RootSpec, cache: Path) -> Path:
 
 
 def missing_for_roots() -> str:
-    """Say in words why no root can be entered here; nothing where one can."""
+    """Say why no root can be entered here. "" if one can."""
     if os.geteuid() != 0:
         return "Entering a Debian root of another release takes root (mount and PID namespaces)."
     namespaces = ["unshare", "--mount", "--pid", "--fork", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
@@ -60,7 +60,7 @@ def missing_for_roots() -> str:
 
 
 def ensure_root(spec: RootSpec, cache: Path) -> Path:
-    """Return the root of `spec`; made where the cache has none, which takes root, Debian's mirror and half a minute."""
+    """Return the root of `spec`. Making it takes root, Debian's mirror and half a minute."""
     return make_once(root_path(spec, cache), lambda private: _build(spec, private))
 
 

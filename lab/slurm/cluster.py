@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lab import processes
 from lab.errors import LabError
+from lab.files import locked
 from lab.packages import ensure_programs, read_slurm_version
 from lab.slurm import accounting, daemons
 from lab.slurm.config import render_cgroup_conf, render_gres_conf, render_slurm_conf, render_slurmdbd_conf
@@ -26,7 +27,6 @@ from lab.slurm.layout import (
     reserved_ports,
     write_lab,
 )
-from lab.standin.state import locked
 
 SLURMDS = tuple(f"slurmd-{node}" for node in NODES)
 DAEMONS = ("slurmctld", *SLURMDS, "slurmdbd", "mariadbd", "munged")
@@ -42,7 +42,7 @@ def up(options: LabOptions) -> Lab:
     chosen = replace(options, dir=folder)
     ensure_programs(accounting=options.accounting)
     make_private_folder(folder, 0o755)
-    with locked(folder):  # a second `up` waits for the first, and finds its lab
+    with locked(folder / "lock"):  # a second `up` waits for the first, and finds its lab
         known = read_lab(folder)
         if known is not None and is_up(known):
             return _checked(known, chosen)
@@ -88,7 +88,7 @@ def down(lab: Lab) -> None:
     owner = lab.dir.stat().st_uid
     if os.geteuid() not in (0, owner):
         raise LabError(f"The lab in {lab.dir} belongs to user id {owner}, and only that user or root can end it.")
-    with locked(lab.dir):
+    with locked(lab.dir / "lock"):
         _end_processes(lab)
 
 

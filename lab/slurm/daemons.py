@@ -114,7 +114,7 @@ def start_slurmctld(lab: Lab, *, with_partitions: bool = False) -> None:
     Slurm takes the partitions' states from slurm.conf again, or `with_partitions` from the saved state.
     """
     needed = ["clustername"]
-    if lab.options.accounting:  # 26.05.5 starts again after a crash only where it saved this before, every five minutes
+    if lab.options.accounting:  # 26.05.5 starts again after a crash only if it saved this before, every five minutes
         needed.append("assoc_usage")
     is_young = any(not (lab.dir / "state" / name).exists() for name in needed)
     options = ["-R"] * with_partitions + ["-i"] * is_young

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.standin.state import write_json
+from lab.files import write_json
 
 NODES = ("n1", "n2", "n3")
 CPUS_PER_NODE = 4
@@ -65,7 +65,7 @@ class Lab:
 
     @property
     def ready_mark(self) -> Path:
-        """A file that is there once the lab came up wholly; an `up` killed before that is no lab to be used."""
+        """A file that is there once the lab came up wholly; an `up` that was killed before leaves no lab to use."""
         return self.dir / "ready"
 
     @property
@@ -112,7 +112,7 @@ def make_private_folder(folder: Path, mode: int = 0o711) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LabError(f"{folder} cannot be made ({error.strerror}). Give another folder with --dir.") from error
+        raise LabError(f"{folder}: cannot create it ({error.strerror}). Give another folder with --dir.") from error
     if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
         raise LabError(f"{folder} belongs to somebody else. Remove it, or give another folder with --dir.")
     folder.chmod(mode)
@@ -127,7 +127,7 @@ def read_user_name() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         raise LabError(
-            f"User id {os.geteuid()} has no name here, and Slurm asks for one. Run the lab as a user that has."
+            f"User id {os.geteuid()} has no name here, and Slurm asks for one. Run the lab as a user that has a name."
         ) from None
 
 
@@ -169,7 +169,7 @@ def write_lab(lab: Lab) -> None:
 
 
 def read_lab(folder: Path) -> Lab | None:
-    """Read the lab kept in `folder`; None where there never was one."""
+    """Read the lab kept in `folder`. None if there never was one."""
     try:
         fields = json.loads((folder / "lab.json").read_text(encoding="utf-8"))
         options = LabOptions(**fields["options"] | {"dir": folder})
@@ -178,6 +178,6 @@ def read_lab(folder: Path) -> Lab | None:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise LabError(
-            f"{folder}/lab.json cannot be read ({error}). Remove the folder, or name another one."
+            f"Cannot read {folder}/lab.json ({error}). Remove the folder, or give another one with --dir."
         ) from error
     return Lab(options, ports)

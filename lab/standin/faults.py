@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lab import files
 from lab.standin import state
 
 Fault = dict[str, Any]
@@ -37,7 +38,7 @@ def choose_fault(folder: Path, command: str) -> Fault | None:
     for index, fault in enumerate(listed.get("faults", [])):
         if fault["command"] == command and chosen is None and _befalls(fault, used, index, listed.get("seed", 0)):
             chosen = fault
-    state.write_json(used_path, used)
+    files.write_json(used_path, used)
     return chosen
 
 

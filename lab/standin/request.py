@@ -65,7 +65,7 @@ def build_job(options: dict[str, str], name: str, arguments: list[str], folder: 
 
 
 def read_user_name(uid: int) -> str:
-    """Return the name of a Unix user, or the number where there is no name, as Slurm shows it."""
+    """Return the name of a Unix user, or the number if it has no name, as Slurm shows it."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

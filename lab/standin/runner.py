@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab import processes
+from lab import files, processes
 from lab.standin import schedule, state
 
 AWAITED = (signal.SIGCHLD, signal.SIGUSR1)
@@ -125,7 +125,7 @@ def finish(copy: Copy, status: int) -> None:
         shown = f"{code}:{killed}" if not copy.outcome else {"TIMEOUT": "0:0", "CANCELLED": "0:15"}.get(result, "0:0")
         job |= {"state": result, "reason": reasons.get(result, "None"), "exit_code": shown, "end": time.time()}
     if (copy.folder / "old" / f"{job['key']}.json").exists():
-        state.write_json(copy.folder / "old" / f"{job['key']}.json", job)  # forgotten while it ran
+        files.write_json(copy.folder / "old" / f"{job['key']}.json", job)  # forgotten while it ran
     else:
         state.write_job(copy.folder, job)
 

@@ -76,7 +76,7 @@ def give_order(folder: Path, job: state.Job, order: dict[str, object]) -> None:
 
 
 def parse_signal(text: str) -> int:
-    """Read USR1, SIGUSR1 or 10; 0 when it is no signal."""
+    """Read USR1, SIGUSR1 or 10. 0 if it is not a signal."""
     if text.isdigit():
         return int(text)
     name = text.upper().removeprefix("SIG")

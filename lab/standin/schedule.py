@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from lab import processes
+from lab import files, processes
 from lab.standin import faults, state
 
 
@@ -103,7 +103,7 @@ def note_process(folder: Path, pid: int) -> None:
     """Keep the pid of a process that must not outlive the stand-in."""
     process = processes.read_process(pid)
     if process is not None:
-        state.write_json(folder / "pids" / str(pid), process.started)
+        files.write_json(folder / "pids" / str(pid), process.started)
 
 
 def _end_without_runner(folder: Path, job: state.Job) -> None:

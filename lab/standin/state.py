@@ -5,13 +5,14 @@ Slurm shows, and the faults can give it to another job.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+
+from lab import files
 
 Job = dict[str, Any]
 
@@ -32,12 +33,9 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> AbstractContextManager[None]:
     """Keep every other command and runner of this stand-in waiting."""
-    with (folder / "lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return files.locked(folder / "lock")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -49,24 +47,17 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return DEFAULTS | chosen
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file so that no reader ever sees half of it."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(json.dumps(value), encoding="utf-8")
-    fresh.replace(path)
-
-
 def take_number(folder: Path, name: str = "next_id") -> int:
     """Return the next number of a row, beginning with 1. Call it under the lock."""
     path = folder / name
     number = int(path.read_text(encoding="ascii")) if path.exists() else 1
-    write_json(path, number + 1)
+    files.write_json(path, number + 1)
     return number
 
 
 def write_job(folder: Path, job: Job) -> None:
     """Keep a job."""
-    write_json(folder / "jobs" / f"{job['key']}.json", job)
+    files.write_json(folder / "jobs" / f"{job['key']}.json", job)
 
 
 def read_job(folder: Path, key: str) -> Job | None:

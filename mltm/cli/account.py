@@ -20,15 +20,17 @@ async def log_in(options: Options, *, url: str | None, username: str, password: 
     """Exchange the password for a token and store it."""
     address = (url or options.url or os.environ.get("MLTM_URL") or "").rstrip("/")
     if not address:
-        raise build_error("no_address", "Which gateway?", "Give its address: mltm login https://host:8008", status=400)
+        raise build_error(
+            "no_address", "The gateway's address is missing.", "Give it: mltm login https://host:8008", status=400
+        )
     if not password:
         raise build_error(
-            "no_password", "The password is empty.", "Type it, or pipe it to --password-stdin.", status=400
+            "no_password", "The password is empty.", "Type it, or pipe it to `mltm login --password-stdin`.", status=400
         )
     authority = ca or options.ca or os.environ.get("MLTM_CA")
     authority = _absolute(authority) if authority else None
     if address.startswith("http://") and urlsplit(address).hostname not in {"127.0.0.1", "localhost", "::1"}:
-        print_note("Careful: http:// sends the password where others on the network can read it; https:// does not.")
+        print_note("Warning: with http:// others on the network can read your password. Use https:// if you can.")
     async with open_client(options, url=address, token=None, ca=authority) as client:
         token = (await client.login(username, password)).access_token
         me = await client.whoami()
@@ -38,7 +40,7 @@ async def log_in(options: Options, *, url: str | None, username: str, password: 
     else:
         print_line(f"Logged in to {address} as {me.username}.")
     if os.environ.get("MLTM_TOKEN"):
-        print_note("MLTM_TOKEN is set and goes before this login; unset it to use the login.")
+        print_note("MLTM_TOKEN is set and overrides this login. Unset it to use the login.")
     return 0
 
 
@@ -53,7 +55,7 @@ async def log_out(options: Options) -> int:
 
 
 async def show_me(client: "Client", *, as_json: bool) -> int:
-    """Print who one is at the gateway."""
+    """Print the user's name, role and clusters."""
     me = await client.whoami()
     if as_json:
         print_json(me)

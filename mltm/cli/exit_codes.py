@@ -1,4 +1,4 @@
-"""What `mltm` exits with, once, for the program and for docs/cli.md."""
+"""The exit codes of `mltm`, for the program and for docs/cli.md."""
 
 from types import MappingProxyType
 from typing import Final
@@ -14,7 +14,7 @@ UNREACHABLE: Final = 69
 GATEWAY_FAULT: Final = 70
 NOT_ALLOWED: Final = 77
 INTERRUPTED: Final = 130
-NO_READER: Final = 141  # what a shell shows of a program that SIGPIPE ended
+NO_READER: Final = 141  # what a shell shows if SIGPIPE ended a program
 
 _OF_END = MappingProxyType(
     {
@@ -34,24 +34,24 @@ MEANING = MappingProxyType(
     {
         0: "done; with --wait: the task succeeded",
         1: "with --wait: failed (the script's own exit code is in `mltm status`)",
-        WRONG: "wrong use, a config or file that cannot be sent, no such task, or refused by the gateway",
-        3: "with --wait: node_fail, preempted or lost: the cluster's doing, not the script's",
-        4: "with --wait: rejected: it never ran",
+        WRONG: "wrong usage, a config or file that cannot be sent, no such task, or the gateway refused",
+        3: "with --wait: node_fail, preempted or lost: because of the cluster, not of the script",
+        4: "with --wait: rejected; the task never ran",
         5: "with --wait: cancelled",
         UNREACHABLE: "the gateway, or the agent behind it, did not answer",
-        GATEWAY_FAULT: "the gateway failed, or what answered is no gateway",
+        GATEWAY_FAULT: "the gateway failed, or something else answered",
         LOCAL_FILE: "a local file could not be read or written",
         NOT_ALLOWED: "not logged in, or not allowed",
         124: "with --wait: timeout or deadline",
-        INTERRUPTED: "Ctrl-C: this command ended, the task goes on",
+        INTERRUPTED: "Ctrl-C: the command ended, the task goes on",
         137: "with --wait: out_of_memory",
-        NO_READER: "who read the answer went away, as `head` does when it has enough",
+        NO_READER: "the reader of the output stopped reading, as `head` does",
     }
 )
 
 
 def of_state(state: State) -> int:
-    """The code of a task's end; 0 for one that has not ended."""
+    """The code of a task's end. 0 if it has not ended."""
     return _OF_END.get(state, 0)
 
 

@@ -1,4 +1,4 @@
-"""The command `mltm`: its commands and their options. What they do lies in the modules beside."""
+"""The command `mltm`: its commands and their options. The modules beside it do the work."""
 
 # ruff: noqa: FBT002 - typer makes options of defaults
 
@@ -13,7 +13,7 @@ import typer
 from mltm.cli import account, reading
 from mltm.cli.screen import print_answer, print_json, print_line
 from mltm.cli.session import Options, find_task, perform, perform_with_client
-from mltm.cli.watch import render_look_again, watch
+from mltm.cli.watch import render_interrupted, watch
 from mltm.contract.states import State
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ def _or_before(ctx: typer.Context, given: bool) -> bool:  # noqa: FBT001 - typer
     return given or (options is not None and options.as_json)
 
 
-_JSON_HELP = "Print JSON on stdout: one document, or one a line while waiting."
+_JSON_HELP = "Print JSON to stdout: one document, or one per line while waiting."
 Json = Annotated[bool, typer.Option("--json", help=_JSON_HELP, callback=_or_before)]
-Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the task's end; the exit code follows it.")]
-Task = Annotated[str, typer.Argument(metavar="TASK", help="A task id, or its first or last 6 or more digits.")]
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the task's end. The exit code tells how it ended.")]
+Task = Annotated[str, typer.Argument(metavar="TASK", help="A task id, or at least 6 of its first or last digits.")]
 Attempt = Annotated[
-    int | None, typer.Option("--attempt", metavar="N", min=1, help="Of which attempt; the newest without it.")
+    int | None, typer.Option("--attempt", metavar="N", min=1, help="Number of the attempt. Default: the newest.")
 ]
 
 
@@ -46,16 +46,17 @@ Attempt = Annotated[
 def set_options(
     ctx: typer.Context,
     url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Address of the gateway; else MLTM_URL, else the login's.")
+        str | None,
+        typer.Option(metavar="URL", help="Address of the gateway. Default: MLTM_URL, then the stored login."),
     ] = None,
     ca: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="PEM file of the authority behind the gateway's certificate."),
+        typer.Option(metavar="FILE", help="PEM file of the authority that signed the gateway's certificate."),
     ] = None,
     patience: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long to go on trying when the gateway is away.")
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to keep trying if the gateway does not answer.")
     ] = 15.0,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as behind the command.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --json after the command.")] = False,
 ) -> None:
     """Run machine-learning tasks on a Slurm cluster."""
     ctx.obj = Options(url=url, ca=ca, patience_s=patience, as_json=as_json)
@@ -70,16 +71,18 @@ def _options(ctx: typer.Context, as_json: bool) -> Options:  # noqa: FBT001
 def login(
     ctx: typer.Context,
     address: Annotated[
-        str | None, typer.Argument(metavar="ADDRESS", help="As in https://host:8008; else MLTM_URL.")
+        str | None, typer.Argument(metavar="ADDRESS", help="For example https://host:8008. Default: MLTM_URL.")
     ] = None,
     user: Annotated[
-        str | None, typer.Option("--user", "-u", metavar="NAME", help="User name; asked for without it.")
+        str | None, typer.Option("--user", "-u", metavar="NAME", help="User name. Default: ask for it.")
     ] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
-    ca: Annotated[str | None, typer.Option(metavar="FILE", help="Kept with the login.")] = None,
+    ca: Annotated[
+        str | None, typer.Option(metavar="FILE", help="PEM file as in `mltm --ca`. It is stored with the login.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Log in; the token is kept in a file that only you can read."""
+    """Log in. The token is stored in a file that only you can read."""
     username = user or typer.prompt("User name", err=True)
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else getpass.getpass("Password: ")
     options = _options(ctx, as_json)
@@ -88,14 +91,14 @@ def login(
 
 @app.command()
 def logout(ctx: typer.Context, as_json: Json = False) -> None:
-    """Forget the login."""
+    """Remove the stored login."""
     options = _options(ctx, as_json)
     perform(options, lambda: account.log_out(options))
 
 
 @app.command()
 def whoami(ctx: typer.Context, as_json: Json = False) -> None:
-    """Show who you are at the gateway, and where you may run tasks."""
+    """Show your user name, your role and the clusters you may use."""
     perform_with_client(_options(ctx, as_json), lambda client: account.show_me(client, as_json=as_json))
 
 
@@ -103,12 +106,12 @@ def whoami(ctx: typer.Context, as_json: Json = False) -> None:
 def submit(
     ctx: typer.Context,
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The task's JSON config.")],
-    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="The entrypoint that the config names.")],
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="The script that the config names.")],
     file: Annotated[
-        list[Path] | None, typer.Option("--file", metavar="FILE", help="One more file to send; can be repeated.")
+        list[Path] | None, typer.Option("--file", metavar="FILE", help="Another file to send. Can be repeated.")
     ] = None,
     key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Idempotency key: the same key again is the same task.")
+        str | None, typer.Option(metavar="KEY", help="Idempotency key. The same key again gives the same task.")
     ] = None,
     wait: Wait = False,
     as_json: Json = False,
@@ -127,15 +130,19 @@ def submit(
 
     perform_with_client(
         _options(ctx, as_json), work,
-        interrupted=lambda: render_look_again(sent[0]) if sent else "Interrupted; `mltm list` tells if it arrived.",
+        interrupted=lambda: render_interrupted(sent[0]) if sent else "Interrupted. `mltm list` shows if it arrived.",
     )  # fmt: skip
 
 
 @app.command("list")
 def list_tasks(
     ctx: typer.Context,
-    state: Annotated[State | None, typer.Option(metavar="STATE", help="Only tasks in this state, as running.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=10_000, help="At most so many.")] = 20,
+    state: Annotated[
+        State | None, typer.Option(metavar="STATE", help="Only tasks in this state, for example running.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=1, max=10_000, help="List at most N tasks.")
+    ] = 20,
     as_json: Json = False,
 ) -> None:
     """List your tasks, newest first."""
@@ -147,7 +154,7 @@ def list_tasks(
 
 @app.command()
 def status(ctx: typer.Context, task: Task, wait: Wait = False, as_json: Json = False) -> None:
-    """Show a task with its history; with --wait, watch it to its end."""
+    """Show a task with its history. With --wait, wait for its end."""
 
     async def work(client: "Client") -> int:
         task_id = await find_task(client, task)
@@ -155,26 +162,26 @@ def status(ctx: typer.Context, task: Task, wait: Wait = False, as_json: Json = F
             return await watch(client, task_id, as_json=as_json)
         return await reading.show_task(client, task_id, as_json=as_json)
 
-    perform_with_client(_options(ctx, as_json), work, interrupted=lambda: render_look_again(task))
+    perform_with_client(_options(ctx, as_json), work, interrupted=lambda: render_interrupted(task))
 
 
 @app.command()
 def log(
     ctx: typer.Context,
     task: Task,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the task is over.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until the task ends.")] = False,
     attempt: Attempt = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Leave control sequences in, on a terminal too.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Do not remove control sequences on a terminal.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print what the script wrote."""
+    """Print the log: what the script printed."""
 
     async def work(client: "Client") -> int:
         task_id = await find_task(client, task)
         show = reading.follow_log if follow else reading.show_log
         return await show(client, task_id, attempt=attempt, raw=raw, as_json=as_json)
 
-    perform_with_client(_options(ctx, as_json), work, interrupted=lambda: render_look_again(task))
+    perform_with_client(_options(ctx, as_json), work, interrupted=lambda: render_interrupted(task))
 
 
 @app.command()
@@ -191,11 +198,15 @@ def outputs(ctx: typer.Context, task: Task, as_json: Json = False) -> None:
 def get(
     ctx: typer.Context,
     task: Task,
-    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Which outputs; all without.")] = None,
-    folder: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to put them.")] = Path(),
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH", help="Outputs to download. Default: all.")
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the downloaded files.")
+    ] = Path(),
     as_json: Json = False,
 ) -> None:
-    """Fetch outputs; each file appears whole or not at all."""
+    """Download outputs. Each file appears whole or not at all."""
 
     async def work(client: "Client") -> int:
         task_id = await find_task(client, task)
@@ -206,26 +217,26 @@ def get(
 
 @app.command()
 def cancel(ctx: typer.Context, task: Task, wait: Wait = False, as_json: Json = False) -> None:
-    """Ask for a task's end."""
+    """Cancel a task."""
 
     async def work(client: "Client") -> int:
         task_id = await find_task(client, task)
         answer = await client.cancel(task_id)
         if wait:
             return await watch(client, task_id, as_json=as_json)
-        message = f"Cancel is recorded; the task is {answer.state.value} until the cluster has carried it out."
+        message = f"The cancel is recorded. The task stays {answer.state.value} until the cluster has cancelled it."
         return print_answer(answer, message, as_json=as_json)
 
-    perform_with_client(_options(ctx, as_json), work, interrupted=lambda: render_look_again(task))
+    perform_with_client(_options(ctx, as_json), work, interrupted=lambda: render_interrupted(task))
 
 
 @app.command()
 def hold(ctx: typer.Context, task: Task, as_json: Json = False) -> None:
-    """Keep a task from being given to Slurm until it is released."""
+    """Do not submit a task to Slurm until it is released."""
 
     async def work(client: "Client") -> int:
         answer = await client.hold(await find_task(client, task))
-        message = "Hold is recorded; what Slurm has already is not taken back, no further attempt follows."
+        message = "The hold is recorded. A job that Slurm already has goes on; no other attempt will start."
         return print_answer(answer, message, as_json=as_json)
 
     perform_with_client(_options(ctx, as_json), work)
@@ -233,11 +244,11 @@ def hold(ctx: typer.Context, task: Task, as_json: Json = False) -> None:
 
 @app.command()
 def release(ctx: typer.Context, task: Task, as_json: Json = False) -> None:
-    """Let a held task go on."""
+    """Release a held task."""
 
     async def work(client: "Client") -> int:
         answer = await client.release(await find_task(client, task))
-        return print_answer(answer, "Release is recorded; the task goes on.", as_json=as_json)
+        return print_answer(answer, "The release is recorded. The task goes on.", as_json=as_json)
 
     perform_with_client(_options(ctx, as_json), work)
 

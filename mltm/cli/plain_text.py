@@ -1,11 +1,11 @@
-"""Text of tasks made harmless for a terminal: it cannot move the cursor, recolour or reorder."""
+"""Makes the text of tasks harmless for a terminal: it cannot move the cursor, change colours or reorder text."""
 
 import codecs
 import re
 
 __all__ = ["LogText", "safe_line", "safe_text"]
 
-# ECMA-48: control sequences (CSI), strings (OSC, DCS, SOS, PM, APC) up to their end, other escapes; then what is left.
+# ECMA-48: control sequences (CSI), strings (OSC, DCS, SOS, PM, APC) up to their end, and other escapes.
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
@@ -17,24 +17,24 @@ _BREAKS = re.compile(r"\r\n|\r(?!\Z)")
 
 
 def safe_text(text: str) -> str:
-    """Strip escape sequences and control characters; newline and tab stay, a carriage return begins a new line."""
+    """Remove escape sequences and control characters. Newline and tab stay; a carriage return starts a new line."""
     return _CONTROLS.sub("", _ESCAPES.sub("", _BREAKS.sub("\n", text)))
 
 
 def safe_line(text: str) -> str:
-    """The same on one line."""
+    """Make text harmless, and put it on one line."""
     return " ".join(safe_text(text).split())
 
 
 class LogText:
-    """Turns the chunks of a log into text: no character and no escape sequence is cut at a chunk's border."""
+    """Turns the chunks of a log into text. No character or escape sequence is cut between two chunks."""
 
     def __init__(self, *, raw: bool = False) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._raw, self._held = raw, ""
 
     def feed(self, data: bytes, *, last: bool = False) -> str:
-        """Take a chunk, and return what can be shown of it by now."""
+        """Take a chunk, and return the text that can be shown now."""
         text = self._held + self._decoder.decode(data, final=last)
         if self._raw:
             return text

@@ -21,7 +21,7 @@ PAGE = 100
 
 
 async def show_tasks(client: "Client", *, state: str | None, limit: int, as_json: bool) -> int:
-    """Print the newest tasks, as many as asked for."""
+    """Print the newest tasks, at most `limit`."""
     tasks: list[TaskAnswer] = []
     before: str | None = None
     while len(tasks) < limit:
@@ -50,12 +50,12 @@ async def show_task(client: "Client", task_id: str, *, as_json: bool) -> int:
             print_line(f"{name + ':':<12}{safe_line(value)}")
     for event in task.history:
         number = f" (attempt {event.attempt})" if event.attempt else ""
-        print_line(f"  {_moment(event.at)}  {event.state.value}{number} {safe_line(event.message)}".rstrip())
+        print_line(f"  {_render_time(event.at)}  {event.state.value}{number} {safe_line(event.message)}".rstrip())
     return 0
 
 
 async def show_log(client: "Client", task_id: str, *, attempt: int | None, raw: bool, as_json: bool) -> int:
-    """Print the log as far as it goes by now."""
+    """Print the log so far."""
     printer = _LogPrinter(raw=raw, as_json=False, quiet=as_json)
     position = 0
     while True:
@@ -72,7 +72,7 @@ async def show_log(client: "Client", task_id: str, *, attempt: int | None, raw: 
 
 
 async def follow_log(client: "Client", task_id: str, *, attempt: int | None, raw: bool, as_json: bool) -> int:
-    """Print the log as it grows, until the task is over."""
+    """Print the log as it grows, until the task ends."""
     printer = _LogPrinter(raw=raw, as_json=as_json, quiet=False)
     async for chunk in client.follow_log(task_id, attempt=attempt):
         printer.show(chunk, skipped=chunk.skipped)
@@ -86,7 +86,7 @@ async def show_outputs(client: "Client", task_id: str, *, as_json: bool) -> int:
     if as_json:
         print_json(outputs)
         return 0
-    rows = [(file.path, render_size(file.size), _moment(file.modified_at)) for file in outputs.files]
+    rows = [(file.path, render_size(file.size), _render_time(file.modified_at)) for file in outputs.files]
     print_table(("PATH", "SIZE", "MODIFIED"), rows)
     if not rows:
         print_note("No outputs.")
@@ -94,11 +94,11 @@ async def show_outputs(client: "Client", task_id: str, *, as_json: bool) -> int:
 
 
 async def download_outputs(client: "Client", task_id: str, paths: list[str], folder: Path, *, as_json: bool) -> int:
-    """Fetch the named outputs, or all, into a folder; a name of a folder means everything in it."""
+    """Download the named outputs, or all, into a folder. The name of a folder means everything in it."""
     known = [file.path for file in (await client.outputs(task_id)).files]
-    chosen = [path for path in known if not paths or any(_is_meant(path, wanted) for wanted in paths)]
+    chosen = [path for path in known if not paths or any(_matches(path, wanted) for wanted in paths)]
     for wanted in paths:
-        if not any(_is_meant(path, wanted) for path in chosen):
+        if not any(_matches(path, wanted) for path in chosen):
             raise build_error(
                 "output_not_found", f"The task has no output {wanted!r}.", f"`mltm outputs {task_id}` lists them.",
                 status=404,
@@ -118,7 +118,7 @@ async def download_outputs(client: "Client", task_id: str, paths: list[str], fol
 
 
 class _LogPrinter:
-    """Prints chunks; to a terminal without their control sequences, elsewhere byte by byte as they are."""
+    """Prints chunks: to a terminal without control sequences, elsewhere byte for byte."""
 
     def __init__(self, *, raw: bool, as_json: bool, quiet: bool) -> None:
         self._bytes = not as_json and not quiet and (raw or not sys.stdout.isatty())
@@ -128,7 +128,7 @@ class _LogPrinter:
         self.kept: list[str] = []
 
     def show(self, chunk: LogChunk, *, skipped: int) -> None:
-        """Print a chunk, and before it what is missing."""
+        """Print a chunk. Before it, say what is missing."""
         if self._attempt is not None and chunk.attempt != self._attempt:
             self.end()
             self._text = LogText(raw=self._raw)
@@ -162,21 +162,21 @@ class _LogPrinter:
             sys.stdout.flush()
 
 
-def _is_meant(path: str, wanted: str) -> bool:
+def _matches(path: str, wanted: str) -> bool:
     return path == wanted or path.startswith(wanted.rstrip("/") + "/")
 
 
 def _row(task: TaskAnswer) -> tuple[str, ...]:
-    return (task.task_id, task.state.value, _moment(task.submitted_at), task.cluster, task.script_path or "")
+    return (task.task_id, task.state.value, _render_time(task.submitted_at), task.cluster, task.script_path or "")
 
 
-def _moment(at: datetime) -> str:
+def _render_time(at: datetime) -> str:
     return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _facts(task: TaskAnswer) -> list[tuple[str, str]]:
     last = task.attempts[-1] if task.attempts else None
-    cancel = " (cancel asked for)" if task.cancel_requested and not task.final else ""
+    cancel = " (cancel requested)" if task.cancel_requested and not task.final else ""
     return [
         ("task", task.task_id),
         ("state", task.state.value + cancel),
@@ -185,7 +185,7 @@ def _facts(task: TaskAnswer) -> list[tuple[str, str]]:
         ("cluster", task.cluster),
         ("script", task.script_path or ""),
         ("experiment", task.experiment_name or ""),
-        ("submitted", _moment(task.submitted_at)),
+        ("submitted", _render_time(task.submitted_at)),
         ("attempt", str(last.attempt) if last else ""),
         ("job", (last.job_id or "") if last else ""),
         ("node", (last.node or "") if last else ""),

@@ -1,4 +1,4 @@
-"""What goes to the screen: answers to stdout, progress and errors to stderr, never the other way round."""
+"""Prints to the screen: answers to stdout, progress and errors to stderr."""
 
 import json
 import sys
@@ -27,13 +27,13 @@ def print_line(text: str = "") -> None:
 
 
 def print_note(text: str, *, indent: str = "") -> None:
-    """Print a line for the person beside the answer."""
+    """Print a line to stderr, for people."""
     sys.stderr.write(indent + safe_line(text) + "\n")
     sys.stderr.flush()
 
 
 def print_answer(answer: BaseModel, message: str, *, as_json: bool) -> int:
-    """Print what was recorded: as JSON, or in words beside the (empty) answer."""
+    """Print the answer as JSON, or `message` to stderr."""
     if as_json:
         print_json(answer)
     else:
@@ -42,13 +42,13 @@ def print_answer(answer: BaseModel, message: str, *, as_json: bool) -> int:
 
 
 def print_json(value: BaseModel | dict[str, object]) -> None:
-    """Print one JSON document on one line; ASCII only, so that nothing in it can act on a terminal."""
+    """Print one JSON document on one line. It is ASCII, so that nothing in it can act on a terminal."""
     fields = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     print_line(json.dumps(fields))
 
 
 def print_error(problem: Problem, *, as_json: bool) -> None:
-    """Print what is wrong, each wrong field, and what to do, on stderr."""
+    """Print to stderr what is wrong, each wrong field, and what to do."""
     if as_json:
         sys.stderr.write(problem.model_dump_json() + "\n")
         return
@@ -60,7 +60,7 @@ def print_error(problem: Problem, *, as_json: bool) -> None:
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows as a table on a terminal, and with tabs between the cells anywhere else."""
+    """Print rows: on a terminal as a table, elsewhere with tabs between the cells."""
     cells = [[safe_line(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in cells:
@@ -75,7 +75,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def render_change(task: TaskAnswer, now: datetime) -> str:
-    """Render where a task stands, on one line that begins with the time of day."""
+    """Render a task's state on one line that begins with the time of day."""
     last = task.attempts[-1] if task.attempts else None
     parts = [f"{now.astimezone():%H:%M:%S}", task.state.value]
     if last is not None:
@@ -87,7 +87,7 @@ def render_change(task: TaskAnswer, now: datetime) -> str:
     if message:
         parts.append(f"- {message}")
     if task.cancel_requested and not task.final:
-        parts.append("[cancel asked for]")
+        parts.append("[cancel requested]")
     return safe_line(" ".join(parts))
 
 

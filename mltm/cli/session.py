@@ -1,4 +1,4 @@
-"""From a command's options to an open client, and from what goes wrong to words and an exit code."""
+"""Turns a command's options into an open client, and an error into a message and an exit code."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ SEARCHED_TASKS = 200
 
 @dataclass(frozen=True)
 class Options:
-    """What every command knows: where the gateway is, whom to trust, how long to try, and whether a program reads."""
+    """The options of every command: the gateway's address, its CA file, how long to try, and JSON or text."""
 
     url: str | None = None
     ca: str | None = None
@@ -37,7 +37,7 @@ class Options:
 
 
 def open_client(options: Options, *, url: str, token: str | None, ca: str | None) -> "Client":
-    """Build the client; a person is told when it has to try again."""
+    """Build the client. Without --json it prints every retry."""
     from mltm.client import Client  # noqa: PLC0415 - the HTTP library takes 0.2 s to load, `--help` needs none of it
 
     def tell(error: MltmError, delay_s: float) -> None:
@@ -52,7 +52,7 @@ def open_client(options: Options, *, url: str, token: str | None, ca: str | None
 def perform_with_client(
     options: Options, work: "Callable[[Client], Awaitable[int]]", *, interrupted: Callable[[], str] = str
 ) -> None:
-    """Run `work` with a client for the gateway that one is logged in to, and leave with its exit code."""
+    """Run `work` with a client for the gateway that the user is logged in to, and exit with its code."""
 
     async def run() -> int:
         access = read_access(os.environ, url=options.url, ca=options.ca)
@@ -70,7 +70,7 @@ def perform_with_client(
 def perform(
     options: Options, work: Callable[[], Coroutine[object, object, int]], *, interrupted: Callable[[], str] = str
 ) -> None:
-    """Run `work` and leave with its exit code, whatever happens; `interrupted` gives a last word after Ctrl-C."""
+    """Run `work` and exit with its code, whatever happens. `interrupted` gives the message after Ctrl-C."""
     try:
         code = asyncio.run(work())
     except MltmError as error:
@@ -80,7 +80,7 @@ def perform(
         print_error(_describe_config(error), as_json=options.as_json)
         code = exit_codes.WRONG
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains of what is buffered
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains about what is buffered
         code = exit_codes.NO_READER
     except OSError as error:
         print_error(_describe_file(error), as_json=options.as_json)
@@ -92,28 +92,29 @@ def perform(
 
 
 async def find_task(client: "Client", text: str) -> str:
-    """Find the task id that `text` is, or that it alone begins or ends among the newest 200. Raises MltmError."""
+    """Find a task by its id, or by the part of it that fits only one of the newest 200. Raises MltmError."""
     plain = text.replace("-", "").lower()
     if len(plain) == 32:
         return plain
     if len(plain) < SHORTEST_PART or set(plain) - set("0123456789abcdef"):
         raise build_error(
-            "bad_task_id", f"{text[:80]!r} is no task id.",
-            f"A task id has 32 hex digits; its first or last {SHORTEST_PART} or more will do.", status=422,
+            "bad_task_id", f"{text[:80]!r} is not a task id.",
+            f"Give its 32 hex digits, or at least {SHORTEST_PART} of its first or last digits.", status=422,
         )  # fmt: skip
     newest = await client.tasks(limit=SEARCHED_TASKS)
     found = [task.task_id for task in newest.tasks if task.task_id.startswith(plain) or task.task_id.endswith(plain)]
     if len(found) == 1:
         return found[0]
-    message = "None" if not found else f"{len(found)}"
+    matching = f"{len(found)} of your newest {SEARCHED_TASKS} tasks match"
+    none = f"None of your newest {SEARCHED_TASKS} tasks matches"
     raise build_error(
-        "task_not_found", f"{message} of your newest {SEARCHED_TASKS} tasks begins or ends with {plain}.",
-        "`mltm list` shows them; give more digits.", status=404,
+        "task_not_found", f"{matching if found else none} {plain}.", "Give more digits. `mltm list` shows the ids.",
+        status=404,
     )  # fmt: skip
 
 
 def _add_hints(problem: Problem) -> Problem:
-    """What only the command line knows: how to log in, and what the environment says of a gateway that is away."""
+    """Add what only the command line knows: how to log in, and MLTM_HINT if the gateway does not answer."""
     if problem.status == 401 and "mltm login" not in problem.next_step:
         hint = "Run `mltm login`."
     elif problem.status == 0:
@@ -126,7 +127,7 @@ def _add_hints(problem: Problem) -> Problem:
 def _describe_config(error: ConfigError) -> Problem:
     return Problem(
         title="wrong submission", status=422, key="invalid_config", fields=error.fields,
-        detail="Nothing was sent: the submission has a mistake.",
+        detail="Nothing was sent, because the submission is not valid.",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Waiting for a task's end with live progress: a moving line on a terminal, plain lines with times elsewhere."""
+"""Waits for a task's end and shows its progress: a moving line on a terminal, plain lines with times elsewhere."""
 
 import sys
 import time
@@ -20,14 +20,14 @@ from mltm.wire.errors import MltmError
 if TYPE_CHECKING:
     from mltm.client import Client
 
-__all__ = ["render_look_again", "watch"]
+__all__ = ["render_interrupted", "watch"]
 
 LAST_LOG_BYTES = 2000
 LAST_LOG_LINES = 12
 
 
 async def watch(client: "Client", task_id: str, *, as_json: bool) -> int:
-    """Wait for the task's end, showing every change, and return the exit code of that end."""
+    """Wait for the task's end, show every change, and return the exit code of that end."""
     if as_json:
         return exit_codes.of_state((await client.wait(task_id, on_change=print_json)).state)
     with _progress() as show:
@@ -38,9 +38,9 @@ async def watch(client: "Client", task_id: str, *, as_json: bool) -> int:
     return exit_codes.of_state(task.state)
 
 
-def render_look_again(task_id: str) -> str:
-    """Say, after Ctrl-C, that the task goes on and how to see it again."""
-    return f"The task goes on. Look again: mltm status {task_id} --wait; end it: mltm cancel {task_id}"
+def render_interrupted(task_id: str) -> str:
+    """Say after Ctrl-C that the task goes on, and how to watch or cancel it."""
+    return f"The task goes on. To watch it: mltm status {task_id} --wait. To cancel it: mltm cancel {task_id}"
 
 
 @contextmanager
@@ -54,14 +54,14 @@ def _progress() -> Iterator[Callable[[TaskAnswer], None]]:
 
         def show(task: TaskAnswer) -> None:
             console.print(Text(render_change(task, datetime.now(UTC))))
-            since = f"{task.state.value}; {time.monotonic() - begun:.0f} s after the start of waiting, still watching"
+            since = f"{task.state.value}; waiting for {time.monotonic() - begun:.0f} s"
             status.update(Text(since))
 
         yield show
 
 
 async def _show_log_end(client: "Client", task: TaskAnswer) -> None:
-    """A failed script's last words save a command. They are a courtesy: without them the verdict stands."""
+    """Print the end of a failed script's log, which saves a command. If it cannot be read, nothing is printed."""
     try:
         chunk = await client.log(task.task_id, offset=-LAST_LOG_BYTES)
     except MltmError:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from mltm.contract.base_models import MOST, Explained, Message, Moment
+from mltm.contract.base_models import MAX_INT64, Explained, Message, Timestamp
 from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH, Count, Line, MessageText, has_control
 from mltm.contract.reports import Report
 
@@ -59,8 +59,8 @@ class ReportOutcome(Explained):
     """What became of one report. `taken` and `known` are done with; `conflict` needs a person: keep it and say so.
 
     taken: new, stored. known: seen before with the same content. conflict: seen before with other content.
-    refused: not this agent's task; it is set aside with the words. unknown_task: no row, and no manifest to make one
-    from (the database was put back): it waits until a report of the task that carries its manifest was taken.
+    refused: not this agent's task; it is set aside with the message. unknown_task: no row, and no manifest to make one
+    from (the database was restored): it waits until a report that carries the task's manifest was taken.
     """
 
     epoch: int
@@ -82,7 +82,7 @@ class Heartbeat(Message):
     host: Line
     pid: Count
     epoch: Count
-    at: Moment
+    at: Timestamp
     active_tasks: Count
     outbox: Count
     slurm_calls: dict[Line, Count] = Field(
@@ -121,14 +121,14 @@ class OutputFile(Message):
 
     path: str
     size: int
-    modified_at: Moment
+    modified_at: Timestamp
 
 
 def _check_listed(file: OutputFile) -> OutputFile:
     """What an agent may list; a client reads whatever its gateway has."""
     if not 0 < len(file.path) <= MAX_PATH or has_control(file.path):
         raise ValueError(f"a path of 1 to {MAX_PATH:,} characters without control characters is allowed")
-    if not 0 <= file.size <= MOST:
+    if not 0 <= file.size <= MAX_INT64:
         raise ValueError("a size from 0 on, of at most 64 bits, is allowed")
     return file
 
@@ -150,10 +150,10 @@ class Ack(Explained):
 class BytesHeaders(Message):
     """PUT …/bytes carries the raw bytes as its body and these as headers (X-Mltm-Offset, X-Mltm-Size, X-Mltm-Final).
 
-    `offset`: where the bytes begin; larger than asked for where the middle of a long log was dropped.
+    `offset`: where the bytes begin; larger than asked for if the middle of a long log was dropped.
     `size`: how long the file is by now. `final`: it will not grow any more.
     """
 
-    offset: int = Field(ge=0, le=MOST)
-    size: int = Field(ge=0, le=MOST)
+    offset: int = Field(ge=0, le=MAX_INT64)
+    size: int = Field(ge=0, le=MAX_INT64)
     final: bool

@@ -7,23 +7,23 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, JsonValue, model_validator
 
-__all__ = ["MOST", "Explained", "JsonObject", "Message", "Moment", "Strict", "render_canonical"]
+__all__ = ["MAX_INT64", "Explained", "JsonObject", "Message", "Strict", "Timestamp", "render_canonical"]
 
 JsonObject = dict[str, JsonValue]
 
 
-def _as_utc(moment: datetime) -> datetime:
+def _as_utc(at: datetime) -> datetime:
     try:
-        return moment.astimezone(UTC)
+        return at.astimezone(UTC)
     except OverflowError as error:  # within a day of the first or last year
         raise ValueError("a time that exists in UTC is needed") from error
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_as_utc)]
+Timestamp = Annotated[AwareDatetime, AfterValidator(_as_utc)]
 """An aware time, kept in UTC. Display only: no rule compares two hosts' clocks."""
 
 
-MOST: Final = 2**63 - 1
+MAX_INT64: Final = 2**63 - 1
 """The largest whole number that every database can keep."""
 
 

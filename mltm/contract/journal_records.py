@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mltm.contract.base_models import Explained, Message, Moment
+from mltm.contract.base_models import Explained, Message, Timestamp
 from mltm.contract.states import State
 
 __all__ = [
@@ -50,7 +50,7 @@ class Author(Message):
 
 
 class Verdict(Message):
-    """How a task ended, and what that rests on. `reason` is words for people."""
+    """How a task ended, and what that rests on. `reason` is a sentence for people."""
 
     state: State
     reason: str = ""
@@ -59,8 +59,8 @@ class Verdict(Message):
     slurm_state: str | None = None
     job_id: str | None = None
     node: str | None = None
-    started_at: Moment | None = None
-    ended_at: Moment | None = None
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
     elapsed_s: float | None = None
     evidence: str = "closed"
 
@@ -72,9 +72,9 @@ class Submit(Message):
     nonce: Nonce
     attempt: int
     author: Author
-    at: Moment
+    at: Timestamp
     after: str = ""
-    after_state: State | None = None  #: how attempt k-1 ended, where it ran and this is its rerun
+    after_state: State | None = None  #: how attempt k-1 ended, if it ran and this is its rerun
     batch: str | None = None
 
 
@@ -85,7 +85,7 @@ class Closed(Message):
     nonce: Nonce
     attempt: int
     author: Author
-    at: Moment
+    at: Timestamp
     verdict: Verdict
 
 
@@ -99,7 +99,7 @@ class JobClaim(Message):
     node: str
     boot_id: str
     pid: int
-    at: Moment
+    at: Timestamp
 
 
 class Fence(Explained):
@@ -110,15 +110,15 @@ class Fence(Explained):
     reason: FenceReason
     message: str = ""
     author: Author
-    at: Moment
+    at: Timestamp
 
 
 class Note(Message):
-    """`note` k: an agent has read `claim` = job. Kept where user code cannot reach; holds the claim it read."""
+    """`note` k: an agent has read `claim` = job. User code cannot reach it. It holds the claim that was read."""
 
     kind: Literal["note"] = "note"
     claim: JobClaim
-    at: Moment
+    at: Timestamp
 
 
 class Submitted(Explained):
@@ -128,7 +128,7 @@ class Submitted(Explained):
     job_id: str | None = None
     outcome: str
     message: str = ""
-    at: Moment
+    at: Timestamp
 
 
 class StopSignal(Message):
@@ -147,18 +147,18 @@ class Exit(Message):
     node: str
     boot_id: str
     code: int
-    started_at: Moment
-    ended_at: Moment
+    started_at: Timestamp
+    ended_at: Timestamp
     elapsed_s: float
     stop_signals: list[StopSignal] = Field(default_factory=list)  #: those that came until shortly after the code ended
     ended_uptime_s: float | None = None  #: when the wrapper saw the code's end (seconds of /proc/uptime)
     stopped_for_beat: bool = False
-    oom_kills: int | None = None  #: None where no cgroup tells
+    oom_kills: int | None = None  #: None if no cgroup tells
     image_started: bool | None = None  #: None for the runtime `none`
 
     @property
     def stopped_in_time(self) -> bool:
-        """True where a stop signal came before the code was seen to end."""
+        """True if a stop signal came before the code was seen to end."""
         last_s = self.ended_uptime_s
         return any(last_s is None or signal.uptime_s <= last_s for signal in self.stop_signals)
 
@@ -189,7 +189,7 @@ class Command(Message):
     kind: Literal["cancel", "hold", "release"]
     command_id: str
     by: str = ""
-    at: Moment
+    at: Timestamp
 
 
 class Amended(Message):
@@ -197,7 +197,7 @@ class Amended(Message):
 
     kind: Literal["amended"] = "amended"
     verdict: Verdict
-    at: Moment
+    at: Timestamp
 
 
 Intent = Annotated[Submit | Closed, Field(discriminator="kind")]

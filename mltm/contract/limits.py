@@ -1,6 +1,6 @@
-"""The limits of what agents say. Texts for people are cut and cleaned, never refused; ids and numbers have to fit.
+"""The limits of what agents send. Texts for people are cut and cleaned, never refused; ids and numbers must fit.
 
-Limits are far above what an honest agent sends, because a report that is refused is set aside and waits for a person.
+The limits are far above what an honest agent sends: a report that is refused is set aside and waits for a person.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from mltm.contract.base_models import MOST
+from mltm.contract.base_models import MAX_INT64
 
 __all__ = [
     "MAX_LINE",
@@ -40,15 +40,15 @@ MAX_PATH: Final = 16_384
 
 _M = TypeVar("_M", bound=BaseModel)
 _CUT = " … (cut)"
-_NO_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_NO_WORDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOT_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def _cleaner(bad: re.Pattern[str], most: int) -> Callable[[object], object]:
+def _cleaner(bad: re.Pattern[str], max_chars: int) -> Callable[[object], object]:
     def clean(value: object) -> object:
         if not isinstance(value, str):
             return value
-        cut = value if len(value) <= most else value[: most - len(_CUT)] + _CUT
+        cut = value if len(value) <= max_chars else value[: max_chars - len(_CUT)] + _CUT
         return bad.sub("\ufffd", cut)
 
     return clean
@@ -56,23 +56,23 @@ def _cleaner(bad: re.Pattern[str], most: int) -> Callable[[object], object]:
 
 def has_control(text: str) -> bool:
     """True for a control character (a newline too) or half a surrogate pair."""
-    return _NO_LINE.search(text) is not None
+    return _NOT_LINE.search(text) is not None
 
 
-MessageText = Annotated[str, BeforeValidator(_cleaner(_NO_WORDS, MAX_MESSAGE_CHARS))]
-"""Text for people, of several lines perhaps; control characters become U+FFFD, and what is too long is cut."""
-Line = Annotated[str, BeforeValidator(_cleaner(_NO_LINE, MAX_LINE))]
+MessageText = Annotated[str, BeforeValidator(_cleaner(_NOT_TEXT, MAX_MESSAGE_CHARS))]
+"""Text for people, perhaps of several lines. Control characters become U+FFFD; a text that is too long is cut."""
+Line = Annotated[str, BeforeValidator(_cleaner(_NOT_LINE, MAX_LINE))]
 """The same for a name, on one line."""
 JobIdText = Annotated[str, Field(pattern=r"^[0-9A-Za-z_.+,%\[\]-]{1,64}$")]
-"""Slurm's id of a job: digits; with an index (7_1) or an offset (7+0), in whatever way Slurm writes one."""
+"""Slurm's id of a job: digits, perhaps with an index (7_1) or an offset (7+0), as Slurm writes it."""
 Code = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 """An exit code or a signal."""
-Count = Annotated[int, Field(ge=0, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MAX_INT64)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def fit(shape: type[_M], fields: Mapping[str, object], optional: frozenset[str]) -> _M:
-    """Build a message that has `message`. What is optional and does not fit is left out, and the words say so.
+    """Build a message that has `message`. What is optional and does not fit is left out, and `message` says so.
 
     Raises ValidationError if anything else is wrong.
     """
@@ -83,7 +83,7 @@ def fit(shape: type[_M], fields: Mapping[str, object], optional: frozenset[str])
         wrong = {str(detail["loc"][0]) for detail in details if detail["loc"]}
         if not wrong or not wrong <= optional:
             raise
-    note = f"(Left out, because it cannot be right: {', '.join(sorted(wrong))}.)"
+    note = f"(Left out, because it is not valid: {', '.join(sorted(wrong))}.)"
     kept = {name: value for name, value in fields.items() if name not in wrong}
     return shape.model_validate({**kept, "message": f"{note} {kept.get('message', '')}".strip()})
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from mltm.contract.base_models import JsonObject, Message, Moment
+from mltm.contract.base_models import JsonObject, Message, Timestamp
 from mltm.contract.limits import Count, Line, MessageText
 
 __all__ = ["FILE_NAME", "BundleFile", "FileName", "Manifest", "check_file_name"]
@@ -15,7 +15,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 def check_file_name(name: str) -> str:
-    """Return the name where it is a plain file name; raises ValueError that says what is allowed."""
+    """Return the name if it is a plain file name. Raises ValueError that says what is allowed."""
     if not FILE_NAME.fullmatch(name):
         raise ValueError(
             f"{name[:80]!r} is not a plain file name: letters, digits and . _ + - are allowed, "
@@ -38,8 +38,8 @@ class BundleFile(Message):
 class Manifest(Message):
     """`manifest.json` of a bundle. `config` is the user's JSON, as it came.
 
-    Of a drop with a `fault`, it is what could be read of it: fields may be unknown or wrong, and {} stands for no JSON.
-    Of a faulty bundle it tells no files.
+    A drop with a `fault`: what could be read of it. Fields may be unknown or wrong; {} means that it is not JSON.
+    A faulty bundle: no files are listed.
     """
 
     kind: Literal["manifest"] = "manifest"
@@ -47,11 +47,11 @@ class Manifest(Message):
     owner: Line
     cluster: Line
     gateway: Line = ""
-    submitted_at: Moment
+    submitted_at: Timestamp
     script_name: Line = Field(description="what the user called the entrypoint; for display")
     config: JsonObject
     files: list[BundleFile]
     source: Literal["gateway", "drop"] = "gateway"
     fault: MessageText = Field(
-        default="", description="why it can be no task; it is closed as rejected with these words"
+        default="", description="why it cannot be a task: the reason with which it is closed as rejected"
     )

@@ -14,11 +14,11 @@ from mltm.contract.task_config import Backend, ExecutionConfig, InfraConfig, Res
 __all__ = ["MAX_CONFIG_BYTES", "ConfigError", "parse_config", "read_json_object"]
 
 MAX_CONFIG_BYTES = 1024 * 1024
-_MOST_PROBLEMS = 20
+_MAX_PROBLEMS = 20
 
 
 class ConfigError(ValueError):
-    """A config that cannot be taken; `fields` says why, field by field."""
+    """A config that cannot be accepted. `fields` says why, field by field."""
 
     def __init__(self, fields: list[FieldProblem]) -> None:
         super().__init__("; ".join(str(field) for field in fields))
@@ -31,7 +31,7 @@ def parse_config(raw: bytes) -> TaskConfig:
 
 
 def read_json_object(raw: bytes) -> JsonObject:
-    """Read one JSON object; NaN, duplicate names and what is no object are refused. Raises ConfigError."""
+    """Read one JSON object; NaN, duplicate names and what is not an object are refused. Raises ConfigError."""
     if len(raw) > MAX_CONFIG_BYTES:
         _refuse("config", f"at most {MAX_CONFIG_BYTES:,} bytes of JSON are allowed", f"{len(raw):,} bytes")
     if not raw.strip():
@@ -41,7 +41,7 @@ def read_json_object(raw: bytes) -> JsonObject:
     except json.JSONDecodeError as error:
         _refuse("config", f"valid JSON is needed; line {error.lineno}, column {error.colno}: {error.msg}")
     except UnicodeDecodeError as error:
-        _refuse("config", f"UTF-8 text is needed; byte {error.start} is none")
+        _refuse("config", f"UTF-8 text is needed; byte {error.start} is not UTF-8")
     except RecursionError:
         _refuse("config", "at most 16 levels of nesting are allowed")
     except ValueError as error:
@@ -58,14 +58,14 @@ def _refuse(field: str, allowed: str, given: str = "") -> NoReturn:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    _refuse("config", "NaN and Infinity are no JSON numbers; finite numbers are allowed", name)
+    _refuse("config", "NaN and Infinity are not JSON numbers; finite numbers are allowed", name)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     names = [name for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
-        _refuse(_show_name(twice), "each name may stand once in an object", "it stands twice")
+        _refuse(_show_name(twice), "duplicate name. Remove one of the two", "the name twice in one object")
     return dict(pairs)
 
 
@@ -77,12 +77,12 @@ def _check(value: JsonObject) -> TaskConfig:
     where: tuple[str, ...] = ("clusters", config.runner_location)
     section = config.clusters.get(config.runner_location)
     if section is None:
-        known = ", ".join(_show_name(name) for name in sorted(config.clusters)[:_MOST_PROBLEMS]) or "none"
+        known = ", ".join(_show_name(name) for name in sorted(config.clusters)[:_MAX_PROBLEMS]) or "none"
         _refuse("clusters", f"a section for runner_location {config.runner_location!r} is needed", f"sections: {known}")
     if "infra_config" not in section:
         near = _did_you_mean(next(iter(section), ""), ["infra_config"])
         raise ConfigError(
-            [FieldProblem(field=".".join((*where, "infra_config")), allowed="needed, and missing", hint=near)]
+            [FieldProblem(field=".".join((*where, "infra_config")), allowed="required, but missing", hint=near)]
         )
     try:
         InfraConfig.model_validate(section["infra_config"])
@@ -92,7 +92,7 @@ def _check(value: JsonObject) -> TaskConfig:
 
 
 def _explain(error: ValidationError, prefix: tuple[str, ...]) -> list[FieldProblem]:
-    found = error.errors(include_url=False, include_context=False)[:_MOST_PROBLEMS]
+    found = error.errors(include_url=False, include_context=False)[:_MAX_PROBLEMS]
     return [_explain_one(dict(detail), prefix) for detail in found]
 
 
@@ -106,7 +106,7 @@ def _explain_one(detail: dict[str, object], prefix: tuple[str, ...]) -> FieldPro
             known = _known_names(path)
             return FieldProblem(field=".".join(path), allowed="no such field", hint=_did_you_mean(path[-1], known))
         case "missing":
-            return FieldProblem(field=".".join(path), allowed="needed, and missing")
+            return FieldProblem(field=".".join(path), allowed="required, but missing")
         case "value_error" if not path:
             field, _, rest = message.partition(": ")
             return FieldProblem(field=field, allowed=rest)
@@ -132,7 +132,7 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _show_name(name: str) -> str:
-    """A name that a user gave, as text for people: it may be of any length and hold control characters."""
+    """Render a name that a user gave: it may have any length and control characters."""
     return name if name.isprintable() and len(name) <= 80 else _shorten(name)
 
 

@@ -24,7 +24,7 @@ class FieldProblem(Message):
 
 
 class Problem(Message):
-    """An error, in words. `key` is stable and for programs; `next_step` is for the person who reads it."""
+    """An error. `key` is stable, for programs; `next_step` tells the person who reads it what to do."""
 
     type: str = "about:blank"
     title: str

@@ -1,6 +1,6 @@
 """Reports of agents, and what a set of them says about a task.
 
-A task's standing is a pure function of the *set* of its reports: any order, any repetition, any two agents, the
+A task's state is a pure function of the *set* of its reports: any order, any repetition, any two agents, the
 same row (protocol: "Reports and commands"). Nothing else may compute a task's state.
 """
 
@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeVar
 
 from pydantic import Field
 
-from mltm.contract.base_models import MOST, Explained, Moment, render_canonical
+from mltm.contract.base_models import MAX_INT64, Explained, Timestamp, render_canonical
 from mltm.contract.limits import Code, JobIdText, Line, MessageText, Seconds, fit_json
 from mltm.contract.manifest import Manifest
 from mltm.contract.states import ORDER, Evidence, State, is_final
@@ -45,7 +45,7 @@ class StatusNote(Explained):
 class AttemptDetails(Explained):
     """Where an attempt stands, as agents report it and users are shown it."""
 
-    attempt: int = Field(ge=1, le=MOST)
+    attempt: int = Field(ge=1, le=MAX_INT64)
     state: State
     message: MessageText = ""  #: the reason, for people
     job_id: JobIdText | None = None
@@ -53,8 +53,8 @@ class AttemptDetails(Explained):
     slurm_state: Line | None = None
     exit_code: Code | None = None
     signal: Code | None = None
-    started_at: Moment | None = None
-    ended_at: Moment | None = None
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
     elapsed_s: Seconds | None = None
 
 
@@ -72,7 +72,7 @@ class ReportContent(AttemptDetails):
 
     task_id: str = Field(pattern=r"^[0-9a-f]{32}$")
     evidence: Evidence
-    closed: bool = False  #: true where it repeats a closed record: the task's end
+    closed: bool = False  #: true if it repeats a closed record: the task's end
     note: StatusNote | None = None
     taken: bool = False  #: the agent has its own copy; the gateway may remove its entry
     manifest: Manifest | None = None  #: of a dropped task: the gateway makes the row from it
@@ -82,9 +82,9 @@ class Report(ReportContent):
     """One event of an agent. Identified by (spool_id, epoch, seq); the same identity has the same content for ever."""
 
     spool_id: str = Field(pattern=r"^[0-9a-f]{32}$")
-    epoch: int = Field(ge=1, le=MOST)
-    seq: int = Field(ge=1, le=MOST)
-    at: Moment
+    epoch: int = Field(ge=1, le=MAX_INT64)
+    seq: int = Field(ge=1, le=MAX_INT64)
+    at: Timestamp
 
 
 def digest_report(report: Report) -> str:
@@ -111,8 +111,8 @@ class AttemptView:
     slurm_state: str | None
     exit_code: int | None
     signal: int | None
-    started_at: Moment | None
-    ended_at: Moment | None
+    started_at: Timestamp | None
+    ended_at: Timestamp | None
     elapsed_s: float | None
     message: str
 

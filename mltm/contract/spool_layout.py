@@ -12,7 +12,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"  #: in a bundle and in control/
 CONFIG_FILE = "config.json"  #: the task's config beside the manifest
-ENTRYPOINT = "entrypoint.py"  #: what the user's script is called inside, whatever he called it
+ENTRYPOINT = "entrypoint.py"  #: the name of the user's script here, whatever the user called it
 GONE_SUFFIX = ".gone"
 RECEIPT_SUFFIX = ".receipt.json"
 PIECE_BYTES = 1024 * 1024  #: piece n of a log begins at byte n * PIECE_BYTES; wrapper.sh has the same number

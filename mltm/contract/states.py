@@ -57,10 +57,10 @@ TRANSITIONS = MappingProxyType(
 
 
 def is_final(state: State) -> bool:
-    """True where nothing more will happen to the task."""
+    """True if nothing more will happen to the task."""
     return state not in ACTIVE
 
 
 def is_allowed(before: State, after: State) -> bool:
-    """True where a task may go from `before` to `after`; staying is always allowed."""
+    """True if a task may go from `before` to `after`. Staying is always allowed."""
     return before == after or after in TRANSITIONS[before]

@@ -1,4 +1,4 @@
-"""Says what is meant where a certificate lacks only what Python 3.13 and newer ask for, and how to see it. Pure.
+"""Explains a certificate that only Python 3.13 and newer refuse, and how to check it. Pure.
 
 Their `ssl.create_default_context()` sets VERIFY_X509_STRICT (RFC 5280), which older Pythons leave out.
 """
@@ -13,13 +13,13 @@ _STRICT_ONLY = range(80, 94)
 
 
 def explain_strictness(certificate_error: Exception, url: str) -> str:
-    """Return the sentences for a refusal that is strict verification's; "" for every other one."""
+    """Explain an error of strict verification. "" for every other error."""
     if getattr(certificate_error, "verify_code", 0) not in _STRICT_ONLY:
         return ""
     parts = urlsplit(url)
     address = f"{parts.hostname}:{parts.port or 443}"
     return (
         "Python 3.13 and newer check certificates strictly: an authority's needs keyUsage with keyCertSign and a "
-        "critical basicConstraints, and all need their key identifiers. Ask whoever made it for a new one. To check: "
+        "critical basicConstraints, and all need their key identifiers. Ask who made it for a new one. To check: "
         f"openssl s_client -x509_strict -verify_return_error -CAfile FILE -connect {address} </dev/null"
     )

@@ -2,12 +2,12 @@
 
 import math
 import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, StrictBool, StrictInt, model_validator
 from pydantic.fields import FieldInfo
 
-from mltm.contract.base_models import JsonObject, Strict
+from mltm.contract.base_models import MAX_INT64, JsonObject, Strict
 from mltm.contract.manifest import check_file_name
 from mltm.contract.states import State
 
@@ -16,7 +16,6 @@ __all__ = [
     "check_text",
 ]  # fmt: skip
 
-MAX_INT: Final = 2**63 - 1
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@:-]{0,127}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _PARAM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
@@ -74,10 +73,10 @@ def check_json(value: JsonValue, depth: int = 0) -> JsonValue:  # noqa: C901 - o
     match value:
         case bool() | None:
             pass
-        case int() if abs(value) > MAX_INT:
+        case int() if abs(value) > MAX_INT64:
             raise ValueError("whole numbers of at most 64 bits are allowed")
         case float() if not math.isfinite(value):
-            raise ValueError("NaN and Infinity are no JSON numbers; finite numbers up to 1.8e308 are allowed")
+            raise ValueError("NaN and Infinity are not JSON numbers; finite numbers up to 1.8e308 are allowed")
         case str() if any(ord(c) < 32 and c not in "\n\t" for c in value) or "\x7f" in value:
             raise ValueError("control characters other than newline and tab are not allowed")
         case str() if any(0xD800 <= ord(c) < 0xE000 for c in value):
@@ -141,7 +140,7 @@ class Backend(Strict):
 
 
 def _pattern(pattern: re.Pattern[str]) -> FieldInfo:
-    """For the schema only: pydantic's own words for a pattern are the pattern."""
+    """For the schema only: pydantic's own message for a pattern is the pattern."""
     info: FieldInfo = Field(json_schema_extra={"pattern": f"^{pattern.pattern}$"})
     return info
 
@@ -211,12 +210,12 @@ class TaskConfig(Strict):
 
     @property
     def infra(self) -> InfraConfig:
-        """The target's `infra_config`. Raises pydantic.ValidationError or KeyError where parse_config was not used."""
+        """The target's `infra_config`. Raises pydantic.ValidationError or KeyError if parse_config was not used."""
         return InfraConfig.model_validate(self.clusters[self.runner_location]["infra_config"])
 
     @property
     def uses_mlflow(self) -> bool:
-        """True where tracking is on, in either shape."""
+        """True if tracking is on, in either shape."""
         return self.execution_mode == "mlflow" if self.execution_mode is not None else bool(self.model_tracking)
 
     @property

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from mltm.contract.agent_api import OutputFile
-from mltm.contract.base_models import Explained, JsonObject, Message, Moment
+from mltm.contract.base_models import Explained, JsonObject, Message, Timestamp
 from mltm.contract.reports import AttemptDetails, StatusNote
 from mltm.contract.states import State
 
@@ -31,7 +31,7 @@ class AttemptAnswer(AttemptDetails):
 class Event(Explained):
     """A line of the task's history, oldest first."""
 
-    at: Moment
+    at: Timestamp
     state: State
     attempt: int | None = None
     message: str = ""
@@ -44,17 +44,19 @@ class TaskAnswer(Message):
     task_id: str
     state: State
     final: bool
-    reason: str = Field(default="", description="why it ended so, or what it waits for, in words")
+    reason: str = Field(default="", description="why it ended so, or what it waits for, for people")
     note: StatusNote = StatusNote()
     owner: str
     cluster: str
-    submitted_at: Moment
-    updated_at: Moment
+    submitted_at: Timestamp
+    updated_at: Timestamp
     attempts: list[AttemptAnswer] = Field(default_factory=list)
     history: list[Event] = Field(default_factory=list, description="filled for one task, empty in lists")
     config: JsonObject = Field(default_factory=dict, description="filled for one task, empty in lists")
     cancel_requested: bool = False
-    agent_silent_s: float | None = Field(default=None, description="seconds since the agent's last word; None: never")
+    agent_silent_s: float | None = Field(
+        default=None, description="seconds since the agent's last message; None: never"
+    )
     # The predecessor's row.
     id: str
     job_id: int | str | None = None
@@ -92,7 +94,7 @@ class HoldAnswer(Message):
 
 
 class Outputs(Message):
-    """The files below the task's outputs folder, and where that is on the cluster."""
+    """The files below the task's outputs folder."""
 
     task_id: str
     files: list[OutputFile]
@@ -102,22 +104,22 @@ class LoginAnswer(Message):
     """OAuth2's answer to the password form."""
 
     access_token: str
-    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - OAuth2's word, no password
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - OAuth2's word, not a password
     expires_in: int
 
 
 class TokenAnswer(Message):
-    """An API token; `token` is shown this once."""
+    """An API token. Only the answer that creates it has `token`."""
 
     token_id: str
     name: str
     token: str | None = None
-    created_at: Moment
-    last_used_at: Moment | None = None
+    created_at: Timestamp
+    last_used_at: Timestamp | None = None
 
 
 class Whoami(Message):
-    """Who the credential belongs to, and where he may run tasks."""
+    """Whose credential it is, and on which clusters that user may run tasks."""
 
     username: str
     role: Literal["user", "admin"]

@@ -22,7 +22,7 @@ ConfigSource = Mapping[str, object] | TaskConfig | Path | str
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked submission. The config is sent as it came, byte for byte where it was a file."""
+    """A checked submission. A config that was a file is sent byte for byte."""
 
     config: bytes
     script: Path
@@ -31,13 +31,13 @@ class Bundle:
 
 
 def read_bundle(config: ConfigSource, script: Path | str, files: Iterable[Path | str] = ()) -> Bundle:
-    """Read and check what is to be sent. Raises ConfigError (it names the field) or OSError for a missing file."""
+    """Read and check what is to be sent. Raises ConfigError, which names the field, or OSError for a missing file."""
     raw = _read_config(config)
     wanted = parse_config(raw).script
     entry, extra = Path(script), tuple(Path(file) for file in files)
     size = sum(_measure(file) for file in (entry, *extra))
     if entry.name != wanted:
-        _refuse("script_path", f"it has to name the script that is sent, {entry.name}", repr(wanted))
+        _refuse("script_path", f"must name the script that is sent, {entry.name}", repr(wanted))
     seen = {entry.name}
     for file in extra:
         _check_extra(file, seen)
@@ -46,7 +46,7 @@ def read_bundle(config: ConfigSource, script: Path | str, files: Iterable[Path |
 
 @contextmanager
 def open_form(bundle: Bundle) -> Iterator[aiohttp.FormData]:
-    """Open a bundle's files as a multipart form; they are read as they are sent, and closed in the end."""
+    """Open a bundle's files as a multipart form; each is read while it is sent, and closed at the end."""
     with ExitStack() as stack:
         form = aiohttp.FormData(quote_fields=False)
         form.add_field("config", bundle.config, filename="config.json", content_type="application/json")
@@ -59,12 +59,12 @@ def open_form(bundle: Bundle) -> Iterator[aiohttp.FormData]:
 def _read_config(config: ConfigSource) -> bytes:
     if isinstance(config, Path | str):
         with Path(config).open("rb") as stream:
-            return stream.read(MAX_CONFIG_BYTES + 1)  # one more byte than allowed: parse_config says so
+            return stream.read(MAX_CONFIG_BYTES + 1)  # one byte more than allowed: parse_config reports it
     plain = config.to_json() if isinstance(config, TaskConfig) else config
     try:
-        return json.dumps(plain).encode()  # NaN goes through here: parse_config refuses it in words
+        return json.dumps(plain).encode()  # NaN passes here: parse_config reports it
     except (TypeError, ValueError) as error:
-        raise ConfigError([FieldProblem(field="config", allowed=f"JSON values only are allowed; {error}")]) from error
+        raise ConfigError([FieldProblem(field="config", allowed=f"only JSON values are allowed: {error}")]) from error
 
 
 def _check_extra(file: Path, seen: set[str]) -> None:
@@ -73,16 +73,16 @@ def _check_extra(file: Path, seen: set[str]) -> None:
     except ValueError as error:
         _refuse("files", str(error), repr(str(file)[:80]))
     if file.name in seen:
-        _refuse("files", "each file needs a name of its own, whatever folder it comes from", repr(file.name))
+        _refuse("files", "duplicate file name. Rename one of the two", repr(file.name))
     seen.add(file.name)
 
 
 def _measure(file: Path) -> int:
     size = file.stat().st_size
     if file.is_dir():
-        raise IsADirectoryError(21, "it is a folder; name its files one by one", str(file))
+        raise IsADirectoryError(21, "Is a folder. Name its files one by one", str(file))
     if size == 0:
-        _refuse("files", "a file with content is needed", f"{file.name!r}, which is empty")
+        _refuse("files", "file is empty", repr(file.name))
     return size
 
 

@@ -1,4 +1,4 @@
-"""Where the gateway is and who one is there: the environment, else what `mltm login` stored."""
+"""The gateway's address and the user's token: from the environment, else from the login that `mltm login` stored."""
 
 import json
 import os
@@ -16,7 +16,7 @@ _LOGIN = "Run `mltm login ADDRESS`, or set MLTM_URL and MLTM_TOKEN."
 
 @dataclass(frozen=True)
 class Access:
-    """A gateway's address, the token for it (None: not logged in), and the authority that signed its certificate."""
+    """A gateway's address, the token for it (None: not logged in), and the CA file for its certificate."""
 
     url: str
     token: str | None = None
@@ -28,7 +28,7 @@ class Access:
 
 
 def credentials_file(env: Mapping[str, str]) -> Path:
-    """Build the path of the stored login: $XDG_CONFIG_HOME/mltm/credentials.json, ~/.config without it."""
+    """Build the path of the stored login: $XDG_CONFIG_HOME/mltm/credentials.json; the default is ~/.config."""
     home = env.get("XDG_CONFIG_HOME") or str(Path(env.get("HOME") or "~").expanduser() / ".config")
     return Path(home) / "mltm" / "credentials.json"
 
@@ -36,13 +36,13 @@ def credentials_file(env: Mapping[str, str]) -> Path:
 def read_access(env: Mapping[str, str], *, url: str | None = None, ca: str | None = None) -> Access:
     """Find address and token: `url` and `ca` as given, then MLTM_URL, MLTM_TOKEN and MLTM_CA, then the stored login.
 
-    A stored token goes to the gateway it was made by, and to no other. Raises MltmError where no address is known.
+    A stored token is sent only to the gateway that made it. Raises MltmError if no address is known.
     """
     stored = _read_stored(credentials_file(env))
     wanted = (url or env.get("MLTM_URL") or "").rstrip("/")
     address = wanted or (stored.url if stored else "")
     if not address:
-        raise build_error("not_logged_in", "No gateway is known.", _LOGIN, status=401)
+        raise build_error("not_logged_in", "The gateway's address is not known.", _LOGIN, status=401)
     own = stored if stored and stored.url == address else None
     return Access(
         url=address,
@@ -53,7 +53,7 @@ def read_access(env: Mapping[str, str], *, url: str | None = None, ca: str | Non
 
 
 def write_access(env: Mapping[str, str], access: Access) -> Path:
-    """Store a login, readable by its user only (mode 0600), and return where."""
+    """Store a login in a file that only its user can read (mode 0600). Return its path."""
     path = credentials_file(env)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with replace_when_whole(path) as stream:
@@ -63,7 +63,7 @@ def write_access(env: Mapping[str, str], access: Access) -> Path:
 
 
 def remove_access(env: Mapping[str, str]) -> bool:
-    """Forget the stored login; False where there was none."""
+    """Remove the stored login. False if there was none."""
     path = credentials_file(env)
     existed = path.exists()
     path.unlink(missing_ok=True)
@@ -81,5 +81,5 @@ def _read_stored(path: Path) -> Access | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise build_error(
-            "bad_credentials_file", f"{path} cannot be read ({error}).", "Run `mltm login ADDRESS` again.", status=401
+            "bad_credentials_file", f"Cannot read {path} ({error}).", "Run `mltm login ADDRESS` again.", status=401
         ) from error

@@ -1,4 +1,4 @@
-"""Output files onto the user's disk: never outside the folder he named, never half a file under its own name."""
+"""Writes output files to the user's disk: never outside the named folder, never half a file under its own name."""
 
 import secrets
 from collections.abc import Iterator
@@ -17,19 +17,19 @@ PIECE_BYTES = 1024 * 1024
 
 
 def place_inside(folder: Path, path: str) -> Path:
-    """Build where an output goes below `folder`. Raises MltmError for a path that would lead out of it."""
+    """Build the path of an output below `folder`. Raises MltmError if it would be outside."""
     steps = path.split("/")
     if any(step in {"", ".", ".."} or "\x00" in step for step in steps):
         raise build_error(
-            "unsafe_path", f"The output path {path!r} would lead out of the folder; it is not fetched.",
-            "Fetch it alone, under a name of your own.", status=400,
+            "unsafe_path", f"The output path {path!r} is outside the folder, so it was not downloaded.",
+            "Download it alone with the Python client, under another name.", status=400,
         )  # fmt: skip
     return folder.joinpath(*steps)
 
 
 @contextmanager
 def replace_when_whole(target: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `target` that takes its place when the block ends well, and vanishes otherwise."""
+    """Open a file beside `target`. It replaces `target` if the block ends without an error, else it is removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".mltm-{secrets.token_hex(6)}.part")
     try:
@@ -41,7 +41,7 @@ def replace_when_whole(target: Path) -> Iterator[IO[bytes]]:
 
 
 async def save(response: "aiohttp.ClientResponse", target: Path) -> int:
-    """Write an answer's body to `target`, and return how many bytes it has. Raises ClientError if it breaks off."""
+    """Write an answer's body to `target`. Return its size in bytes. Raises ClientError if the answer breaks off."""
     with replace_when_whole(target) as stream:
         written = 0
         async for piece in response.content.iter_chunked(PIECE_BYTES):

@@ -1,4 +1,4 @@
-"""What a caller of the client can meet: a problem document, or no answer at all. Loads no HTTP library."""
+"""The errors of the client: a problem document, or no answer at all. Loads no HTTP library."""
 
 from mltm.contract.problems import Problem
 
@@ -12,7 +12,7 @@ def render_problem(problem: Problem) -> str:
 
 
 class MltmError(Exception):
-    """The gateway said no. `problem` has the stable key, the HTTP status, the words and the next step."""
+    """The gateway refused. `problem` has the stable key, the HTTP status, the message and the next step."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(render_problem(problem))
@@ -25,10 +25,10 @@ class MltmError(Exception):
 
 
 class UnreachableError(MltmError):
-    """No answer came, or only that it cannot answer now. The problem's status is 0 where there was none."""
+    """No answer came, or the gateway cannot answer now. The problem's status is 0 if no answer came."""
 
 
 def build_error(key: str, detail: str, next_step: str = "", *, status: int = 0) -> MltmError:
-    """Build the error for what happened on this side: status 0 or 502 and up means that no gateway answered."""
+    """Build an error of the client. Status 0, 429, 502, 503 or 504: the gateway gave no answer."""
     problem = Problem(title=key.replace("_", " "), status=status, detail=detail, key=key, next_step=next_step)
     return UnreachableError(problem) if status in {0, 429, 502, 503, 504} else MltmError(problem)

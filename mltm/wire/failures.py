@@ -1,4 +1,4 @@
-"""What an exception of the HTTP library means to a person: which host, what is wrong, what to do."""
+"""Explains an exception of the HTTP library to a person: which host, what is wrong, what to do."""
 
 import hashlib
 import os
@@ -14,16 +14,16 @@ from mltm.wire.errors import MltmError, UnreachableError, build_error
 
 __all__ = ["explain_failure", "is_temporary", "read_fingerprint"]
 
-_CA_HINT = "Pass the certificate of the authority that signed it: --ca FILE, MLTM_CA, or ca_file= in Python."
+_CA_HINT = "Give the certificate of the authority that signed it: --ca FILE, MLTM_CA, or ca_file= in Python."
 
 
 def is_temporary(error: Exception) -> bool:
-    """True where the same request may succeed in a moment."""
+    """True if the same request may succeed soon."""
     return not isinstance(error, aiohttp.ClientSSLError | aiohttp.InvalidURL)
 
 
 def explain_failure(error: Exception, url: str, fingerprint: str = "") -> MltmError:
-    """Say in words why no answer came from `url`."""
+    """Explain why no answer came from `url`."""
     where = urlsplit(url).netloc or url
     away = "Is the gateway running, and is the address right? It is set by `mltm login`, --url or MLTM_URL."
     match error:
@@ -32,19 +32,19 @@ def explain_failure(error: Exception, url: str, fingerprint: str = "") -> MltmEr
         case aiohttp.ClientSSLError():
             return build_error(
                 "tls_failed", f"{where} does not speak TLS as expected ({error.os_error}).",
-                "If the gateway has no certificate, its address begins with http://, not https://.",
+                "If the gateway has no certificate, use http:// in its address.",
             )  # fmt: skip
         case aiohttp.InvalidURL():
             return build_error(
-                "bad_address", f"{url!r} is no address of a gateway.", "One looks like https://host:8008."
+                "bad_address", f"{url!r} is not a gateway's address.", "An address looks like https://host:8008."
             )
         case aiohttp.ClientConnectorDNSError():
             return build_error("unknown_host", f"The host name in {where} cannot be resolved.", away)
         case aiohttp.ClientConnectorError():
-            # asyncio puts "Connect call failed ('127.0.0.1', 8008)" where the system's words would be.
+            # asyncio puts "Connect call failed ('127.0.0.1', 8008)" where the system's message should be.
             number = error.os_error.errno
             message = os.strerror(number) if number else str(error.os_error)
-            return build_error("gateway_away", f"No connection to the gateway at {where} ({message}).", away)
+            return build_error("gateway_away", f"Cannot connect to the gateway at {where} ({message}).", away)
         case TimeoutError():
             return build_error("gateway_slow", f"The gateway at {where} did not answer in time.", away)
         case _:
@@ -64,7 +64,7 @@ def _explain_certificate(error: Exception, url: str, fingerprint: str) -> MltmEr
 
 
 def read_fingerprint(url: str, timeout_s: float = 5.0) -> str:
-    """Fetch the SHA-256 of the certificate that a host shows, so that a person can compare it; "" where it fails."""
+    """Fetch the SHA-256 of the certificate that a host shows, so that a person can compare it. "" if that fails."""
     parts = urlsplit(url)
     try:
         pem = ssl.get_server_certificate((parts.hostname or "", parts.port or 443), timeout=timeout_s)

@@ -1,4 +1,4 @@
-"""Following a log that grows, whose middle may be dropped, across the attempts of a task. Knows no HTTP."""
+"""Follows a growing log, whose middle may be dropped, across the attempts of a task. Knows no HTTP."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -10,14 +10,14 @@ __all__ = ["LogChunk", "LogSource", "follow_log", "newest_attempt", "take_new"]
 
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 5.0
-LAST_LOOKS = 3
+LAST_READS = 3
 
 
 @dataclass(frozen=True)
 class LogChunk:
-    """Bytes of one attempt's log from `offset` on. `size`: how long the log is by now; `final`: it will not grow.
+    """Bytes of one attempt's log from `offset` on. `size`: the log's length so far; `final`: it will not grow.
 
-    `skipped` bytes before `offset` were dropped on the cluster, because the log outgrew its cap.
+    `skipped` bytes before `offset` were dropped on the cluster, because the log was longer than its limit.
     """
 
     data: bytes
@@ -35,7 +35,7 @@ class LogChunk:
 
 @dataclass(frozen=True)
 class LogSource:
-    """Where a followed log comes from: both functions ask the gateway; `sleep` waits between two looks."""
+    """Where a followed log comes from. Both functions ask the gateway; `sleep` waits between two requests."""
 
     read: Callable[[int, int], Awaitable[LogChunk]]  #: (offset, attempt)
     read_task: Callable[[], Awaitable[TaskAnswer]]
@@ -43,7 +43,7 @@ class LogSource:
 
 
 def take_new(chunk: LogChunk, position: int) -> LogChunk:
-    """Cut what was seen already, and count what is missing between `position` and the chunk."""
+    """Remove what was read already, and count what is missing between `position` and the chunk."""
     overlap = min(max(0, position - chunk.offset), len(chunk.data))
     if position < 0:  # from the end: the answer says where that is
         return chunk
@@ -57,7 +57,7 @@ def newest_attempt(task: TaskAnswer) -> int | None:
 
 
 async def follow_log(source: LogSource, *, offset: int = 0, attempt: int | None = None) -> AsyncIterator[LogChunk]:
-    """Yield a log's new bytes until the task is over and the log is read. Without `attempt`, every later one too."""
+    """Yield a log's new bytes until the task ends and all is read. Without `attempt`, of every later attempt too."""
     position, number, quiet = offset, attempt, 0
     while True:
         task = await source.read_task()
@@ -71,15 +71,15 @@ async def follow_log(source: LogSource, *, offset: int = 0, attempt: int | None 
                 position = chunk.end if position >= 0 or chunk.data else position
                 if not chunk.data or position >= chunk.size:
                     break
-            # The task was read before the log: what it said last is in what was read now.
+            # The task was read before the log, so the log that was read now has its last lines.
             newest = newest_attempt(task)
             if attempt is None and newest is not None and newest > number:
                 number, position, quiet = newest, 0, 0
                 continue
             if chunk.final and (task.final or attempt is not None):
                 return
-        # A log that nobody marks as final (a job that vanished with its node) ends after some more looks.
-        if task.final and (number is None or quiet >= LAST_LOOKS):
+        # Nobody marks the log of a job that vanished with its node as final: it ends after some more requests.
+        if task.final and (number is None or quiet >= LAST_READS):
             return
         quiet += 1
         await source.sleep(exponential_delay_s(quiet - 1, FIRST_PAUSE_S, MAX_PAUSE_S, factor=1.5))

@@ -1,4 +1,4 @@
-"""When to try again, and when to stop: pure but for the three functions it is given."""
+"""When to try a request again, and when to stop. Pure but for the three functions that it is given."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ MIN_DELAY_S = 0.05
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long a request is repeated after its first failure; `waiting_s` is for those that watch a running task."""
+    """How long a request is repeated after its first failure. `waiting_s`: a request that watches a running task."""
 
     request_s: float = 30.0
     waiting_s: float = 600.0
@@ -28,7 +28,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class Retry:
-    """Where a repeated request stands: when it failed first, how often, and how long to wait now."""
+    """The failures of one request so far: when the first was, how many there were, how long to wait now."""
 
     first_failed_at: float
     failures: int
@@ -47,5 +47,5 @@ def plan_retry(before: Retry | None, policy: RetryPolicy, limit_s: float, retry_
 
 
 def parse_retry_after(text: str | None) -> float | None:
-    """Read Retry-After in seconds; None where it is missing or a date (clocks of two hosts are not compared)."""
+    """Read Retry-After in seconds. None: it is missing or a date (clocks of two hosts are not compared)."""
     return float(text) if text is not None and text.strip().isdecimal() else None

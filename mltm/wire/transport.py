@@ -1,4 +1,4 @@
-"""One request to the gateway, repeated while that can help. Owns the HTTP session; knows no route's meaning."""
+"""Sends one request to the gateway, and repeats it while that can help. Owns the HTTP session; knows no routes."""
 
 import asyncio
 import re
@@ -24,7 +24,7 @@ __all__ = ["Call", "RetryNotice", "Transport", "build_path", "find_proxy"]
 
 T = TypeVar("T")
 RetryNotice = Callable[[MltmError, float], None]
-"""Told about every failure that will be tried again, and in how many seconds."""
+"""Gets every failure that will be tried again, and in how many seconds."""
 
 _PLACE = re.compile(r"\{(\w+)(:[^}]*)?\}")
 _AGAIN = frozenset({429, 502, 503, 504})
@@ -38,7 +38,7 @@ def build_path(route: str, **parts: str) -> str:
 
 
 def find_proxy(url: str) -> str | None:
-    """Find the proxy that the environment names for `url`; none for this machine's own addresses.
+    """Find the proxy that the environment names for `url`. None for this machine's own addresses.
 
     aiohttp's trust_env is not used: it would also send what ~/.netrc holds.
     """
@@ -51,7 +51,7 @@ def find_proxy(url: str) -> str | None:
 
 @dataclass(frozen=True)
 class Call:
-    """A request. `open_body` is called for every try; `repeatable` False: only if nothing was sent is it repeated."""
+    """A request. `open_body` is called for every try. `repeatable` False: it is repeated only if nothing was sent."""
 
     method: str
     path: str
@@ -64,7 +64,7 @@ class Call:
 
 
 class _FailedTryError(Exception):
-    """A try that failed; `again` says whether another one can help."""
+    """A try that failed. `again`: another try can help."""
 
     def __init__(self, error: MltmError, *, again: bool, retry_after_s: float | None = None) -> None:
         super().__init__(str(error))
@@ -72,7 +72,7 @@ class _FailedTryError(Exception):
 
 
 class Transport:
-    """The session with one gateway. `token` may be set later, by a login."""
+    """The session with one gateway. A login may set `token` later."""
 
     def __init__(
         self, url: str, token: str | None, ca_file: Path | None, retry_policy: RetryPolicy, on_retry: RetryNotice | None
@@ -87,7 +87,7 @@ class Transport:
             context = ssl.create_default_context(cafile=self._ca_file)
         except (OSError, ssl.SSLError) as error:
             raise build_error(
-                "bad_ca_file", f"The CA file {self._ca_file} cannot be used ({error}).", "It has to be a PEM file.",
+                "bad_ca_file", f"Cannot use the CA file {self._ca_file} ({error}).", "Give a PEM file.",
                 status=400,
             ) from error  # fmt: skip
         # No total limit: uploads and downloads may take long; silence may not.
@@ -163,7 +163,7 @@ async def _refuse(response: aiohttp.ClientResponse, *, repeatable: bool) -> NoRe
 
 
 def _read_problem(body: bytes, response: aiohttp.ClientResponse) -> Problem:
-    """Read the problem document; something between here and the gateway may have answered without one."""
+    """Read the problem document. A proxy between here and the gateway may have answered without one."""
     try:
         return Problem.model_validate_json(body)
     except ValidationError:
@@ -171,10 +171,10 @@ def _read_problem(body: bytes, response: aiohttp.ClientResponse) -> Problem:
     where = f"{response.url.scheme}://{response.url.authority}"
     if 300 <= response.status < 400:
         to = response.headers.get("Location", "elsewhere")
-        detail, step = f"{where} sends requests on to {to}.", "Log in with that address, if you trust it."
+        detail, step = f"{where} redirects to {to}.", "If you trust that address, log in to it."
     else:
         detail = f"{where} answered {response.status} {response.reason or ''}".strip() + " without an explanation."
-        step = "A proxy may have answered in the gateway's place; try again, or ask who runs the gateway."
+        step = "A proxy may have answered instead of the gateway. Try again, or ask the administrator of the gateway."
     return Problem(
-        title="no answer of a gateway", status=response.status, detail=detail, key="no_problem", next_step=step
+        title="not an answer of a gateway", status=response.status, detail=detail, key="no_problem", next_step=step
     )

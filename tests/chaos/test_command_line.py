@@ -10,9 +10,9 @@ pytestmark = [pytest.mark.long, pytest.mark.standin, pytest.mark.timeout(400)]
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def run_chaos(*message: str) -> tuple[int, list[dict[str, str]], list[str]]:
+def run_chaos(*arguments: str) -> tuple[int, list[dict[str, str]], list[str]]:
     """Its exit code, the rows of its table by column, and the lines on stderr."""
-    argv = [sys.executable, "-m", "chaos", *message]
+    argv = [sys.executable, "-m", "chaos", *arguments]
     done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=300)
     table = [line for line in done.stdout.splitlines() if line.startswith("|")]
     head, line, *rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table]

@@ -13,7 +13,7 @@ from chaos.table import render_findings
 from chaos.trial import Setup
 from lab.slurm.cluster import running_lab
 from lab.slurm.layout import Lab
-from lab.standin_control import Standin
+from lab.standin.control import Standin
 
 KINDS = (Kind("good", frozenset({"succeeded"}), weight=3), Kind("dropped", frozenset({"succeeded"}), way="drop"))
 

@@ -54,11 +54,11 @@ def test_the_planned_write_of_bash_itself_fails(tmp_path: Path, outcome: str, ex
 
 
 def test_without_a_plan_every_operation_is_passed_on_and_counted(tmp_path: Path) -> None:
-    message = (
+    script = (
         "printf a >one && ln -T one two && mkdir sub && mv one sub/one && touch -d @7 two && sync -- two . && rm two"
     )
     with open_pair(tmp_path) as (real, view, plans):
-        subprocess.run(["bash", "-c", message], cwd=view / "tasks" / TASK_ID, check=True)
+        subprocess.run(["bash", "-c", script], cwd=view / "tasks" / TASK_ID, check=True)
 
         assert (real / "sub" / "one").read_bytes() == b"a"
         assert (real / "sub" / "one").stat().st_mtime == 7
@@ -68,12 +68,12 @@ def test_without_a_plan_every_operation_is_passed_on_and_counted(tmp_path: Path)
 
 
 def test_what_is_no_tasks_own_is_counted_by_place_and_kind_and_fails_by_plan(tmp_path: Path) -> None:
-    message = "cd outbox && printf a >.new && ln -T .new 1.json; rm .new; touch ../gateway.sqlite-wal"
+    script = "cd outbox && printf a >.new && ln -T .new 1.json; rm .new; touch ../gateway.sqlite-wal"
     with open_pair(tmp_path, shared=SHARED) as (real, view, plans):
         (view / "outbox").mkdir()
         set_write_plans(plans / "outbox" / "link", [WritePlan(1, "error-before")])
 
-        subprocess.run(["bash", "-c", message], cwd=view, check=True, capture_output=True)
+        subprocess.run(["bash", "-c", script], cwd=view, check=True, capture_output=True)
 
         assert list((real.parent.parent / "outbox").iterdir()) == []
         found = [(met.key, met.outcome) for met in read_met(plans)]

@@ -35,17 +35,15 @@ def list_functions(tree: ast.AST, owner: str = "") -> Iterator[tuple[str, ast.AS
 
 
 def changes_something(call: ast.Call) -> bool:
-    name, message = (
-        ast.unparse(call.func),
-        [ast.unparse(node) for node in (*call.args, *(k.value for k in call.keywords))],
-    )
+    name = ast.unparse(call.func)
+    arguments = [ast.unparse(node) for node in (*call.args, *(k.value for k in call.keywords))]
     match name.rpartition(".")[2]:
         case "replace":  # a path's or a file's; a text's has two arguments, a moment's and a dataclass's have names
             return bool(EFFECT.fullmatch(name)) or (len(call.args), call.keywords) == (1, [])
         case "open":
-            return any(WRITES.fullmatch(each) for each in message)
+            return any(WRITES.fullmatch(each) for each in arguments)
         case "kill" | "killpg":  # signal 0 only asks
-            return message[-1:] != ["0"]
+            return arguments[-1:] != ["0"]
         case _:
             return bool(EFFECT.fullmatch(name))
 
@@ -70,9 +68,9 @@ def is_known(target: str) -> bool:
 
 def list_wrapper_effects() -> set[str]:
     text = WRAPPER.read_text(encoding="utf-8")
-    bodies = re.findall(r"^(\w+)\(\) \{(.*?)^\}|^(\w+)\(\) \{ (.*?) \}", text, flags=re.MULTILINE | re.DOTALL)
+    bodies = re.findall(r"^(\w+)\(\) (?:\{\n(.*?)^\}|\{ ([^\n]*) \})", text, flags=re.MULTILINE | re.DOTALL)
     changes = re.compile(r"\b(link_record|write_advice|ln|rm|mkdir|touch|dd|sync)\b|>\"?\$|exec -- ")
-    return {one or two for one, body, two, line in bodies if changes.search(body or line)}
+    return {name for name, body, line in bodies if changes.search(body or line)}
 
 
 def test_every_function_with_an_effect_is_a_point_or_says_why_not() -> None:

@@ -11,7 +11,7 @@ TASK = "a" * 32
 
 
 @pytest.mark.parametrize(
-    ("reruns", "faults", "most_starts"),
+    ("reruns", "faults", "max_starts"),
     [
         (1, [], 1),
         (0, [("lost", "node_fail")], 1),
@@ -23,10 +23,10 @@ TASK = "a" * 32
 )
 @pytest.mark.parametrize("is_struck_first", [False, True])
 def test_only_a_fault_that_may_lose_the_job_allows_another_start(
-    tmp_path: Path, reruns: int, faults: list[tuple[str, ...]], most_starts: int, is_struck_first: bool
+    tmp_path: Path, reruns: int, faults: list[tuple[str, ...]], max_starts: int, is_struck_first: bool
 ) -> None:
     house = SimpleNamespace(folder=tmp_path)
-    stream = Stream(house, 1, kinds=(), clients=0, patience_s=1)  # type: ignore[arg-type] # nothing is asked of it
+    stream = Stream(house, 1, kinds=(), clients=0, timeout_s=1)  # type: ignore[arg-type] # nothing is asked of it
     if not is_struck_first:
         stream.allow(TASK, "succeeded", reruns=reruns)
     for ends in faults:
@@ -34,5 +34,5 @@ def test_only_a_fault_that_may_lose_the_job_allows_another_start(
     if is_struck_first:  # before its client knew its id
         stream.allow(TASK, "succeeded", reruns=reruns)
 
-    assert stream.expected[TASK].most_starts == most_starts
+    assert stream.expected[TASK].max_starts == max_starts
     assert stream.expected[TASK].ends == {"succeeded", *(end for ends in faults for end in ends)}

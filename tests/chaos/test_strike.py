@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from chaos.faults import strike
 from chaos.faults.plan import Plan, fired_path, plan_path
 from chaos.faults.points import POINTS
-from chaos.faults.provoke import PROVOCATIONS
-from chaos.faults.strike import Walk
+from chaos.strikes import strike
+from chaos.strikes.provoke import PROVOCATIONS
+from chaos.strikes.strike import Walk
 from chaos.trial import Result
 from mltm.contract.ids import TaskId
 from mltm.contract.journal_records import JobClaim, render_record

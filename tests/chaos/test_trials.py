@@ -7,8 +7,6 @@ import pytest
 
 from chaos.faults.plan import Plan, build_plans
 from chaos.faults.points import POINTS
-from chaos.faults.provoke import PROVOCATIONS
-from chaos.faults.strike import Walk
 from chaos.load.stream import KINDS
 from chaos.scenarios import (
     agents,
@@ -28,10 +26,12 @@ from chaos.scenarios import (
     torn,
     writes,
 )
+from chaos.strikes.provoke import PROVOCATIONS
+from chaos.strikes.strike import Walk
 from chaos.table import render_findings
 from chaos.trial import Result, Setup, open_trial
 from lab.processes import wait_until
-from lab.standin_control import running_standin
+from lab.standin.control import running_standin
 
 pytestmark = [pytest.mark.long, pytest.mark.standin, pytest.mark.timeout(400)]
 # Whose cancel is lost ends by itself, so that the trial does.
@@ -41,8 +41,8 @@ Scenario = Callable[[Setup, int | None], Result]
 
 def run(name: str, scenario: Scenario, faults: int, *, control: str = "", seed: int = 1, clients: int = 6) -> Result:
     with running_standin(min_job_age_s=10, kill_wait_s=1, accounting=False) as opened:
-        patience_s = 20.0 if control else 200.0
-        setup = Setup(name, seed, opened, clients=clients, control=control, end_within_s=patience_s, tasks=30)
+        timeout_s = 20.0 if control else 200.0
+        setup = Setup(name, seed, opened, clients=clients, control=control, end_within_s=timeout_s, tasks=30)
         return scenario(setup, faults)
 
 

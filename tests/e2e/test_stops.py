@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.slurm.cluster import running_lab
-from lab.standin_control import Standin, set_faults
+from lab.standin.control import Standin, set_faults
 from tests.e2e.house import open_house, wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]

@@ -5,7 +5,7 @@ import subprocess
 
 from lab.processes import wait_until
 from lab.slurm.layout import Lab
-from lab.standin_control import Standin
+from lab.standin.control import Standin
 
 Slurm = Lab | Standin
 

@@ -31,12 +31,12 @@ class Commands:
             [*self.prefix, *argv], env=os.environ | env, cwd=self.code, capture_output=True, text=True, check=False
         )
 
-    def lab(self, *message: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return self.run(self.python, "-m", "lab", *message, **env)
+    def lab(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return self.run(self.python, "-m", "lab", *arguments, **env)
 
-    def start(self, *message: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command of the lab in a session of its own, as a terminal would."""
-        argv = [*self.prefix, self.python, "-m", "lab", *message]
+        argv = [*self.prefix, self.python, "-m", "lab", *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(argv, cwd=self.code, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 

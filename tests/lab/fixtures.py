@@ -6,7 +6,7 @@ import pytest
 
 from lab.slurm.cluster import running_lab
 from lab.slurm.layout import Lab
-from lab.standin_control import Standin, running_standin
+from lab.standin.control import Standin, running_standin
 
 
 @pytest.fixture(scope="session")

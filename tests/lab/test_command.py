@@ -51,27 +51,29 @@ def run_job(commands: Commands, env: dict[str, str]) -> None:
 
 
 def test_a_lab_comes_up_shows_itself_and_goes(case: Case) -> None:
-    lab, folder, message = case.commands.lab, case.folder, ("--dir", str(case.folder))
-    up = lab("up", *message, "--min-job-age=7", case.option, **BEFORE_SU)
+    lab, folder, arguments = case.commands.lab, case.folder, ("--dir", str(case.folder))
+    up = lab("up", *arguments, "--min-job-age=7", case.option, **BEFORE_SU)
     assert up.returncode == 0, up.stderr
     assert up.stderr.startswith(f"lab: up in {folder} after ")
     env = read_exports(up.stdout)
     run_job(case.commands, env)
 
     assert "MinJobAge               = 7 sec" in case.commands.run("scontrol", "show", "config", **env).stdout
-    again = lab("up", *message, "--min-job-age=7", case.option)
+    again = lab("up", *arguments, "--min-job-age=7", case.option)
     assert (again.stdout, again.stderr) == (up.stdout, f"lab: already up in {folder}\n")
-    assert lab("env", *message).stdout == up.stdout
-    assert lab("up", *message).stderr.startswith(f"lab: A lab with other options is up in {folder}. Take it down first")
+    assert lab("env", *arguments).stdout == up.stdout
+    assert lab("up", *arguments).stderr.startswith(
+        f"lab: A lab with other options is up in {folder}. Take it down first"
+    )
     case.commands.run("sbatch", "--hold", "-o", "/dev/null", "--wrap", "true", **env)
     daemons = ["slurmctld", "slurmd-n1", "slurmd-n2", "slurmd-n3", *case.daemons, "munged"]
     shown = [f"{name:12} up" for name in daemons] + [f"node n{i}      idle" for i in (1, 2, 3)] + ["jobs         1"]
-    status = lab("status", *message)
+    status = lab("status", *arguments)
     assert (status.returncode, status.stdout.splitlines()) == (0, shown)
 
-    assert lab("down", *message).stderr == f"lab: down in {folder}\n"
+    assert lab("down", *arguments).stderr == f"lab: down in {folder}\n"
     assert find_left(folder) == []
-    status = lab("status", *message)
+    status = lab("status", *arguments)
     assert (status.returncode, status.stdout.splitlines()) == (1, [f"{name:12} down" for name in daemons])
 
 
@@ -109,24 +111,24 @@ def test_somebody_elses_lab_is_not_taken_down(slurm_lab: Lab, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("arguments", "said"),
     [
         (("status",), "lab: There is no lab in {0}. Start one with: python -m lab up --dir {0}\n"),
         (("env",), "lab: There is no lab in {0}. Start one with: python -m lab up --dir {0}\n"),
-        (("down",), "lab: there is none in {0}, nothing to do\n"),
+        (("down",), "lab: there is no lab in {0}, nothing to do\n"),
         (("standin-down",), "lab: There is no stand-in in {0}.\n"),
     ],
 )
-def test_no_lab_is_told_in_words(tmp_path: Path, message: tuple[str, ...], said: str) -> None:
+def test_no_lab_is_told_in_words(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
     folder = tmp_path / "nothing"
-    assert AS_IT_IS.lab(*message, "--dir", str(folder)).stderr == said.format(folder)
+    assert AS_IT_IS.lab(*arguments, "--dir", str(folder)).stderr == said.format(folder)
 
 
 @pytest.mark.parametrize(
     ("folder", "said"),
     [
         ("a b", "slurm.conf cannot hold the path"),
-        ("file/lab", "cannot be made (Not a directory). Give another folder with --dir."),
+        ("file/lab", ": cannot create it (Not a directory). Give another folder with --dir."),
     ],
 )
 def test_a_folder_that_will_not_do_is_told_in_words(tmp_path: Path, folder: str, said: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.slurm.layout import Lab
-from lab.standin_control import Standin
+from lab.standin.control import Standin
 from tests.agent.slurm.clients import put_out_of_reach
 from tests.e2e.house import BIN, SEED, open_house, run, wait_until
 from tests.ops.agent_process import NOBODY, AgentSite

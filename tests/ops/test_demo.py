@@ -40,15 +40,15 @@ class Demo:
         self.place.root.mkdir(mode=0o700)
         self.place.image.symlink_to(image)
 
-    def do(self, *message: str) -> str:
+    def do(self, *arguments: str) -> str:
         """Run a command of the demo; it must not fail. What it printed."""
         # Not what another demo was told: make test-fresh names a port for its own.
         named = {name: value for name, value in os.environ.items() if not name.startswith("DEMO_")}
         named["DEMO_DIR"] = str(self.place.root)
-        if message != ("down",):  # that is told neither the port nor which Slurm was used
+        if arguments != ("down",):  # that is told neither the port nor which Slurm was used
             named |= {"DEMO_PORT": str(self.place.port), "DEMO_SLURM": self.kind}
         done = subprocess.run(
-            [sys.executable, "-m", "lab.demo", *message],
+            [sys.executable, "-m", "lab.demo", *arguments],
             cwd=CHECKOUT, env=named, capture_output=True, text=True, check=False, timeout=200,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

@@ -28,7 +28,7 @@ PLAIN = "import time\nprint('up', flush=True)\ntime.sleep(60)"
 # Counts TERM for as long as it may live, in itself and in a child.
 COUNT = """
 import os, signal, time
-say = lambda message: os.write(1, f"{message} {'parent' if child else 'child'}\\n".encode())
+say = lambda word: os.write(1, f"{word} {'parent' if child else 'child'}\\n".encode())
 signal.signal(15, lambda *_: say("TERM"))
 child = os.fork()
 say("up")

@@ -14,7 +14,7 @@ from agent.slurm.request import SubmitRequest
 from agent.slurm.values import JobLine, JobList
 from lab.processes import wait_until
 from lab.slurm.layout import Lab
-from lab.standin_control import Standin
+from lab.standin.control import Standin
 from mltm.runtime.clock import Clock
 
 AnySlurm = Lab | Standin

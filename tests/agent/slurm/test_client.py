@@ -12,7 +12,7 @@ from agent.slurm.values import Accounting, NoAccounting, PollFailed, SlurmFacts
 from lab.processes import wait_until
 from lab.slurm.controls import freeze, thaw
 from lab.slurm.layout import Lab
-from lab.standin_control import Standin, change_settings, set_faults
+from lab.standin.control import Standin, change_settings, set_faults
 from mltm.contract.ids import JobId
 from tests.agent.slurm.clients import (
     SECRET,

@@ -9,9 +9,9 @@ import pytest
 from agent.settings import Bucket
 from agent.slurm.client import Slurm
 from agent.slurm.values import JobList, NotAsked, PollFailed, SbatchAnswer
-from lab import standin_control
 from lab.processes import wait_until
-from lab.standin_control import Standin, read_calls, set_faults
+from lab.standin import control
+from lab.standin.control import Standin, read_calls, set_faults
 from mltm.runtime.clock import Clock
 from tests.agent.slurm.clients import build_request, connect, find_job, is_group_gone
 
@@ -113,7 +113,7 @@ def test_what_the_bucket_does_not_allow_waits_for_its_turn(standin: Standin, tmp
 
     assert [first[name].outcome for name in names] == ["accepted", "deferred"]
     assert second[names[1]].outcome == "accepted"
-    assert len(standin_control.list_jobs(standin)) == 2
+    assert len(control.list_jobs(standin)) == 2
 
 
 def test_a_rate_limit_halves_what_is_asked(standin: Standin) -> None:

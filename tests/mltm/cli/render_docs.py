@@ -19,24 +19,24 @@ _HEAD = """\
     mltm submit config.json script.py --wait
     mltm get 5f8a9b -o results
 
-Answers go to stdout; progress and errors go to stderr, in words. With `--json` stdout has one JSON document (with
-`--wait` or `-f`: one a line, at every change), and an error is a problem document (RFC 9457) on stderr. A task is
-named by its id, or by the first or last 6 or more digits of it where they fit only one of the newest 200 tasks.
+Answers go to stdout; progress and errors go to stderr. With `--json` stdout has one JSON document (with `--wait` or
+`-f`: one per line, at every change), and an error is a problem document (RFC 9457) on stderr. Name a task by its id, or
+by at least 6 of its first or last digits if they fit only one of the newest 200 tasks.
 
-A request that meets no answer is sent again for a while (`--patience`; while waiting for a task, at least 10 minutes).
+If no answer comes, a request is sent again for a while (`--patience`; while waiting for a task, at least 10 minutes).
 A submission carries an idempotency key, so that it cannot become two tasks. A download appears whole or not at all.
 
-## What it reads
+## Environment and files
 | variable or file | meaning |
 |---|---|
-| `MLTM_URL` | the gateway's address; goes before the stored login, `--url` goes before it |
-| `MLTM_TOKEN` | a token; goes before the stored login |
-| `MLTM_CA` | PEM file of the authority behind the gateway's certificate; `--ca` goes before it |
-| `SSL_CERT_FILE` | PEM file of all authorities that are trusted, in place of the system's |
-| `MLTM_HINT` | a site's own sentence, shown when no gateway answers |
-| `$XDG_CONFIG_HOME/mltm/credentials.json` | the login (`~/.config/mltm/…` without the variable), mode 0600 |
+| `MLTM_URL` | the gateway's address; overrides the stored login; `--url` overrides it |
+| `MLTM_TOKEN` | a token; overrides the stored login |
+| `MLTM_CA` | PEM file of the authority that signed the gateway's certificate; `--ca` overrides it |
+| `SSL_CERT_FILE` | PEM file of all trusted authorities; replaces the system's |
+| `MLTM_HINT` | a sentence of the site, shown if no gateway answers |
+| `$XDG_CONFIG_HOME/mltm/credentials.json` | the stored login, mode 0600; the default folder is `~/.config/mltm` |
 
-A stored token is sent to the gateway that gave it, and to no other.
+A stored token is sent only to the gateway that made it.
 
 ## Exit codes
 | code | meaning |
@@ -52,12 +52,12 @@ def render_docs() -> str:
     return _HEAD + codes + "\n" + "\n".join(sections)
 
 
-def _render_section(*message: str) -> str:
+def _render_section(*arguments: str) -> str:
     # The width of the help is that of COLUMNS, whatever screen this runs on.
     env = {"COLUMNS": "80", "LINES": "24", "TERM": "dumb"}
-    shown = CliRunner().invoke(app, [*message[1:], "--help"], prog_name=message[0], env=env, terminal_width=80)
+    shown = CliRunner().invoke(app, [*arguments[1:], "--help"], prog_name=arguments[0], env=env, terminal_width=80)
     assert shown.exit_code == 0, shown.output
-    return f"## `{' '.join(message)}`\n```text\n{shown.stdout.rstrip()}\n```\n"
+    return f"## `{' '.join(arguments)}`\n```text\n{shown.stdout.rstrip()}\n```\n"
 
 
 if __name__ == "__main__":

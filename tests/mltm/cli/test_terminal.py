@@ -49,17 +49,17 @@ def test_wrong_use_on_a_pipe_has_no_escape_codes(mltm: Mltm, arguments: tuple[st
     assert "Usage: mltm" in ran.err
 
 
-@pytest.mark.parametrize("message", [("status", TASK_ID), ("status", TASK_ID, "--json")])
+@pytest.mark.parametrize("arguments", [("status", TASK_ID), ("status", TASK_ID, "--json")])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_has_enough_is_no_error(
-    mltm: Mltm, gateway: FakeGateway, message: tuple[str, ...], unbuffered: str
+    mltm: Mltm, gateway: FakeGateway, arguments: tuple[str, ...], unbuffered: str
 ) -> None:
     gateway.looks[TASK_ID] = [build_task(State.RUNNING)]
     reading, writing = os.pipe()
     os.close(reading)
     try:
         ran = subprocess.run(
-            mltm.argv(*message), env={**os.environ, **mltm.env, "PYTHONUNBUFFERED": unbuffered},
+            mltm.argv(*arguments), env={**os.environ, **mltm.env, "PYTHONUNBUFFERED": unbuffered},
             stdout=writing, stderr=subprocess.PIPE, timeout=30, check=False,
         )  # fmt: skip
     finally:
@@ -79,7 +79,7 @@ def test_ctrl_c_while_waiting_says_that_the_task_goes_on(mltm: Mltm, gateway: Fa
     task_id = out.decode().strip()
     assert program.returncode == 130
     assert err.decode() == (
-        f"The task goes on. Look again: mltm status {task_id} --wait; end it: mltm cancel {task_id}\n"
+        f"The task goes on. To watch it: mltm status {task_id} --wait. To cancel it: mltm cancel {task_id}\n"
     )
 
 

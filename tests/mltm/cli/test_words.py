@@ -34,13 +34,16 @@ def test_a_wrong_password_keeps_nothing(mltm: Mltm, tmp_path: Path) -> None:
 
 def test_a_login_without_an_address_asks_for_it(mltm: Mltm) -> None:
     ran = mltm("login", "-u", "ada", "--password-stdin", stdin="right\n", MLTM_URL=None)
-    assert (ran.code, ran.err) == (2, "mltm: Which gateway?\n  Give its address: mltm login https://host:8008\n")
+    assert (ran.code, ran.err) == (
+        2,
+        "mltm: The gateway's address is missing.\n  Give it: mltm login https://host:8008\n",
+    )
 
 
 def test_unreachable_names_the_address_and_the_way_out(mltm: Mltm) -> None:
     ran = mltm("--url", "http://127.0.0.1:1", "--patience", "0", "whoami")
     first, second = ran.err.splitlines()
-    assert first == "mltm: No connection to the gateway at 127.0.0.1:1 (Connection refused)."
+    assert first == "mltm: Cannot connect to the gateway at 127.0.0.1:1 (Connection refused)."
     assert second == "  Is the gateway running, and is the address right? It is set by `mltm login`, --url or MLTM_URL."
 
 
@@ -76,7 +79,7 @@ def test_a_wrong_config_is_said_before_anything_is_sent(mltm: Mltm, gateway: Fak
     config, script = write_submission(tmp_path)
     config.write_text(config.read_text().replace("runner_location", "runer_location"))
     ran = mltm("submit", config, script)
-    assert ran.err.startswith("mltm: Nothing was sent: the submission has a mistake.\n")
+    assert ran.err.startswith("mltm: Nothing was sent, because the submission is not valid.\n")
     assert "runer_location: no such field. Did you mean runner_location?" in ran.err
     assert gateway.seen == []
 
@@ -111,8 +114,8 @@ def test_a_task_is_found_by_a_part_of_its_id(mltm: Mltm, gateway: FakeGateway, p
 def test_a_part_that_fits_two_tasks_or_none_is_refused(mltm: Mltm, gateway: FakeGateway) -> None:
     twins = ["0197aaaa" + digit * 24 for digit in "12"]
     gateway.looks = {one: [build_task(State.RUNNING, one)] for one in twins}
-    assert mltm("status", "0197aaaa").err.startswith("mltm: 2 of your newest 200 tasks begins or ends with 0197aaaa.")
-    assert mltm("status", "abcdef").err.startswith("mltm: None of your newest 200 tasks begins")
+    assert mltm("status", "0197aaaa").err.startswith("mltm: 2 of your newest 200 tasks match 0197aaaa.")
+    assert mltm("status", "abcdef").err.startswith("mltm: None of your newest 200 tasks matches abcdef.")
 
 
 def test_a_failed_task_shows_its_last_words(mltm: Mltm, gateway: FakeGateway) -> None:

@@ -31,9 +31,9 @@ def _free_port() -> int:
 @pytest.mark.parametrize(
     ("url", "key", "message"),
     [
-        ("http://127.0.0.1:{port}", "gateway_away", "No connection to the gateway at 127.0.0.1:{port}"),
-        ("ftp://127.0.0.1:{port}", "bad_address", "is no address of a gateway. One looks like https://"),
-        ("127.0.0.1:{port}", "bad_address", "is no address of a gateway"),
+        ("http://127.0.0.1:{port}", "gateway_away", "Cannot connect to the gateway at 127.0.0.1:{port}"),
+        ("ftp://127.0.0.1:{port}", "bad_address", "is not a gateway's address. An address looks like https://"),
+        ("127.0.0.1:{port}", "bad_address", "is not a gateway's address"),
     ],
 )
 async def test_no_answer_is_said_with_the_address(url: str, key: str, message: str) -> None:
@@ -105,7 +105,7 @@ async def test_a_missing_or_wrong_ca_file_is_named(tmp_path: Path) -> None:
     wrong = tmp_path / "ca.pem"
     wrong.write_text("no certificate")
     for path in (wrong, tmp_path / "none.pem"):
-        with pytest.raises(MltmError, match=f"The CA file .*{path.name} cannot be used"):
+        with pytest.raises(MltmError, match=f"Cannot use the CA file .*{path.name} "):
             async with Client("https://127.0.0.1:1", TOKEN, path):
                 pass
 
@@ -135,8 +135,8 @@ async def test_an_error_page_of_a_proxy_is_no_traceback(gateway: FakeGateway) ->
     ("change", "message"),
     [
         ({"modle_params": {}}, "modle_params: no such field. Did you mean model_params?"),
-        ({"script_path": "other.py"}, "it has to name the script that is sent, train.py"),
-        ({"model_params": {"x": float("nan")}}, "NaN and Infinity are no JSON numbers"),
+        ({"script_path": "other.py"}, "must name the script that is sent, train.py"),
+        ({"model_params": {"x": float("nan")}}, "NaN and Infinity are not JSON numbers"),
         ({"runner_location": "atena03"}, "a section for runner_location 'atena03' is needed"),
     ],
 )
@@ -158,9 +158,9 @@ async def test_wrong_files_are_found_before_anything_is_sent(gateway: FakeGatewa
     other.mkdir()
     (other / "train.py").write_text("x")
     async with open_client(gateway) as client:
-        with pytest.raises(ConfigError, match="which is empty"):
+        with pytest.raises(ConfigError, match=r"file is empty \(given: 'empty.csv'\)"):
             await client.submit(config, script, [empty])
-        with pytest.raises(ConfigError, match="a name of its own"):
+        with pytest.raises(ConfigError, match=r"duplicate file name. Rename one of the two \(given: 'train.py'\)"):
             await client.submit(config, script, [other / "train.py"])
         with pytest.raises(FileNotFoundError):
             await client.submit(config, script, [tmp_path / "none.csv"])

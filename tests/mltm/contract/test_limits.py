@@ -42,7 +42,7 @@ def test_a_detail_that_does_not_fit_is_left_out_and_named(field: str, value: obj
     kept = fit(AttemptDetails, {**GOOD, field: value}, OPTIONAL_DETAILS)
 
     assert getattr(kept, field) is None
-    assert kept.message == f"(Left out, because it cannot be right: {field}.) It failed."
+    assert kept.message == f"(Left out, because it is not valid: {field}.) It failed."
 
 
 @pytest.mark.parametrize("wrong", [{"state": "unheard of"}, {"attempt": 0}, {"attempt": 0, "job_id": ""}])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import processes
+from lab import files, processes
 from lab.errors import LabError
 from lab.standin import schedule, state
 from lab.standin.entry import COMMANDS
@@ -74,7 +74,7 @@ def up(folder: Path, **settings: object) -> Standin:
 
 def _write_program(path: Path, module: str, arguments: str) -> None:
     # This Python by its own path: a wrapper that chooses one would cost each call a tenth of a second.
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     text = _PROGRAM.format(start=render_start(sys.executable), root=root, module=module, arguments=arguments)
     fresh = path.with_name(f".{path.name}.new")
     fresh.write_text(text, encoding="utf-8")
@@ -136,7 +136,7 @@ def running_standin(folder: Path | None = None, **settings: object) -> Iterator[
 
 def change_settings(standin: Standin, **settings: object) -> None:
     """Change settings of a stand-in; jobs that run keep those they began with."""
-    state.write_json(standin.dir / "settings.json", state.read_settings(standin.dir) | settings)
+    files.write_json(standin.dir / "settings.json", state.read_settings(standin.dir) | settings)
 
 
 def set_faults(standin: Standin, *faults: dict[str, Any], seed: int = 0) -> None:
@@ -151,7 +151,7 @@ def set_faults(standin: Standin, *faults: dict[str, Any], seed: int = 0) -> None
     """
     with state.locked(standin.dir):
         (standin.dir / "faults.used.json").unlink(missing_ok=True)
-        state.write_json(standin.dir / "faults.json", {"seed": seed, "faults": list(faults)})
+        files.write_json(standin.dir / "faults.json", {"seed": seed, "faults": list(faults)})
 
 
 def read_calls(standin: Standin, command: str | None = None) -> list[dict[str, Any]]:

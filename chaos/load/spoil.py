@@ -40,7 +40,7 @@ class Follower(Protocol):
 
 
 def spoil_bundle(root: Path, task_id: str) -> None:
-    """Once a bundle is published, change a byte of its script in place; too late where an agent has copied it."""
+    """Once a bundle is published, change a byte of its script in place; too late if an agent has copied it."""
     script = Spool(root).bundle(TaskId(task_id)) / "files" / "entrypoint.py"
     if _wait(script.exists):
         with contextlib.suppress(FileNotFoundError), script.open("r+b") as file:
@@ -62,8 +62,7 @@ def kill_and_write_exit(stream: Follower, task_id: str) -> None:
     if not is_started or claim is None or not read_starts(stream.ledger)[task_id]:
         stream.allow(task_id, "lost", "node_fail")
         return
-    message = read_proc_file(claim.pid, "cmdline").split(b"\0")
-    if task_id.encode() in message:
+    if task_id.encode() in read_proc_file(claim.pid, "cmdline").split(b"\0"):
         with contextlib.suppress(ProcessLookupError):
             os.kill(claim.pid, signal.SIGKILL)
     stream.wait(task_id, lambda shown: bool(shown["final"]))
@@ -72,7 +71,7 @@ def kill_and_write_exit(stream: Follower, task_id: str) -> None:
 
 
 def is_end_unwritten(root: Path, task_id: str) -> bool:
-    """True where a job owns the task's last attempt and left no exit record: if it dies, nobody knows its end."""
+    """True if a job owns the task's last attempt and left no exit record: if it dies, nobody knows its end."""
     control = Spool(root).task(TaskId(task_id)).control
     exit_path = Spool(root).task(TaskId(task_id)).attempt(_last_attempt(control)).exit
     return _read_claim(root, task_id) is not None and not exit_path.exists()

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 
 from chaos.faults.plan import Plan, read_victim, set_plan, take_back
 from chaos.faults.points import WRAPPER_AFTER_CLAIM, Role
-from chaos.faults.provoke import provoke
-from chaos.faults.spoil import is_end_unwritten
+from chaos.load.spoil import is_end_unwritten
+from chaos.strikes.provoke import provoke
 from chaos.trial import Trial
 
 __all__ = ["Walk"]
 
 _AT_ONCE: dict[Role, int] = {"agent": 4, "gateway": 2, "wrapper": 3}
 _REACHED_WITHIN_S = 60.0
-_MOST_TRIES = 4
+_MAX_TRIES = 4
 _PROVOKE_EVERY_S = 2.0
 _AT_START = frozenset({"agent.start", "agent.epoch"})
-_LOOK_S = 0.02
+_POLL_S = 0.02
 _STAYS_UP_S = 3.0
 
 
@@ -50,9 +50,9 @@ class Walk:
             for role, waiting in self._waiting.items():
                 self._arm(role, waiting)
             for armed in list(self._armed):
-                self._look_at(armed)
+                self._check(armed)
             self._house.revive_dead()
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         self._wait_until_up()
 
     def _wait_until_up(self) -> None:
@@ -60,7 +60,7 @@ class Walk:
         until_s = time.monotonic() + _STAYS_UP_S
         while time.monotonic() < until_s:
             self._house.revive_dead()
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
 
     def _arm(self, role: Role, waiting: deque[tuple[Plan, int]]) -> None:
         """Arm as many as may be at once; two of one point and moment come one after the other."""
@@ -77,7 +77,7 @@ class Walk:
                 self._house.kill("agent")
                 self._house.start("agent")
 
-    def _look_at(self, armed: _Armed) -> None:
+    def _check(self, armed: _Armed) -> None:
         victim, now_s = read_victim(self._house.plans, armed.plan), time.monotonic()
         if victim is not None:
             self._armed.remove(armed)
@@ -91,13 +91,13 @@ class Walk:
             provoke(armed.plan.point.name, self._trial)
 
     def _put_off(self, armed: _Armed) -> None:
-        if armed.tries < _MOST_TRIES:
+        if armed.tries < _MAX_TRIES:
             self._waiting[armed.plan.point.role].append((armed.plan, armed.tries + 1))
         else:
             self._trial.result.missed.append(str(armed.plan))
 
     def _count(self, plan: Plan, victim: str) -> None:
-        """Count a fault, and a kill where a process died of it that no other plan had killed already."""
+        """Count a fault, and a kill if a process died of it that no other plan had killed already."""
         role, result = plan.point.role, self._trial.result
         result.faults += 1
         if role == "wrapper":

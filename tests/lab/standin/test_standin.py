@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import standin_control
 from lab.processes import is_running, read_process, wait_until
-from lab.standin_control import Standin, set_faults
+from lab.standin import control
+from lab.standin.control import Standin, set_faults
 from tests.lab.calls import call, read_state, submit, wait_state
 
 pytestmark = pytest.mark.standin
@@ -20,14 +20,14 @@ def test_a_job_can_exist_though_sbatch_failed(standin: Standin, mode: str) -> No
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "Socket timed out on send/recv operation" in done.stderr
-    assert wait_until(lambda: len(standin_control.list_jobs(standin)) == 1, timeout_s=10)
+    assert wait_until(lambda: len(control.list_jobs(standin)) == 1, timeout_s=10)
 
 
 def test_an_id_that_was_printed_can_be_forgotten(standin: Standin) -> None:
     set_faults(standin, {"command": "sbatch", "mode": "forget", "count": 1})
 
     assert call(standin, *SUBMIT).stdout == "1\n"
-    assert standin_control.list_jobs(standin) == []
+    assert control.list_jobs(standin) == []
     assert call(standin, *SUBMIT).stdout == "2\n"
 
 
@@ -90,7 +90,7 @@ def test_a_hanging_command_holds_its_output_open_by_a_child(standin: Standin) ->
 
 
 def test_a_time_limit_warns_then_ends_the_job(standin: Standin, tmp_path: Path) -> None:
-    standin_control.change_settings(standin, minute_s=1)
+    control.change_settings(standin, minute_s=1)
     marks = tmp_path / "marks"
     script = f"trap 'echo warned >>{marks}' USR1; trap 'echo term >>{marks}; exit 0' TERM; while :; do sleep 0.05; done"
     job_id = submit(standin, script, "--time=1", "--signal=B:USR1@30")
@@ -124,7 +124,7 @@ def test_a_job_can_be_lost_with_its_node(standin: Standin) -> None:
     job_id = submit(standin, "sleep 1000")
     wait_state(standin, job_id, "RUNNING")
 
-    standin_control.end_job(standin, int(job_id), "NODE_FAIL")
+    control.end_job(standin, int(job_id), "NODE_FAIL")
     wait_state(standin, job_id, "NODE_FAIL")
 
 
@@ -132,7 +132,7 @@ def test_every_call_leaves_a_line(standin: Standin) -> None:
     call(standin, "squeue", "-h")
     call(standin, "sinfo")
 
-    assert [made["arguments"] for made in standin_control.read_calls(standin, "squeue")] == [["-h"]]
+    assert [made["arguments"] for made in control.read_calls(standin, "squeue")] == [["-h"]]
 
 
 def test_a_path_with_spaces_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,5 +140,5 @@ def test_a_path_with_spaces_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     folder.mkdir()
     (folder / "python").symlink_to(Path(sys.executable).resolve())
     monkeypatch.setattr(sys, "executable", str(folder / "python"))
-    with standin_control.running_standin(folder / "standin") as standin:
+    with control.running_standin(folder / "standin") as standin:
         wait_state(standin, submit(standin, "true", "--job-name=a name"), "COMPLETED")

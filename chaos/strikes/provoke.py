@@ -34,7 +34,7 @@ PROVOCATIONS: dict[str, Callable[[Trial], None]] = {
 
 
 def provoke(point: str, trial: Trial) -> None:
-    """Do what makes a process pass the point soon; nothing where the mixed load passes it anyway."""
+    """Do what makes a process pass the point soon; nothing if the mixed load passes it anyway."""
     provocation = PROVOCATIONS.get(point)
     if provocation is not None:
         provocation(trial)

@@ -51,9 +51,9 @@ def test_daemons_that_were_never_recorded_are_ended(folder: Path) -> None:
     assert find_left(folder) == []
 
 
-def kill_up(folder: Path, *message: str, at: str) -> None:
+def kill_up(folder: Path, *arguments: str, at: str) -> None:
     """Kill a starting `up` with its session as soon as its folder holds `at`: a file, or a name among the daemons."""
-    starting = AS_IT_IS.start("up", "--dir", str(folder), *message)
+    starting = AS_IT_IS.start("up", "--dir", str(folder), *arguments)
     reached = processes.wait_until(
         lambda: (folder / at).exists() or at in processes.read_pids(folder), timeout_s=30, pause_s=0.005
     )

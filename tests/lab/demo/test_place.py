@@ -1,15 +1,18 @@
-"""Where the demo is put, which port its gateway gets, which processes are its own, and what it says to wrong words."""
+"""The demo: its folder, its port, its processes, what it prints of a task, and its errors."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from lab.demo.__main__ import main
+from lab.demo.__main__ import main, print_result
 from lab.demo.parts import start_slurm
 from lab.demo.place import Place, end_process, find_process, read_place
 from lab.errors import LabError
 from lab.processes import Process, is_running, record_pid, spawn_daemon, stop
+from mltm.contract.states import State
+from mltm.contract.user_api import Event
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_the_port_is_the_usual_one_the_wished_one_or_that_of_the_last_time_in_th
 
 @pytest.mark.parametrize("wished", ["", "0", "65536", "-1", "x", "٣"])
 def test_a_wrong_port_is_refused_in_words(place: Place, wished: str) -> None:
-    with pytest.raises(LabError, match=f"DEMO_PORT is '{wished}'; it is a number from 1 to 65535"):
+    with pytest.raises(LabError, match=f"DEMO_PORT is '{wished}'; give a number from 1 to 65535"):
         read_place(place.checkout, {"DEMO_PORT": wished})
 
 
@@ -72,10 +75,17 @@ def test_a_wrong_kind_of_slurm_is_told_in_words(
     monkeypatch.setenv("DEMO_SLURM", "pbs")
 
     assert main(["up"]) == 1
-    assert capsys.readouterr().err == "demo: DEMO_SLURM is 'pbs'; it can be lab, site, standin.\n"
+    assert capsys.readouterr().err == "demo: DEMO_SLURM is 'pbs'; choose one of lab, site, standin.\n"
 
 
 def test_a_site_without_slurm_is_told_in_words(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(LabError, match=r"there is no sbatch in PATH\. Leave DEMO_SLURM out"):
         start_slurm(place, "site")
+
+
+def test_the_messages_of_a_tasks_history_are_printed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    event = Event(at=datetime(2026, 11, 29, tzinfo=UTC), state=State.RUNNING, message="It runs on n1.")
+    print_result(place, {"task_id": "0" * 32, "state": "running", "history": [event.model_dump(mode="json")]})
+
+    assert "  2026-11-29T00:00:00Z  running     It runs on n1.\n" in capsys.readouterr().out

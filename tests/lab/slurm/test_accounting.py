@@ -2,7 +2,7 @@ import pytest
 
 from lab.processes import wait_until
 from lab.slurm.layout import Lab
-from lab.standin_control import Standin, change_settings
+from lab.standin.control import Standin, change_settings
 from tests.lab.calls import Slurm, call, submit, wait_state
 
 COLUMNS = "JobIDRaw,JobName,State,ExitCode,Account"

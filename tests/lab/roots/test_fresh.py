@@ -20,9 +20,9 @@ good:
 """
 
 
-def git(folder: Path, *message: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
     who = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main")
-    return subprocess.run(["git", *who, *message], cwd=folder, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(["git", *who, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture
