@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from gateway.app import open_database, open_services
 from gateway.clock import Clock
 from gateway.http.application import build_app
-from gateway.serve import open_database, open_services
 from gateway.services.all_services import Services
 from gateway.services.passwords import hash_password, hash_secret
 from gateway.settings import GatewaySettings

@@ -12,7 +12,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from gateway.check import find_file_system
 from gateway.cli import main
 from gateway.serve import _explain_listening
 from gateway.settings import GatewaySettings
@@ -71,15 +70,15 @@ def test_people_tokens_and_codes_are_made(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("user", "add", "../alice", "--password-stdin"), "'../alice' is not a name"),
-        (("user", "add", "bob", "--role", "king", "--password-stdin"), "--role is 'king'; it can be user or admin"),
+        (("user", "add", "../alice", "--password-stdin"), "'../alice' is not a valid name"),
+        (("user", "add", "bob", "--role", "king", "--password-stdin"), "--role is 'king'. It can be user or admin"),
         (("user", "add", "bob", "--password-stdin"), "at least 8 characters"),
         (("user", "remove", "nobody"), "There is no user 'nobody'"),
         (("token", "create", "nobody"), "There is no user 'nobody'"),
         (("token", "revoke", "none"), "none"),
-        (("agent", "revoke", "none"), "There is no live agent 'none'"),
+        (("agent", "revoke", "none"), "There is no agent 'none', or it is revoked"),
         (("agent", "code", "--cluster", "a", "--spool", "s"), "Give --owner NAME, or --shared"),
-        (("agent", "code", "--cluster", "a b", "--spool", "s", "--shared"), "'a b' is not a name"),
+        (("agent", "code", "--cluster", "a b", "--spool", "s", "--shared"), "'a b' is not a valid name"),
         (("agent", "code", "--cluster", "a", "--spool", "s", "--owner", "nobody"), "There is no user 'nobody'"),
     ],
 )
@@ -98,7 +97,7 @@ def test_a_user_twice_is_a_conflict_with_a_way_out(run: Run) -> None:
     code, _, err = add_user(run)
 
     assert code == 1
-    assert "There is a user 'alice' already" in err
+    assert "There is already a user 'alice'" in err
     assert "user passwd" in err
 
 
@@ -108,8 +107,8 @@ def test_a_user_twice_is_a_conflict_with_a_way_out(run: Run) -> None:
         ("port = 99999\n", "port"),
         ("prot = 8008\n", "wrong.toml: prot: no such setting. Did you mean port?"),
         ("[server]\nport = 1\n", "server: no such setting. docs/gateway.md lists every setting."),
-        ("port = \n", "wrong.toml is no TOML: Invalid value (at line 1, column 8). A line looks like"),
-        ('database = "postgresql://x"\n', "only SQLite is"),
+        ("port = \n", "wrong.toml is not valid TOML: Invalid value (at line 1, column 8). A line looks like"),
+        ('database = "postgresql://x"\n', "Only SQLite is"),
         ('tls_cert = "cert.pem"\n', "tls_cert and tls_key belong together"),
         ('name = "--x"\n', "name"),
     ],
@@ -127,7 +126,7 @@ def test_a_settings_file_that_cannot_be_read_is_named(run: Run, tmp_path: Path, 
     code, _, err = run("user", "list", config=tmp_path / name)
 
     assert (code, err.count("\n")) == (1, 1)
-    assert f"cannot read the settings file {tmp_path / name}: {message}" in err
+    assert f"Cannot read the settings file {tmp_path / name}: {message}" in err
     assert "Give the right path to --config" in err
 
 
@@ -135,7 +134,7 @@ def test_looking_makes_nothing(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("check")
 
     assert code == 1
-    assert f"there is none at {tmp_path}/data/gateway.sqlite. Is this the right data_dir?" in out
+    assert f"{tmp_path}/data/gateway.sqlite does not exist. If this is the right data_dir" in out
     assert not (tmp_path / "data").exists()
     assert run("migrate")[0] == 0
     assert run("check")[0] == 0
@@ -164,29 +163,9 @@ def test_without_a_terminal_the_password_is_not_asked_for(run: Run) -> None:
     assert "--password-stdin" in err
 
 
-MOUNTS = """\
-30 22 0:44 / /home rw,relatime shared:9 - nfs4 server:/home rw
-31 30 0:45 / /home/local\\040disk rw - xfs /dev/sdb1 rw
-22 1 0:21 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-"""
-
-
-@pytest.mark.parametrize(
-    ("path", "kind"),
-    [
-        ("/var/lib/mltm/gateway.sqlite", "ext4"),
-        ("/home/ada/gateway.sqlite", "nfs4"),
-        ("/home/local disk/gateway.sqlite", "xfs"),
-        ("/homework/gateway.sqlite", "ext4"),
-    ],
-)
-def test_the_file_system_of_a_path_is_found(path: str, kind: str) -> None:
-    assert find_file_system(Path(path), MOUNTS) == kind
-
-
 def test_the_check_refuses_a_database_on_a_network_file_system(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run("migrate")
-    monkeypatch.setattr("gateway.check.find_file_system", lambda *_: "nfs4")
+    monkeypatch.setattr("gateway.check.read_file_system", lambda *_: "nfs4")
     code, out, _ = run("check")
 
     assert (code, "lies on nfs4" in out, "local disk" in out) == (1, True, True)
@@ -199,7 +178,7 @@ def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         code, _, err = run("serve", "--port", str(port))
     assert code == 1
-    assert f"127.0.0.1:{port} cannot be listened on" in err
+    assert f"Cannot listen on 127.0.0.1:{port}" in err
     assert "Choose another --port" in err
 
     for host, message in (("192.0.2.1", "Cannot assign requested address"), ("no.such.invalid", "not known")):
@@ -224,7 +203,7 @@ def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path) -> None:
 def test_asyncios_errors_are_told_in_the_systems_words(error: OSError, message: str) -> None:
     told = _explain_listening(error, GatewaySettings(host="192.0.2.1", port=8008))
 
-    assert str(told).startswith(f"192.0.2.1:8008 cannot be listened on: {message}.")
+    assert str(told).startswith(f"Cannot listen on 192.0.2.1:8008: {message}.")
 
 
 def test_the_process_serves_until_sigterm(tmp_path: Path) -> None:

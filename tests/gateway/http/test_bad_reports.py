@@ -145,8 +145,8 @@ async def test_a_bad_detail_that_is_kept_already_is_left_out_and_named(house: Ho
     [
         {"note": '{"kind": "from a newer version"}'},
         {"note": "no JSON"},
-        {"card": "[]"},
-        {"card": '{"state": 1}'},
+        {"summary": "[]"},
+        {"summary": '{"state": 1}'},
         {"config": "{"},
         {"state": "unheard of"},
         {"submitted_at": "yesterday"},

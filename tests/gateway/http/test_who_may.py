@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.clock import Clock
-from gateway.http.endpoints.table import ROUTES
+from gateway.http.endpoints.route_table import ROUTES
 from gateway.store import agents
 from mltm.contract import routes
 from tests.gateway.fixtures import PASSWORD, House

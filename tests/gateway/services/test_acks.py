@@ -64,7 +64,7 @@ async def test_the_words_of_a_refusal_are_only_shown(house: House, secret: Path)
 async def test_bytes_answer_nothing_but_a_question_for_bytes(
     house: House, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(outputs, "RELAY_WAIT_S", 0.02)
+    monkeypatch.setattr(outputs, "AGENT_WAIT_S", 0.02)
     task_id = await house.make_task()
     method, path = ("POST", "cancel") if kind == "cancel" else ("GET", "outputs")
     await house.call(method, f"/v1/tasks/{task_id}/{path}")

@@ -24,7 +24,7 @@ async def ask_in_vain(house: House, task_id: str) -> None:
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "RELAY_WAIT_S", 0.02)
+    monkeypatch.setattr(outputs, "AGENT_WAIT_S", 0.02)
 
 
 async def test_an_agent_that_was_away_is_not_asked_what_nobody_waits_for(
