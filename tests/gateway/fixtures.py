@@ -1,4 +1,4 @@
-"""A whole gateway on a real socket of 127.0.0.1: SQLite and files in tmp_path, people with tokens, one agent."""
+"""A whole gateway on a real socket of 127.0.0.1: SQLite and files in tmp_path, users with tokens, one agent."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ from tests.gateway.build import CLUSTER, Part, build_form, good_parts
 
 T = TypeVar("T")
 PASSWORD = "correct horse"
-PEOPLE = {"alice": "user", "bob": "user", "root": "admin"}
+USERS = {"alice": "user", "bob": "user", "root": "admin"}
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,13 @@ def _hash() -> str:
 
 
 def prepare(settings: GatewaySettings, spool: Path) -> tuple[dict[str, str], str]:
-    """Make the database, the people with a token each, and a code for the agent of all users."""
+    """Make the database, the users with a token each, and a code for the agent of all users."""
     clock = Clock()
-    tokens = {name: clock.new_secret("mltm_") for name in PEOPLE}
+    tokens = {name: clock.new_secret("mltm_") for name in USERS}
     code, now = clock.new_secret("enrol_"), clock.now()
 
     def fill() -> None:
-        for name, role in PEOPLE.items():
+        for name, role in USERS.items():
             users.add_user(name, "admin" if role == "admin" else "user", _hash(), now)
             users.add_token(users.NewToken(clock.new_id(), name, "test", hash_secret(tokens[name]), now, None))
         ends_at = now + timedelta(minutes=10)

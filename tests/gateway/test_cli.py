@@ -47,11 +47,11 @@ def add_user(run: Run, name: str = "alice", *options: str) -> tuple[int, str, st
     return run("user", "add", name, "--password-stdin", *options, stdin="a long password\n")
 
 
-def test_people_tokens_and_codes_are_made(run: Run, tmp_path: Path) -> None:
+def test_users_tokens_and_codes_are_made(run: Run, tmp_path: Path) -> None:
     assert add_user(run)[0] == 0
     assert add_user(run, "root", "--role", "admin")[0] == 0
-    people = json.loads(run("user", "list", "--json")[1])
-    assert [(row["username"], row["role"]) for row in people] == [("alice", "user"), ("root", "admin")]
+    users = json.loads(run("user", "list", "--json")[1])
+    assert [(row["username"], row["role"]) for row in users] == [("alice", "user"), ("root", "admin")]
 
     made = json.loads(run("token", "create", "alice", "--json")[1])
     assert made["token"].startswith("mltm_")

@@ -54,7 +54,7 @@ class GatewayPart:
         self._database.run_now(_stop_syncing)
         self._database.call_now(_add_agent, agent)
         generation = self._database.call_now(migrate.read_generation)
-        self._intake = Submissions(self._database, self.settings, self._clock, wake)
+        self._submissions = Submissions(self._database, self.settings, self._clock, wake)
         self._tasks = Tasks(self._database, self._clock, wake)
         self._publisher = Publisher(self._database, self.settings, self._clock, wake)
         self.agents = Agents(self._database, self._clock, wake, generation=generation, name="test", gateway_id="g" * 32)
@@ -67,7 +67,7 @@ class GatewayPart:
         (folder / "script.py").write_bytes(script)
         name, digest = "script.py", hashlib.sha256(script).hexdigest()
         upload = Upload(config, UploadedFile(name, folder / name, len(script), digest), (), folder)
-        return TaskId(self._runner.run(self._intake.accept(USER, upload, key)).task.task_id)
+        return TaskId(self._runner.run(self._submissions.accept(USER, upload, key)).task.task_id)
 
     def publish(self) -> None:
         """Run what is due in the spools."""
