@@ -1,1 +1,4 @@
-"""The public service: takes tasks over HTTPS, keeps them in a database and a spool, and shows what became of them."""
+"""The public service: accepts tasks over HTTPS, brings them to the agents, and shows what happened to them.
+
+The root has the command line, the parts put together, the process, settings, errors and TLS; no rule about tasks.
+"""

@@ -1,4 +1,4 @@
-"""What the gateway needs from its surroundings: looked at, and said in words."""
+"""Checks what the gateway needs of the machine: database, disk, spools, certificate."""
 
 import os
 import shutil
@@ -14,13 +14,13 @@ from mltm.runtime.mounts import read_file_system
 
 __all__ = ["check_all"]
 
-# SQLite's WAL needs shared memory between processes, and locks that these do not promise.
+# SQLite's WAL needs shared memory between processes, and locks. These file systems promise neither.
 _UNSAFE = frozenset({"nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "9p", "ceph", "glusterfs"})
 _RENEW_DAYS = 14
 
 
 def check_all(settings: GatewaySettings, spools: list[Path], now: datetime) -> list[tuple[str, str]]:
-    """Check everything: (what, 'ok' or a sentence)."""
+    """Check everything. Returns (what, 'ok' or a message) for each check."""
     findings = [("database", _check_database(settings)), ("disk", _check_disk(settings))]
     findings += [(f"spool {spool}", _check_spool(spool)) for spool in spools]
     if settings.tls_cert is not None and settings.tls_key is not None:
@@ -32,27 +32,31 @@ def _check_database(settings: GatewaySettings) -> str:
     path = settings.database_path.resolve()
     kind = read_file_system(path)
     if kind in _UNSAFE or kind.startswith("fuse"):
-        return f"{path} lies on {kind}, where SQLite's WAL mode loses data. Set `database` to a file on a local disk."
+        return f"{path} lies on {kind}. SQLite's WAL mode loses data there. Set `database` to a file on a local disk."
     if not path.exists():
-        return f"there is none at {path}. Is this the right data_dir? If so: `mltm-gateway migrate` makes it."
+        return f"{path} does not exist. If this is the right data_dir, `mltm-gateway migrate` creates it."
     return "ok"
 
 
 def _check_disk(settings: GatewaySettings) -> str:
     if not settings.data_dir.is_dir():
-        return f"there is no data folder {settings.data_dir.absolute()}; `mltm-gateway migrate` makes it"
+        return f"The data folder {settings.data_dir.absolute()} does not exist. `mltm-gateway migrate` creates it."
     if not os.access(settings.data_dir, os.W_OK | os.X_OK):
-        return f"the data folder {settings.data_dir.absolute()} cannot be written by this user"
+        return f"This user cannot write to the data folder {settings.data_dir.absolute()}. Change its owner."
     free = shutil.disk_usage(settings.data_dir).free
-    return "ok" if free >= settings.min_free_bytes else f"only {free:,} bytes are free in {settings.data_dir}"
+    return "ok" if free >= settings.min_free_bytes else f"Only {free:,} bytes are free in {settings.data_dir}."
 
 
 def _check_spool(spool: Path) -> str:
     if not spool.is_dir():
-        return "it is not there; mount it, or start its agent once, which makes it"
+        return "The folder does not exist. Mount it, or start its agent once: the agent creates it."
     folder = spool / "in"
     place = folder if folder.is_dir() else spool
-    return "ok" if os.access(place, os.W_OK | os.X_OK) else f"{place} cannot be written by this user; give it a group"
+    return (
+        "ok"
+        if os.access(place, os.W_OK | os.X_OK)
+        else f"This user cannot write to {place}. Give the folder a group that this user is in."
+    )
 
 
 def _check_certificate(settings: GatewaySettings, cert: Path, key: Path, now: datetime) -> str:
@@ -63,9 +67,9 @@ def _check_certificate(settings: GatewaySettings, cert: Path, key: Path, now: da
     host, names = urlsplit(settings.url).hostname or "", [name for _, name in shown.get("subjectAltName", ())]
     if host not in names and f"*.{host.partition('.')[2]}" not in names:
         return (
-            f"{cert} is for {', '.join(names) or 'no address'}, and users reach the gateway at {host}. Set public_url."
+            f"{cert} is for {', '.join(names) or 'no address'}, but users reach the gateway at {host}. Set public_url."
         )
     left_d = (ssl.cert_time_to_seconds(shown["notAfter"]) - now.timestamp()) / 86_400
     if left_d < _RENEW_DAYS:
-        return f"{cert} ends in {left_d:.0f} days: renew it; a running gateway takes the new files by itself."
-    return "ok" if not key.stat().st_mode & 0o007 else f"{key} can be read by everybody: chmod 600 {key}"
+        return f"{cert} expires in {left_d:.0f} days. Renew it. A running gateway loads the new files by itself."
+    return "ok" if not key.stat().st_mode & 0o007 else f"Everybody can read {key}. Run: chmod 600 {key}"

@@ -14,10 +14,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gateway.app import make_folders, open_database
 from gateway.check import check_all
 from gateway.errors import GatewayError, InvalidError
-from gateway.serve import make_folders, open_database, serve, write_url
+from gateway.serve import serve
 from gateway.services.passwords import hash_password, hash_secret
+from gateway.services.spool_address import write_url
 from gateway.settings import GatewaySettings, read_settings
 from gateway.store import agents, migrate, users
 from gateway.store.database import Database
@@ -39,9 +41,9 @@ def _group(message: str) -> typer.Typer:
 
 
 app = _group("The gateway of the ML Task Manager.")
-user_app = _group("People who may log in.")
-token_app = _group("API tokens of people.")
-agent_app = _group("Agents on clusters, and the codes that they enrol with.")
+user_app = _group("Users who may log in.")
+token_app = _group("API tokens of users.")
+agent_app = _group("Agents on clusters, and the codes that enrol them.")
 app.add_typer(user_app, name="user")
 app.add_typer(token_app, name="token")
 app.add_typer(agent_app, name="agent")
@@ -56,7 +58,7 @@ def run_serve(
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="address to listen on")] = None,
     port: Annotated[int | None, typer.Option(help="port to listen on; 0: any free one")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="where everything is kept; a local disk")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="folder for everything it stores; on a local disk")] = None,
     public_url: Annotated[str | None, typer.Option(help="how users and agents reach it")] = None,
 ) -> None:
     """Serve until SIGTERM."""
@@ -80,10 +82,10 @@ def run_migrate(config: Config = None) -> None:
 
 @app.command("check")
 def run_check(config: Config = None) -> None:
-    """Look at everything that the gateway needs; exit 1 where something is wrong."""
+    """Check everything that the gateway needs; exit 1 if something is wrong."""
     settings = read_settings(config, {})
     spools: list[Path] = []
-    if settings.database_path.exists():  # looking makes nothing
+    if settings.database_path.exists():  # a check creates nothing
         with _database(settings) as database:
             spools = sorted({a.spool for a in database.call_now(agents.list_live) if a.spool})
     findings = check_all(settings, spools, Clock().now())
@@ -95,7 +97,7 @@ def run_check(config: Config = None) -> None:
 
 @app.command("restored")
 def run_restored(config: Config = None) -> None:
-    """Say that a backup of the database was put back: agents then report everything again."""
+    """Run this after you restored a backup of the database: agents then report everything again."""
     with _database(read_settings(config, {})) as database:
         migrate.renew_generation(database)
     print("done: every agent will report its tasks again")
@@ -108,34 +110,34 @@ def add_user(
     password_stdin: FromStdin = False,
     config: Config = None,
 ) -> None:
-    """Make a user."""
+    """Add a user."""
     _check_name(username)
     if role not in ("user", "admin"):
-        raise InvalidError(f"--role is {role!r}; it can be user or admin.", key="bad_role")
+        raise InvalidError(f"--role is {role!r}. It can be user or admin.", key="bad_role")
     password = hash_password(_read_password(from_stdin=password_stdin))
-    _do(config, users.add_user, username, "admin" if role == "admin" else "user", password, Clock().now())
+    _run_in_database(config, users.add_user, username, "admin" if role == "admin" else "user", password, Clock().now())
     print(f"{username} can log in now ({role}), at the gateway of {read_settings(config, {}).database_path.absolute()}")
 
 
 @user_app.command("passwd")
 def set_password(username: str, password_stdin: FromStdin = False, config: Config = None) -> None:
-    """Set a new password; every login of before ends."""
+    """Set a new password, and revoke the user's tokens."""
     password = hash_password(_read_password(from_stdin=password_stdin))
-    _do(config, users.set_password, username, password, Clock().now())
+    _run_in_database(config, users.set_password, username, password, Clock().now())
     print(f"{username} has a new password")
 
 
 @user_app.command("remove")
 def remove_user(username: str, config: Config = None) -> None:
-    """Remove a user; tokens end, tasks stay."""
-    _do(config, users.remove_user, username, Clock().now())
+    """Remove a user, and revoke his tokens. His tasks stay."""
+    _run_in_database(config, users.remove_user, username, Clock().now())
     print(f"{username} is removed")
 
 
 @user_app.command("list")
 def list_users(as_json: AsJson = False, config: Config = None) -> None:
-    """List everyone."""
-    _show(_do(config, users.list_users), as_json=as_json)
+    """List all users."""
+    _print_rows(_run_in_database(config, users.list_users), as_json=as_json)
 
 
 @token_app.command("create")
@@ -145,42 +147,44 @@ def create_token(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Make an API token; it is shown this once."""
+    """Create an API token. It is shown only once."""
     clock = Clock()
     secret = clock.new_secret("mltm_")
     new = users.NewToken(clock.new_id(), username, name, hash_secret(secret), clock.now(), None)
-    made = _do(config, users.add_token, new)
+    made = _run_in_database(config, users.add_token, new)
     print(json.dumps({"token_id": made.token_id, "name": name, "token": secret}) if as_json else secret)
 
 
 @token_app.command("list")
 def list_tokens(username: str, as_json: AsJson = False, config: Config = None) -> None:
     """List a user's tokens, without the tokens themselves."""
-    rows = _do(config, users.list_tokens, username, Clock().now())
-    _show([row.model_dump(mode="json", exclude={"token"}) for row in rows], as_json=as_json)
+    rows = _run_in_database(config, users.list_tokens, username, Clock().now())
+    _print_rows([row.model_dump(mode="json", exclude={"token"}) for row in rows], as_json=as_json)
 
 
 @token_app.command("revoke")
 def revoke_token(token_id: str, config: Config = None) -> None:
-    """End a token."""
-    _do(config, users.revoke_token, None, token_id, Clock().now())
-    print(f"{token_id} has ended")
+    """Revoke a token."""
+    _run_in_database(config, users.revoke_token, None, token_id, Clock().now())
+    print(f"{token_id} is revoked")
 
 
 @agent_app.command("code")
 def make_code(
     cluster: Annotated[str, typer.Option(help="the name that users give as runner_location")],
-    spool: Annotated[Path, typer.Option(help="the shared folder, as the gateway sees it")],
+    spool: Annotated[Path, typer.Option(help="the shared folder, by its path on the gateway's machine")],
     owner: Annotated[str | None, typer.Option(help="the user whose tasks the agent runs")] = None,
-    shared: Annotated[bool, typer.Option("--shared", help="it runs everybody's tasks, knowingly")] = False,
-    minutes: Annotated[int, typer.Option(help="how long the code can be used")] = 10,
+    shared: Annotated[bool, typer.Option("--shared", help="the agent runs the tasks of all users")] = False,
+    minutes: Annotated[int, typer.Option(help="how long the code is valid")] = 10,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Make a one-time code for `mltm-agent enroll`."""
+    """Create a one-time code for `mltm-agent enroll`."""
     _check_name(cluster)
     if (owner is None) != shared:
-        raise InvalidError("Give --owner NAME, or --shared for an agent that runs everybody's tasks.", key="bad_owner")
+        raise InvalidError(
+            "Give --owner NAME, or --shared for an agent that runs the tasks of all users.", key="bad_owner"
+        )
     settings, clock = read_settings(config, {}), Clock()
     secret, now = clock.new_secret("enrol_"), clock.now()
     until = now + timedelta(minutes=minutes)
@@ -190,7 +194,7 @@ def make_code(
         database.call_now(
             agents.add_code, agents.NewCode(hash_secret(secret), cluster, owner, spool.resolve(), now, until)
         )
-    with suppress(OSError):  # a spool that is not there yet is told at the gateway's next start
+    with suppress(OSError):  # a spool that does not exist yet gets it at the gateway's next start
         write_url(Spool(spool.resolve()), settings.url)
     print(json.dumps({"code": secret, "expires_at": until.isoformat()}) if as_json else secret)
 
@@ -198,20 +202,20 @@ def make_code(
 @agent_app.command("list")
 def list_agents(as_json: AsJson = False, config: Config = None) -> None:
     """List the agents, the revoked ones too."""
-    _show(_do(config, agents.list_agents), as_json=as_json)
+    _print_rows(_run_in_database(config, agents.list_agents), as_json=as_json)
 
 
 @agent_app.command("revoke")
 def revoke_agent(agent_id: str, config: Config = None) -> None:
-    """End an agent's credential; its tasks wait until it is enrolled again, for the same owner and spool."""
-    waiting = _do(config, agents.revoke_agent, agent_id, Clock().now())
+    """Revoke an agent's credential. Its tasks wait until it is enrolled again, for the same owner and spool."""
+    waiting = _run_in_database(config, agents.revoke_agent, agent_id, Clock().now())
     print(
-        f"{agent_id} is revoked; {waiting} tasks that have not ended wait until it is enrolled again, "
-        "for the same owner and spool"
+        f"{agent_id} is revoked. Its unfinished tasks ({waiting}) wait until it is enrolled again, for the same owner "
+        "and spool."
     )
 
 
-def _do(config: Path | None, fn: Callable[..., T], *args: object) -> T:
+def _run_in_database(config: Path | None, fn: Callable[..., T], *args: object) -> T:
     with _database(read_settings(config, {})) as database:
         return database.call_now(fn, *args)
 
@@ -229,23 +233,23 @@ def _check_name(name: str) -> None:
     try:
         check_key(name)
     except ValueError as error:
-        raise InvalidError(f"{name!r} is not a name: {error}.", key="bad_name") from error
+        raise InvalidError(f"{name!r} is not a valid name: {error}.", key="bad_name") from error
 
 
 def _read_password(*, from_stdin: bool) -> str:
     if not from_stdin and not sys.stdin.isatty():
         raise InvalidError(
-            "There is no terminal to ask for the password on.",
+            "The password cannot be asked for: there is no terminal.",
             key="no_terminal",
-            next_step="Give it on standard input, with --password-stdin.",
+            next_step="Send it on standard input, with --password-stdin.",
         )
     password: str = sys.stdin.readline().rstrip("\n") if from_stdin else typer.prompt("Password", hide_input=True)
     if len(password) < 8:
-        raise InvalidError("The password is too short: at least 8 characters are needed.", key="short_password")
+        raise InvalidError("The password is too short. It needs at least 8 characters.", key="short_password")
     return password
 
 
-def _show(rows: list[dict[str, object]], *, as_json: bool) -> None:
+def _print_rows(rows: list[dict[str, object]], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, default=str))
         return
@@ -259,7 +263,7 @@ def _show(rows: list[dict[str, object]], *, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Run the command; errors are sentences on stderr."""
+    """Run the command; an error is a message on stderr."""
     try:
         app()
     except GatewayError as error:

@@ -1,4 +1,4 @@
-"""Every refusal of the gateway: HTTP status, stable key, words and the next step. HTTP renders them (RFC 9457)."""
+"""Every error of the gateway: HTTP status, stable key, message and next step. `gateway.http` renders it (RFC 9457)."""
 
 from collections.abc import Iterable
 
@@ -11,12 +11,12 @@ __all__ = [
 
 
 class GatewayError(Exception):
-    """The root. `detail` says what is wrong and where; `next_step` what the reader can do."""
+    """The root. `detail` says what is wrong and where, `next_step` what the reader can do."""
 
     status = 500
     key = "internal_error"
     title = "Something went wrong in the gateway"
-    next_step = "Try again; if it stays, tell the gateway's administrator."
+    next_step = "Try again. If the error stays, tell the gateway's administrator."
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class GatewayError(Exception):
 
 
 class UnauthorizedError(GatewayError):
-    """401: who is calling is not known."""
+    """401: the caller is not known."""
 
     status = 401
     key = "unauthorized"
@@ -49,7 +49,7 @@ class UnauthorizedError(GatewayError):
 
 
 class ForbiddenError(GatewayError):
-    """403: known, but not allowed."""
+    """403: the caller is known, but may not do this."""
 
     status = 403
     key = "forbidden"
@@ -58,7 +58,7 @@ class ForbiddenError(GatewayError):
 
 
 class NotFoundError(GatewayError):
-    """404. Somebody else's task looks the same as one that does not exist."""
+    """404. A task of another user looks like a task that does not exist."""
 
     status = 404
     key = "task_not_found"
@@ -67,12 +67,12 @@ class NotFoundError(GatewayError):
 
 
 class ConflictError(GatewayError):
-    """409: it contradicts what is recorded."""
+    """409: the request contradicts what is stored."""
 
     status = 409
     key = "conflict"
-    title = "It contradicts what is recorded"
-    next_step = "Look at the task's present state."
+    title = "The request contradicts what is stored"
+    next_step = "Check the task's current state."
 
 
 class TooLargeError(GatewayError):
@@ -81,16 +81,16 @@ class TooLargeError(GatewayError):
     status = 413
     key = "too_large"
     title = "Too large"
-    next_step = "Send less; large data belongs into the cluster's datasets folder."
+    next_step = "Send less. Put large data into the cluster's datasets folder."
 
 
 class InvalidError(GatewayError):
-    """422: understood, and not acceptable as it is."""
+    """422: the request is readable, but something in it is wrong."""
 
     status = 422
     key = "invalid"
-    title = "The request cannot be taken as it is"
-    next_step = "Correct the named fields and send it again."
+    title = "The request cannot be accepted"
+    next_step = "Correct the named fields and send the request again."
 
 
 class TooManyError(GatewayError):
@@ -111,18 +111,18 @@ class UnavailableError(GatewayError):
 
 
 class DiskFullError(UnavailableError):
-    """507: there is no room at the gateway."""
+    """507: the gateway's disk is full."""
 
     status = 507
     key = "disk_full"
     title = "No space at the gateway"
-    next_step = "The gateway's administrator must make room; then send it again (with the same Idempotency-Key)."
+    next_step = "Ask the gateway's administrator to make room. Then send it again (with the same Idempotency-Key)."
 
 
 class AgentSilentError(GatewayError):
-    """504: only the agent on the cluster could answer, and it did not."""
+    """504: only the agent on the cluster can answer, and it did not."""
 
     status = 504
     key = "agent_silent"
     title = "The agent on the cluster did not answer"
-    next_step = "Try again; if it stays, see on the cluster whether `mltm-agent` runs (`mltm-agent check`)."
+    next_step = "Try again. If the error stays, check on the cluster that `mltm-agent` runs (`mltm-agent check`)."

@@ -18,33 +18,41 @@ MIB = 1024 * 1024
 
 
 class GatewaySettings(Strict):
-    """All of it. Every field has a default that works on one machine; `data_dir` must be on a local disk."""
+    """All settings. Every field has a default that works on one machine; `data_dir` must be on a local disk."""
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(default=8008, description="0: any free port")
-    data_dir: Path = Field(default=Path("mltm-gateway"), description="uploads under way, task files, cache, database")
-    database: str | None = Field(default=None, description="path of the SQLite file; <data_dir>/gateway.sqlite")
+    data_dir: Path = Field(default=Path("mltm-gateway"), description="uploads, task files, cache, database")
+    database: str | None = Field(
+        default=None, description="path of the SQLite file; without it <data_dir>/gateway.sqlite"
+    )
     tls_cert: Path | None = Field(default=None, description="certificate chain (PEM)")
     tls_key: Path | None = Field(default=None, description="its private key (PEM)")
     public_url: str | None = Field(default=None, description="how users and agents reach it; written to gateway.url")
-    name: Key = Field(default="mltm", description="what people call it; shown where a spool is another's")
-    clusters: list[Key] = Field(default_factory=list, description="known names, beside those of enrolled agents")
+    name: Key = Field(default="mltm", description="the gateway's name; shown if a spool belongs to another gateway")
+    clusters: list[Key] = Field(
+        default_factory=list, description="known cluster names, besides those of enrolled agents"
+    )
     max_script_bytes: Annotated[int, Field(ge=1)] = 10 * MIB
     max_file_bytes: Annotated[int, Field(ge=1)] = 100 * MIB
     max_files: Annotated[int, Field(ge=1, le=1000)] = 16
     legacy_wait_s: Annotated[float, Field(ge=0, le=60)] = 5.0
-    token_days: Annotated[int, Field(ge=1, le=3650)] = Field(default=30, description="life of a login's token")
+    token_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        default=30, description="how long a login's token is valid"
+    )
     publish_interval_s: Annotated[float, Field(gt=0)] = Field(
         default=5.0, description="how often what failed is retried"
     )
     agent_silent_after_s: Annotated[float, Field(gt=0)] = 120.0
-    min_free_bytes: Annotated[int, Field(ge=0)] = Field(default=100 * MIB, description="below: no new task is accepted")
+    min_free_bytes: Annotated[int, Field(ge=0)] = Field(
+        default=100 * MIB, description="with less free space no new task is accepted"
+    )
     max_cache_bytes: Annotated[int, Field(ge=0)] = Field(default=2048 * MIB, description="cached logs and outputs")
 
     @model_validator(mode="after")
     def _has_both_tls_files(self) -> "GatewaySettings":
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key belong together; give both or none")
+            raise ValueError("tls_cert and tls_key belong together; set both or neither")
         return self
 
     @property
@@ -54,56 +62,63 @@ class GatewaySettings(Strict):
 
     @property
     def staging(self) -> Path:
-        """Uploads under way, each in its own folder."""
+        """Unfinished uploads, each in its own folder."""
         return self.data_dir / "staging"
 
     @property
     def files(self) -> Path:
-        """Tasks' files until an agent has taken them, a folder each."""
+        """Tasks' files until an agent has taken them, one folder for each task."""
         return self.data_dir / "files"
+
+    def task_files(self, task_id: str) -> Path:
+        """A task's files until its agent has taken them."""
+        return self.files / task_id
 
     @property
     def cache(self) -> Path:
-        """Pieces of logs and outputs that agents brought."""
+        """Pieces of logs and outputs that agents delivered."""
         return self.data_dir / "cache"
 
     @property
     def url(self) -> str:
-        """The public address, or what follows from host and port."""
+        """The public address, or the one that host and port give."""
         scheme = "https" if self.tls_cert else "http"
         return self.public_url or f"{scheme}://{self.host}:{self.port}"
 
 
 def read_settings(path: Path | None, options: dict[str, object]) -> GatewaySettings:
-    """Read the TOML file (None: no file); options that are not None win. Raises InvalidError in words."""
+    """Read the TOML file (None: no file); options that are not None override it. Raises InvalidError."""
     values = _read_toml(path) if path else {}
     values.update({name: value for name, value in options.items() if value is not None})
-    where = f"settings file {path}" if path else "settings"
+    source = f"settings file {path}" if path else "settings"
     try:
         settings = GatewaySettings.model_validate(values)
     except ValidationError as error:
         fields = [_explain(dict(detail)) for detail in error.errors(include_url=False, include_context=False)]
-        message = f"{where}: " + "; ".join(map(str, fields))
-        raise InvalidError(message, key="bad_settings", next_step=_STEP, fields=fields) from error
+        message = f"{source}: " + "; ".join(map(str, fields))
+        raise InvalidError(message, key="bad_settings", next_step=_SEE_DOCS, fields=fields) from error
     if settings.database and "://" in settings.database:
         raise InvalidError(
-            f"database: {settings.database.split('://')[0]}:// is not available in this version; only SQLite is",
+            f"database: {settings.database.split('://')[0]}:// is not available in this version. Only SQLite is.",
             key="bad_settings",
-            next_step="Give the path of a file on a local disk, or leave the setting out.",
+            next_step="Set it to a file on a local disk, or leave it out.",
         )
     return settings
 
 
-_STEP = "docs/gateway.md lists every setting."
+_SEE_DOCS = "docs/gateway.md lists every setting."
 
 
 def _read_toml(path: Path) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        message, step = f"cannot read the settings file {path}: {error.strerror}.", "Give the right path to --config."
+        message, step = f"Cannot read the settings file {path}: {error.strerror}.", "Give the right path to --config."
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        message, step = f"the settings file {path} is no TOML: {error}.", f"A line looks like: port = 8008. {_STEP}"
+        message, step = (
+            f"The settings file {path} is not valid TOML: {error}.",
+            f"A line looks like: port = 8008. {_SEE_DOCS}",
+        )
     raise InvalidError(message, key="bad_settings", next_step=step)
 
 

@@ -1,4 +1,4 @@
-"""The gateway's certificate: read in words, tried in a handshake inside this process, read again when it is renewed."""
+"""The gateway's certificate: loaded, tried in a handshake inside this process, and loaded again when it is renewed."""
 
 import contextlib
 import ssl
@@ -13,23 +13,25 @@ from gateway.errors import UnavailableError
 __all__ = ["Certificate"]
 
 _log = structlog.get_logger(__name__)
-_STEP = "tls_cert is a PEM file with the certificate and those between it and its authority, tls_key its private key."
+_SET_BOTH = (
+    "Set tls_cert to a PEM file with the certificate and its intermediate certificates, tls_key to its private key."
+)
 _EXPIRED, _NOT_YET_VALID = 10, 9  # X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_NOT_YET_VALID
-Look = tuple[tuple[int, int], ...]
+Versions = tuple[tuple[int, int], ...]
 
 
 class Certificate:
-    """The two files, and the context that the sockets use. Raises UnavailableError where they cannot serve."""
+    """The two files, and the context that the sockets use. Raises UnavailableError if they cannot be used."""
 
     def __init__(self, cert: Path, key: Path) -> None:
         self._cert, self._key = cert, key
-        self._seen = _look(cert, key)
+        self._seen = _read_versions(cert, key)
         self.shown = _try(_load(cert, key), cert)
         self.context = _load(cert, key)
 
     def refresh(self) -> None:
-        """Take in files that have changed since; while the new ones are no good, the old certificate stays."""
-        seen = _look(self._cert, self._key)
+        """Load files that have changed. While the new files cannot be used, the old certificate stays."""
+        seen = _read_versions(self._cert, self._key)
         if seen == self._seen:
             return
         self._seen = seen
@@ -39,23 +41,23 @@ class Certificate:
         except (UnavailableError, OSError) as error:
             _log.error("certificate_not_renewed", message=str(error))
         else:
-            _log.info("certificate_renewed", ends=self.shown.get("notAfter"))
+            _log.info("certificate_renewed", expires_at=self.shown.get("notAfter"))
 
 
-def _look(*paths: Path) -> Look:
-    looks: list[tuple[int, int]] = []
+def _read_versions(*paths: Path) -> Versions:
+    versions: list[tuple[int, int]] = []
     for path in paths:
         with contextlib.suppress(OSError):
             stat = path.stat()
-            looks.append((stat.st_mtime_ns, stat.st_ino))
-    return tuple(looks)
+            versions.append((stat.st_mtime_ns, stat.st_ino))
+    return tuple(versions)
 
 
 def _load(cert: Path, key: Path) -> ssl.SSLContext:
-    """Build a server's context. The key must have no passphrase: OpenSSL would stop and ask on the terminal."""
+    """Build a server's context. The key may have no passphrase: OpenSSL would stop and ask on the terminal."""
 
     def no_passphrase() -> NoReturn:
-        raise _refuse(f"The private key {key} has a passphrase, and nobody is there to type it.", _COPY_THE_KEY)
+        raise _refuse(f"The private key {key} has a passphrase, and nobody can type it.", _COPY_THE_KEY)
 
     _check_pem(cert, "CERTIFICATE-----", "certificate")
     _check_pem(key, "PRIVATE KEY-----", "private key")
@@ -64,12 +66,14 @@ def _load(cert: Path, key: Path) -> ssl.SSLContext:
         context.load_cert_chain(cert, key, password=no_passphrase)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise _refuse(f"The private key {key} is not that of the certificate {cert}.") from error
+            raise _refuse(f"The private key {key} does not belong to the certificate {cert}.") from error
         raise _refuse(f"The certificate {cert} or its key {key} cannot be used: {error.reason or error}.") from error
     return context
 
 
-_COPY_THE_KEY = "Make a copy without one (openssl pkey -in KEY -out NEW), readable by the gateway's user only."
+_COPY_THE_KEY = (
+    "Make a copy without a passphrase (openssl pkey -in KEY -out NEW) that only the gateway's user can read."
+)
 
 
 def _check_pem(path: Path, mark: str, what: str) -> None:
@@ -78,16 +82,15 @@ def _check_pem(path: Path, mark: str, what: str) -> None:
     except OSError as error:
         raise _refuse(f"The {what} {path} cannot be read: {error.strerror}.") from error
     if mark not in text:
-        raise _refuse(f"There is no {what} in PEM form in {path}.")
+        raise _refuse(f"{path} has no {what} in PEM format.")
 
 
 def _try(server: ssl.SSLContext, chain: Path) -> Mapping[str, Any]:
-    """Shake hands with ourselves and return the certificate as a client sees it (the shape of getpeercert())."""
+    """Do a handshake with ourselves. Returns the certificate as a client sees it (as getpeercert() does)."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
-    client.verify_flags |= (
-        ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-    )  # it vouches for itself: only its dates and use count
+    # The chain counts as its own authority: only dates and use are checked.
+    client.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     client.load_verify_locations(chain)
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = (client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True))
@@ -103,12 +106,12 @@ def _try(server: ssl.SSLContext, chain: Path) -> Mapping[str, Any]:
 def _explain(error: ssl.SSLCertVerificationError, chain: Path) -> str:
     match error.verify_code:
         case code if code == _EXPIRED:
-            return f"The certificate {chain} has expired: no client would connect."
+            return f"The certificate {chain} has expired. No client would connect."
         case code if code == _NOT_YET_VALID:
-            return f"The certificate {chain} is not valid yet: no client would connect. Is this machine's clock right?"
+            return f"The certificate {chain} is not valid yet. No client would connect. Check this machine's clock."
         case _:
-            return f"No client would take the certificate {chain}: {error.verify_message}."
+            return f"No client would accept the certificate {chain}: {error.verify_message}."
 
 
-def _refuse(message: str, step: str = _STEP) -> UnavailableError:
+def _refuse(message: str, step: str = _SET_BOTH) -> UnavailableError:
     return UnavailableError(message, key="bad_certificate", title="No certificate", next_step=step)

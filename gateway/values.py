@@ -1,4 +1,4 @@
-"""The plain values that pass between the gateway's HTTP half and its store half."""
+"""The plain values that pass between the gateway's rooms."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,29 +8,29 @@ from mltm.contract.ids import AgentId
 from mltm.contract.task_config import TaskConfig
 from mltm.contract.user_api import TaskAnswer
 
-__all__ = ["Accepted", "AgentIdentity", "Chunk", "Role", "Upload", "UploadedFile", "User"]
+__all__ = ["Accepted", "AgentIdentity", "FilePiece", "Role", "Upload", "UploadedFile", "User"]
 
 Role = Literal["user", "admin"]
 
 
 @dataclass(frozen=True)
 class User:
-    """A person who has proved who he is."""
+    """A user who has proved who he is."""
 
     username: str
     role: Role
 
     @property
     def is_admin(self) -> bool:
-        """True where he sees everybody's tasks."""
+        """True if he sees the tasks of all users."""
         return self.role == "admin"
 
 
 @dataclass(frozen=True)
 class AgentIdentity:
-    """An agent that has shown its credential. `owner` None: shared by all users; `spool` None: no shared folder.
+    """An agent that has shown its credential. `owner` None: for all users; `spool` None: no shared folder.
 
-    unix_user: who it runs as, and so whose everything in its spool's drop/ is.
+    `unix_user`: the account it runs as. Tasks dropped into its spool belong to this user.
     """
 
     agent_id: AgentId
@@ -53,7 +53,7 @@ class UploadedFile:
 
 @dataclass(frozen=True)
 class Upload:
-    """A whole submission. `folder` (below services.staging) belongs to the request until accept() has succeeded."""
+    """A whole submission. `folder` (below settings.staging) belongs to the request until accept() has succeeded."""
 
     config: TaskConfig
     script: UploadedFile
@@ -68,15 +68,15 @@ class Upload:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The task of a submission; `created` False: the idempotency key had been used for this same body before."""
+    """The task of a submission. `created` False: its Idempotency-Key was used for the same body before."""
 
     task: TaskAnswer
     created: bool
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Bytes of a file on the cluster. `offset` is where they really begin, `size` how long the file is by now."""
+class FilePiece:
+    """Bytes of a file on the cluster, from `offset` on. `size`: of the whole file now; `final`: it no longer grows."""
 
     data: bytes
     offset: int

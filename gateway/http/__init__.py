@@ -1,4 +1,4 @@
-"""HTTP: routes and their arguments, uploads, problem documents, the OpenAPI document.
+"""The HTTP framework: routes and their arguments, uploads, problem documents, the OpenAPI document.
 
-The addresses are in `endpoints`. It never touches the database, and holds no rule about tasks.
+It never uses the database and has no rule about tasks. It does not know the addresses: those are in `endpoints`.
 """

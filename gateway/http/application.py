@@ -1,28 +1,28 @@
-"""Builds the gateway's web application from its services. Who serves it, and with which certificate, is `serve`'s."""
+"""Builds the gateway's aiohttp application: framework, endpoints and services together. `gateway.serve` serves it."""
 
 from aiohttp import web
 
+from gateway.http.app_keys import OPENAPI_DOCUMENT, SERVICES, SETTINGS, SWAGGER_FILES
 from gateway.http.dispatch import add_route
-from gateway.http.endpoints.meta import read_swagger_files
-from gateway.http.endpoints.table import ROUTES
-from gateway.http.keys import OPENAPI_DOCUMENT, SERVICES, SETTINGS, SWAGGER_FILES
+from gateway.http.endpoints.health_and_docs import read_swagger_files
+from gateway.http.endpoints.route_table import ROUTES
 from gateway.http.openapi import build_document
-from gateway.http.problems import problems
+from gateway.http.problems import answer_errors
 from gateway.http.response_headers import name_request, secure_answer
 from gateway.services.all_services import Services
 from gateway.settings import GatewaySettings
 
 __all__ = ["build_app"]
 
-# Above our own limit for addresses, so that one that is too long still gets a problem document.
+# Above our own limit for addresses, so that a longer address still gets a problem document.
 _MAX_LINE_BYTES = 64 * 1024
 _MAX_FORM_BYTES = 64 * 1024
 
 
 def build_app(services: Services, settings: GatewaySettings) -> web.Application:
-    """Build the application. It owns nothing that must be closed; `services` stay their maker's."""
+    """Build the application. It owns nothing that must be closed; the caller closes `services`."""
     app = web.Application(
-        middlewares=[name_request, problems],
+        middlewares=[name_request, answer_errors],
         client_max_size=_MAX_FORM_BYTES,
         handler_args={"max_line_size": _MAX_LINE_BYTES},
     )

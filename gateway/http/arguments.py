@@ -1,4 +1,4 @@
-"""Reads a handler's arguments from a request, in the order of trust: who calls, then addresses, then bodies."""
+"""Reads a handler's arguments from a request, in this order: the caller, then the address, then the body."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -29,7 +29,7 @@ _BEARER = FieldProblem(field="Authorization", allowed="`Bearer <token>` is neede
 
 
 async def read_argument(call: Call, route: Route, parameter: Parameter, stack: AsyncExitStack) -> object:
-    """Read one argument; what must be cleaned up after the handler goes on the stack."""
+    """Read one argument. What must be cleaned up after the handler goes on the stack."""
     model = parameter.annotation
     match parameter.source:
         case "user" | "admin" | "agent":
@@ -72,10 +72,10 @@ async def _identify(call: Call, parameter: Parameter) -> User | AgentIdentity:
     if parameter.source == "agent":
         caller = await call.services.agents.authenticate(bearer)
     else:
-        caller = await call.services.people.authenticate(bearer)
+        caller = await call.services.users.authenticate(bearer)
         if parameter.source == "admin" and not caller.is_admin:
             raise ForbiddenError(
-                f"{call.request.method} {call.request.path} is for administrators; {caller.username} is none."
+                f"{call.request.method} {call.request.path} is for administrators, and {caller.username} is not one."
             )
     call.request[_CALLER] = caller
     return caller
@@ -100,7 +100,7 @@ def _own_headers(request: web.Request, names: list[str]) -> list[tuple[str, str]
 
 def _check_announced_size(request: web.Request, limit: int) -> None:
     if (request.content_length or 0) > limit:
-        raise TooLargeError(f"The body may have {limit:,} bytes; {request.content_length:,} are announced.")
+        raise TooLargeError(f"The body is too large: {request.content_length:,} bytes. At most {limit:,} are allowed.")
 
 
 def _read_path(request: web.Request, parameter: Parameter) -> str:
@@ -123,10 +123,10 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
         async for block in request.content.iter_chunked(64 * 1024):
             body += block
             if len(body) > limit:
-                raise TooLargeError(f"The body may have {limit:,} bytes; more were sent.")
+                raise TooLargeError(f"The body is too large. At most {limit:,} bytes are allowed.")
     except (OSError, web.PayloadAccessError, web.RequestPayloadError) as error:
         raise GatewayError(
-            "The body ended before all of it had come.",
+            "The body ended too early: a part of it is missing.",
             status=400,
             key="truncated_body",
             title="Truncated body",
@@ -140,8 +140,8 @@ async def _read_form(request: web.Request) -> list[tuple[str, str]]:
     try:
         fields = await request.post()
     except ValueError as error:
-        raise refuse("malformed_form", "body", "a form is needed, and this cannot be read as one") from error
+        raise refuse("malformed_form", "body", "this is not a form") from error
     texts = [(name, value) for name, value in fields.items() if isinstance(value, str)]
     if len(texts) < len(fields):
-        raise refuse("malformed_form", "body", "text fields are allowed, no files")
+        raise refuse("malformed_form", "body", "only text fields are allowed, not files")
     return texts

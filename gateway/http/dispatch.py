@@ -1,4 +1,4 @@
-"""From a request to a handler and back: reads the arguments, calls, renders what it gives."""
+"""Connects routes to aiohttp: reads a handler's arguments, calls it, renders its answer."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 from aiohttp import hdrs, web
 from pydantic import BaseModel, TypeAdapter
 
+from gateway.http.app_keys import SERVICES, SETTINGS
 from gateway.http.arguments import check_before_body, read_argument
-from gateway.http.keys import SERVICES, SETTINGS
 from gateway.http.problems import guard
 from gateway.http.route import Call, Reply, Route
 
@@ -35,17 +35,17 @@ def _build_handler(route: Route) -> Handler:
 
 
 def _build_expect_handler(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
-    """Say no before the body is sent, to clients that ask first (curl does above 1 MiB). Runs outside middlewares."""
+    """Refuse before the body is sent, for clients that ask first (curl does above 1 MiB). Runs outside middlewares."""
 
     async def check(request: web.Request) -> web.StreamResponse:
         await check_before_body(_call(request), route)
         if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
             raise web.HTTPExpectationFailed
-        return _GO_ON
+        return _CONTINUE
 
     async def expect(request: web.Request) -> web.StreamResponse | None:
         answer = await guard(request, check)
-        if answer is not _GO_ON:
+        if answer is not _CONTINUE:
             return answer
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # as aiohttp's own handler does: the answer has not begun
@@ -54,7 +54,7 @@ def _build_expect_handler(route: Route) -> Callable[[web.Request], Awaitable[web
     return expect
 
 
-_GO_ON = web.StreamResponse()
+_CONTINUE = web.StreamResponse()
 
 
 def _call(request: web.Request) -> Call:

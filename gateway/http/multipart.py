@@ -1,4 +1,4 @@
-"""Streams the parts of a multipart body to disk, each counted, hashed and synced. File work never runs in the loop."""
+"""Streams the parts of a multipart body to disk; each is counted, hashed and synced. File work runs in threads."""
 
 import asyncio
 import contextlib
@@ -14,20 +14,20 @@ from aiohttp import BodyPartReader, MultipartReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.errors import GatewayError, InvalidError, TooLargeError
-from gateway.services.disk import on_disk
+from gateway.services.disk import run_on_disk
 from mltm.contract.problems import FieldProblem
 
-__all__ = ["Limits", "Part", "receive_parts", "refuse_too_large"]
+__all__ = ["Limits", "Part", "build_too_large", "receive_parts"]
 
 _BLOCK_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
-# aiohttp takes slashes off the front of a file name while it parses; nothing is stripped silently here.
+# aiohttp removes leading slashes of a file name; here they are put back, so that the name is refused.
 _LEADING_SLASH = re.compile(r"""filename\*?\s*=\s*"?(?:[\w-]+'[^']*')?(?:[\\/]|%2f|%5c)""", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one upload may have."""
+    """The limits of one upload."""
 
     parts: int
     part_bytes: int
@@ -47,15 +47,15 @@ class Part:
 
 
 async def receive_parts(request: web.Request, folder: Path, limits: Limits) -> list[Part]:
-    """Write each part to `folder`. Raises GatewayError for what cannot be read or is too large."""
+    """Write each part to `folder`. Raises GatewayError for a part that cannot be read or is too large."""
     parts: list[Part] = []
     try:
         async for part in _iterate(request):
             if len(parts) == limits.parts:
-                raise _refuse("too_many_parts", "files", f"at most {limits.parts} parts are allowed")
+                raise _build_refusal("too_many_parts", "files", f"at most {limits.parts} parts are allowed")
             parts.append(await _receive(part, folder / f"{len(parts):03d}", limits))
     except (ValueError, AssertionError, RuntimeError, HttpProcessingError) as error:
-        raise _malformed("The body is no complete multipart/form-data.") from error
+        raise _malformed("The body is not a complete multipart/form-data body.") from error
     return parts
 
 
@@ -66,7 +66,7 @@ async def _iterate(request: web.Request) -> AsyncIterator[BodyPartReader]:
         raise _malformed("The header Content-Type has no boundary.") from error
     while (part := await _read_next(reader)) is not None:
         if isinstance(part, MultipartReader):
-            raise _malformed("A part that has parts of its own is not understood.")
+            raise _malformed("A part contains parts of its own, which is not supported.")
         yield part
 
 
@@ -92,7 +92,7 @@ def _check_encoding(part: BodyPartReader) -> None:
     transfer = part.headers.get(hdrs.CONTENT_TRANSFER_ENCODING, "binary").lower()
     if transfer not in ("binary", "7bit", "8bit") or part.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
         raise GatewayError(
-            f"The part {(part.filename or part.name or '')[:80]!r} is encoded; parts are taken as they are.",
+            f"The part {(part.filename or part.name or '')[:80]!r} is encoded. Encoded parts are not supported.",
             status=415,
             key="encoded_part",
             title="Encoded part",
@@ -104,21 +104,21 @@ async def _write(part: BodyPartReader, path: Path, limit: int, name: str) -> tup
     digest, size = hashlib.sha256(), 0
     files = contextlib.ExitStack()
     try:
-        file = await on_disk(_create, path, files)
+        file = await run_on_disk(_create, path, files)
         async for block in _blocks(part):
             size += len(block)
             if size > limit:
-                raise refuse_too_large(name, limit)
-            await on_disk(_append, file, block)
+                raise build_too_large(name, limit)
+            await run_on_disk(_append, file, block)
             await asyncio.to_thread(digest.update, block)
-        await on_disk(_sync, file)
+        await run_on_disk(_sync, file)
     finally:
-        await on_disk(files.close)
+        await run_on_disk(files.close)
     return size, digest.hexdigest()
 
 
 async def _blocks(part: BodyPartReader) -> AsyncIterator[bytes]:
-    """Gather the network's small pieces, so that each hop to a thread is worth it."""
+    """Collect the network's small pieces, so that fewer calls go to a thread."""
     block = bytearray()
     while not part.at_eof():
         try:
@@ -133,7 +133,7 @@ async def _blocks(part: BodyPartReader) -> AsyncIterator[bytes]:
 
 
 def _create(path: Path, files: contextlib.ExitStack) -> BinaryIO:
-    """Open a new file; `files` knows it before the thread is done, so that it is closed whoever waits for it."""
+    """Open a new file. `files` has it before the thread ends: it is closed even if nobody waits for the thread."""
     return files.enter_context(path.open("xb", 0))
 
 
@@ -147,13 +147,13 @@ def _sync(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def refuse_too_large(name: str, limit: int) -> TooLargeError:
-    """Build the refusal of one part that is over its limit."""
+def build_too_large(name: str, limit: int) -> TooLargeError:
+    """Build the error for a part over its limit."""
     problem = FieldProblem(field=name[:128] or "files", allowed=f"at most {limit:,} bytes are allowed")
     return TooLargeError(str(problem), fields=[problem])
 
 
-def _refuse(key: str, field: str, allowed: str) -> InvalidError:
+def _build_refusal(key: str, field: str, allowed: str) -> InvalidError:
     problem = FieldProblem(field=field, allowed=allowed)
     return InvalidError(str(problem), key=key, fields=[problem])
 
@@ -165,16 +165,16 @@ def _malformed(message: str) -> GatewayError:
         key="malformed_upload",
         title="The upload cannot be read",
         next_step="Let curl or a library build the body: curl -F files=@config.json -F files=@script.py.",
-        fields=[FieldProblem(field="body", allowed="a whole multipart/form-data body is needed")],
+        fields=[FieldProblem(field="body", allowed="a complete multipart/form-data body is needed")],
     )
 
 
 def _truncated() -> GatewayError:
     return GatewayError(
-        "The upload ended before all of it had come; nothing of it was kept.",
+        "The upload ended too early: a part of it is missing. Nothing was stored.",
         status=400,
         key="truncated_upload",
         title="Truncated upload",
         next_step="Send it again, with the same Idempotency-Key.",
-        fields=[FieldProblem(field="body", allowed="a whole multipart/form-data body is needed")],
+        fields=[FieldProblem(field="body", allowed="a complete multipart/form-data body is needed")],
     )

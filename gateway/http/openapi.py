@@ -19,7 +19,7 @@ __all__ = ["build_document"]
 
 Json = dict[str, Any]
 _ABOUT = (
-    "Hand in machine-learning tasks, follow them, fetch what they made. Every address works with and without a "
+    "Submit machine-learning tasks, follow them, fetch their outputs. Every address works with and without a "
     "trailing slash. Every error is a problem document (RFC 9457) with a stable `key` and a `next_step`."
 )
 _SECURITY: Json = {
@@ -43,7 +43,7 @@ _IMPLIED: dict[str, tuple[int, ...]] = {
 
 @functools.cache
 def build_document(table: tuple[Route, ...]) -> bytes:
-    """Build the document as JSON bytes; once for a table, since it takes a tenth of a second."""
+    """Build the document as JSON bytes; once for each table, because it takes a tenth of a second."""
     paths: dict[str, Json] = {}
     for route in table:
         paths.setdefault(route.document_path, {})[route.method.lower()] = _describe(route)
@@ -117,7 +117,7 @@ def _describe_parameter(parameter: Parameter) -> list[Json]:
         case "headers":
             return _describe_fields(parameter.annotation, "header", "X-Mltm-{}")
         case "idempotency_key":
-            message = "any value of your own for this task: sending the same task again then makes no second one"
+            message = "any value that you choose for this task: sending the task again then makes no second task"
             schema = {"type": "string", "minLength": 1, "maxLength": 255}
             return [{"name": "Idempotency-Key", "in": "header", "description": message, "schema": schema}]
         case _:
@@ -141,7 +141,7 @@ def _describe_fields(model: type[BaseModel], place: str, spelling: str) -> list[
 
 
 def _inline(schema: Any, definitions: Json) -> Any:
-    """Put definitions in place of references: parameters have no components of their own."""
+    """Replace references by their definitions: parameters have no components of their own."""
     if isinstance(schema, list):
         return [_inline(item, definitions) for item in schema]
     if not isinstance(schema, dict):
@@ -169,9 +169,9 @@ def _describe_body(route: Route) -> Json | None:
 
 
 def _describe_upload() -> Json:
-    """A box for the config and a chooser for the files; parts may also all be called `files`."""
+    """One field for the config and one for the files; all parts may also be called `files`."""
     files: Json = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
-    files["description"] = "the script, called as script_path says, and further files"
+    files["description"] = "the script, with the name in script_path, and more files if the task needs them"
     schema = {
         "type": "object",
         "required": ["config", "files"],

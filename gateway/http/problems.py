@@ -1,4 +1,4 @@
-"""Errors to RFC 9457 problem documents: the only broad `except` of the HTTP half stands here."""
+"""Turns errors into RFC 9457 problem documents: the only broad `except` of the HTTP half is here."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,10 +6,10 @@ import structlog
 from aiohttp import web
 
 from gateway.errors import GatewayError, TooLargeError
-from gateway.http.keys import find_request_id
+from gateway.http.app_keys import find_request_id
 from mltm.contract.problems import CONTENT_TYPE, Problem
 
-__all__ = ["MAX_URL_CHARS", "guard", "problems", "render_problem"]
+__all__ = ["MAX_URL_CHARS", "answer_errors", "guard", "render_problem"]
 
 MAX_URL_CHARS = 8190
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -17,8 +17,8 @@ _log = structlog.get_logger(__name__)
 
 
 @web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error of a handler, and of routing, as a problem document."""
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error of a handler or of routing with a problem document."""
     if len(request.raw_path) > MAX_URL_CHARS:
         return render_problem(request, _TOO_LONG)
     return await guard(request, handler)
@@ -36,9 +36,9 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if error.status < 400:
             raise
         return render_problem(request, _translate(request, error), dict(error.headers))
-    except Exception:  # noqa: BLE001 - the last door; logged with its traceback
+    except Exception:  # noqa: BLE001 - the last resort; logged with its traceback
         _log.exception("request_failed", method=request.method, path=request.path)
-        return render_problem(request, GatewayError("The gateway failed on this request; the log says why."))
+        return render_problem(request, GatewayError("The gateway failed on this request. Its log has the reason."))
 
 
 def render_problem(request: web.Request, error: GatewayError, headers: dict[str, str] | None = None) -> web.Response:
@@ -60,7 +60,7 @@ def render_problem(request: web.Request, error: GatewayError, headers: dict[str,
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
     if request.body_exists and not request.content.is_eof():
-        response.force_close()  # what is left of the body is not worth reading
+        response.force_close()  # nobody reads the rest of the body
     return response
 
 
@@ -75,40 +75,40 @@ _TOO_LONG = GatewayError(
 
 def _translate(request: web.Request, error: web.HTTPException) -> GatewayError:
     """Translate what aiohttp itself raises."""
-    where = f"{request.method} {request.path[:200]}"
+    address = f"{request.method} {request.path[:200]}"
     match error.status:
         case 404:
             return GatewayError(
-                f"There is no {where}.",
+                f"This gateway has no {address}.",
                 status=404,
                 key="route_not_found",
                 title="No such address",
-                next_step="Every address of this gateway is listed at /docs.",
+                next_step="See /docs for every address of this gateway.",
             )
         case 405:
             allowed = error.headers.get("Allow", "")
             return GatewayError(
-                f"{where} is not possible; allowed here: {allowed}.",
+                f"{address} is not possible. Allowed methods: {allowed}.",
                 status=405,
                 key="method_not_allowed",
                 title="Method not allowed",
-                next_step="Every address and its methods are listed at /docs.",
+                next_step="See /docs for every address and its methods.",
             )
         case 413:
-            return TooLargeError(f"The body of {where} is larger than allowed.")
+            return TooLargeError(f"The body of {address} is larger than allowed.")
         case 417:
             return GatewayError(
-                "Only `Expect: 100-continue` is understood.",
+                "The only supported value of Expect is 100-continue.",
                 status=417,
                 key="unknown_expectation",
                 title="Unknown expectation",
-                next_step="Leave the header Expect out.",
+                next_step="Leave out the header Expect.",
             )
         case _:
             return GatewayError(
-                f"{where}: {error.reason}.",
+                f"{address}: {error.reason}.",
                 status=error.status,
                 key="bad_request",
                 title="The request cannot be read",
-                next_step="Compare it with /docs.",
+                next_step="Compare your request with /docs.",
             )

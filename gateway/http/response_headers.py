@@ -1,4 +1,4 @@
-"""What every answer carries: a request id and the headers that keep browsers careful."""
+"""What every answer has: a request id, and the headers that protect browsers."""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from aiohttp import web
 
-from gateway.http.keys import REQUEST_ID
+from gateway.http.app_keys import REQUEST_ID
 
 __all__ = ["name_request", "secure_answer"]
 
@@ -23,13 +23,13 @@ _HEADERS = {
 
 @web.middleware
 async def name_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Bind the request's id to all that is logged on its way."""
+    """Add the request's id to everything that is logged while it is handled."""
     with structlog.contextvars.bound_contextvars(request_id=_ensure_id(request)):
         return await handler(request)
 
 
 async def secure_answer(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Set the headers of every answer; a handler's own come first."""
+    """Set the headers of every answer; those of a handler override them."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = "mltm-gateway"  # aiohttp's own says which versions run here
@@ -40,7 +40,7 @@ async def secure_answer(request: web.BaseRequest, response: web.StreamResponse) 
 
 
 def _ensure_id(request: web.Request) -> str:
-    """Ours, never the client's: what is in the log must be what we wrote."""
+    """Our own id, never the client's: nobody else writes into our log."""
     if REQUEST_ID not in request:
         request[REQUEST_ID] = uuid.uuid4().hex
     return request[REQUEST_ID]

@@ -1,4 +1,4 @@
-"""A route says once what it takes and gives: its handler's annotations drive validation and the OpenAPI document.
+"""A route: its handler's annotations drive both the validation and the OpenAPI document.
 
 A handler's parameters are named after where they come from: `call`, `user`, `admin`, `agent`, `query`, `body`,
 `form`, `upload`, `raw`, `headers`, `idempotency_key`; every other name is a part of the path.
@@ -19,7 +19,7 @@ __all__ = ["Area", "Call", "Media", "Method", "Parameter", "Reply", "Route", "So
 
 T = TypeVar("T")
 Method = Literal["GET", "POST", "PUT", "DELETE"]
-Area = Literal["tasks", "outputs", "people", "first generation", "agents", "service"]
+Area = Literal["tasks", "outputs", "users", "first generation", "agents", "service"]
 Source = Literal[
     "user", "admin", "agent", "path", "query", "headers", "idempotency_key", "body", "form", "upload", "raw"
 ]  # fmt: skip
@@ -38,7 +38,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply(Generic[T]):
-    """An answer with another status than the route's usual one, or with headers."""
+    """An answer with another status than the route's usual status, or with headers."""
 
     value: T
     status: int
@@ -47,7 +47,7 @@ class Reply(Generic[T]):
 
 @dataclass(frozen=True)
 class Media:
-    """An answer that is no JSON, as the OpenAPI document shows it."""
+    """An answer that is not JSON, as the OpenAPI document shows it."""
 
     content_type: str
     description: str
@@ -87,7 +87,7 @@ class Route:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """With and without the trailing slash; a file's path is taken as it is."""
+        """With and without the trailing slash; a file's path has one form."""
         return (self.path,) if self.path.endswith(":.+}") else (self.path, self.path + "/")
 
     def find(self, *sources: Source) -> Parameter | None:
@@ -106,9 +106,9 @@ def route(
     media: Media | None = None,
     max_body_bytes: int = 64 * 1024,
 ) -> Callable[[Callable[..., Awaitable[object]]], Route]:
-    """Make a route of a handler. Its docstring's first line is the summary, the rest the description.
+    """Turn a handler into a route. Its docstring's first line is the summary, the rest the description.
 
-    `status` is the usual answer's, `also` other good ones; `errors` are beside those that its parameters imply.
+    `status`: of the usual answer; `also`: of other good answers; `errors`: those that its parameters do not imply.
     """
 
     def build(handler: Callable[..., Awaitable[object]]) -> Route:
@@ -144,5 +144,5 @@ def _describe(name: str, hint: Any, path: str) -> Parameter:
 
 
 def _order(parameters: list[Parameter]) -> tuple[Parameter, ...]:
-    """Who calls comes first, bodies last: nothing is said or read before the caller is known."""
+    """The caller first, the body last: nothing else is read before the caller is known."""
     return tuple(sorted(parameters, key=lambda parameter: _SOURCES.index(parameter.source)))

@@ -1,4 +1,4 @@
-"""A submission: tells config, script and extra files apart, and cleans up after itself in every case."""
+"""Receives a submission: tells config, script and extra files apart, and always removes what it does not hand on."""
 
 import os
 import secrets
@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gateway.errors import InvalidError, TooLargeError
-from gateway.http.multipart import Limits, Part, receive_parts, refuse_too_large
+from gateway.http.multipart import Limits, Part, build_too_large, receive_parts
 from gateway.http.route import Call
 from gateway.http.validation import check_media_type, refuse
-from gateway.services.disk import on_disk
+from gateway.services.disk import run_on_disk
 from gateway.settings import GatewaySettings
 from gateway.values import Upload, UploadedFile
 from mltm.contract.manifest import check_file_name
@@ -26,29 +26,29 @@ _FRAMING_BYTES = 64 * 1024  # boundaries and headers of the parts
 
 @asynccontextmanager
 async def receive_upload(call: Call) -> AsyncIterator[Upload]:
-    """Stream the body into a folder of its own; what is left of that is deleted at the end, however it ends."""
+    """Stream the body into a folder of its own. What is left there is deleted at the end, also after an error."""
     check_media_type(call.request, "multipart/form-data")
     check_total_size(call)
-    folder = call.services.staging / secrets.token_hex(16)
+    folder = call.settings.staging / secrets.token_hex(16)
     try:
-        await on_disk(folder.mkdir, 0o700, parents=True)
+        await run_on_disk(folder.mkdir, 0o700, parents=True)
         parts = await receive_parts(call.request, folder, _limits(call.settings))
-        upload = await on_disk(_sort_out, parts, folder, call.settings)
+        upload = await run_on_disk(_build_upload, parts, folder, call.settings)
         yield upload
     finally:
-        await on_disk(shutil.rmtree, folder, ignore_errors=True)
+        await run_on_disk(shutil.rmtree, folder, ignore_errors=True)
 
 
 def check_total_size(call: Call) -> None:
-    """Refuse a body that announces more than all its parts may have together."""
-    limit = total_bytes(call.settings)
+    """Refuse a body that announces more bytes than all its parts may have together."""
+    limit = max_total_bytes(call.settings)
     announced = call.request.content_length or 0
     if announced > limit:
-        raise TooLargeError(f"An upload may have {limit:,} bytes; {announced:,} are announced.")
+        raise TooLargeError(f"The upload is too large: {announced:,} bytes. At most {limit:,} are allowed.")
 
 
-def total_bytes(settings: GatewaySettings) -> int:
-    """The most that a whole upload may have."""
+def max_total_bytes(settings: GatewaySettings) -> int:
+    """How many bytes a whole upload may have at most."""
     files = max(settings.max_script_bytes, settings.max_file_bytes) * (settings.max_files - 1)
     return files + MAX_CONFIG_BYTES + _FRAMING_BYTES
 
@@ -61,14 +61,14 @@ def _limits(settings: GatewaySettings) -> Limits:
     )
 
 
-def _sort_out(parts: Sequence[Part], folder: Path, settings: GatewaySettings) -> Upload:
+def _build_upload(parts: Sequence[Part], folder: Path, settings: GatewaySettings) -> Upload:
     config_part = _find_config(parts)
     config = _read_config(config_part)
     files = [_check_file(part, config) for part in parts if part is not config_part]
-    _check_no_twins(files)
+    _check_unique_names(files)
     script = _find_script(files, config)
     if script.size > settings.max_script_bytes:
-        raise refuse_too_large(script.name, settings.max_script_bytes)
+        raise build_too_large(script.name, settings.max_script_bytes)
     extra = tuple(file for file in files if file is not script)
     for file in extra:
         _check_extra(file, settings)
@@ -83,7 +83,7 @@ def _find_config(parts: Sequence[Part]) -> Part:
         raise refuse(
             "no_config",
             "config",
-            "the task's config is needed: a part called config, or one whose file name ends in .json",
+            "the config is missing: send it in a part called config, or as a file whose name ends in .json",
             given=_list(parts),
             next_step="Add the config: curl -F files=@config.json -F files=@script.py.",
         )
@@ -91,9 +91,9 @@ def _find_config(parts: Sequence[Part]) -> Part:
         raise refuse(
             "two_configs",
             "config",
-            "one config is allowed",
+            "only one config is allowed",
             given=_list(found),
-            next_step="Send one config; call its part `config` if a file of the task is JSON, too.",
+            next_step="Send one config. If another file of the task is JSON too, call the config's part `config`.",
         )
     return found[0]
 
@@ -104,7 +104,7 @@ def _looks_like_json(part: Part) -> bool:
 
 def _read_config(part: Part) -> TaskConfig:
     if part.size > MAX_CONFIG_BYTES:
-        raise refuse_too_large("config", MAX_CONFIG_BYTES)
+        raise build_too_large("config", MAX_CONFIG_BYTES)
     try:
         return parse_config(part.path.read_bytes())
     except ConfigError as error:
@@ -113,7 +113,7 @@ def _read_config(part: Part) -> TaskConfig:
 
 def _check_file(part: Part, config: TaskConfig) -> UploadedFile:
     if part.file_name is None:
-        raise refuse("no_file_name", part.field or "files", "a file with a name is needed here, not a text field")
+        raise refuse("no_file_name", part.field or "files", "a file with a name is needed, not a text field")
     try:
         name = check_file_name(part.file_name)
     except ValueError as error:
@@ -128,7 +128,7 @@ def _check_file(part: Part, config: TaskConfig) -> UploadedFile:
         raise refuse(
             "reserved_file_name",
             name,
-            f"only the script itself may be called {ENTRYPOINT}",
+            "only the script itself may have this name",
             next_step="Rename the file.",
         )
     return UploadedFile(name=name, path=part.path, size=part.size, sha256=part.sha256)
@@ -136,22 +136,23 @@ def _check_file(part: Part, config: TaskConfig) -> UploadedFile:
 
 def _check_extra(file: UploadedFile, settings: GatewaySettings) -> None:
     if file.size > settings.max_file_bytes:
-        raise refuse_too_large(file.name, settings.max_file_bytes)
+        raise build_too_large(file.name, settings.max_file_bytes)
     if file.size == 0:
         raise refuse(
             "empty_file",
             file.name,
-            "a file with something in it is needed",
-            given="an empty file",
+            "the file is empty",
             next_step="Send the file again, or leave it out.",
         )
 
 
-def _check_no_twins(files: Sequence[UploadedFile]) -> None:
+def _check_unique_names(files: Sequence[UploadedFile]) -> None:
     names = [file.name for file in files]
-    twin = next((name for name in names if names.count(name) > 1), None)
-    if twin is not None:
-        raise refuse("two_files_of_one_name", twin, "each file name may be there once", given="twice")
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
+        raise refuse(
+            "two_files_of_one_name", duplicate, "duplicate file name", next_step="Rename one of the two files."
+        )
 
 
 def _find_script(files: Sequence[UploadedFile], config: TaskConfig) -> UploadedFile:
@@ -160,7 +161,7 @@ def _find_script(files: Sequence[UploadedFile], config: TaskConfig) -> UploadedF
         raise refuse(
             "no_script",
             field,
-            f"the script {config.script} is needed beside the config",
+            f"the script {config.script} is missing",
             next_step=f"Add it: curl -F files=@config.json -F files=@{config.script}.",
         )
     script = next((file for file in files if file.name == config.script), None)
@@ -168,12 +169,14 @@ def _find_script(files: Sequence[UploadedFile], config: TaskConfig) -> UploadedF
         raise refuse(
             "script_name_mismatch",
             field,
-            f"it names {config.script}, and no file that was sent is called so",
+            f"it names {config.script}, but no file with this name was sent",
             given=", ".join(file.name for file in files),
-            next_step=f"Send the file as {config.script}, or correct {field} in the config.",
+            next_step=f"Send the script as {config.script}, or correct {field} in the config.",
         )
     if script.size == 0:
-        raise refuse("empty_script", script.name, "a script with something in it is needed", given="an empty file")
+        raise refuse(
+            "empty_script", script.name, "the script is empty", next_step="Send the script again, with its content."
+        )
     return script
 
 

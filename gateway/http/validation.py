@@ -1,4 +1,4 @@
-"""Checks what people send against pydantic models; what is wrong is said field by field."""
+"""Checks what users and agents send against pydantic models; the error names each wrong field."""
 
 import difflib
 import re
@@ -19,7 +19,7 @@ _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 def refuse(key: str, field: str, allowed: str, *, given: str = "", next_step: str | None = None) -> InvalidError:
-    """Build the refusal of one field."""
+    """Build the error for one wrong field."""
     problem = FieldProblem(field=field, given=given[:80], allowed=allowed)
     return InvalidError(str(problem), key=key, fields=[problem], next_step=next_step)
 
@@ -29,7 +29,7 @@ def check_fields(model: type[M], pairs: Iterable[tuple[str, str]]) -> M:
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:
-            raise refuse("invalid", name, "it may be given once", given="twice")
+            raise refuse("invalid", name, "it is given twice; give it once")
         fields[name] = value
     try:
         return model.model_validate(fields)
@@ -46,7 +46,7 @@ def check_json(model: type[M], raw: bytes) -> M:
 
 
 def check_task_id(text: str) -> TaskId:
-    """Read a task id of a path; what is none names no task. Raises NotFoundError."""
+    """Read the task id in a path. Raises NotFoundError: what is not a task id names no task."""
     try:
         return parse_task_id(text)
     except ValueError as error:
@@ -54,7 +54,7 @@ def check_task_id(text: str) -> TaskId:
 
 
 def check_idempotency_key(request: web.Request) -> str | None:
-    """Read the header Idempotency-Key; None where there is none. Raises InvalidError."""
+    """Read the header Idempotency-Key; None if it is missing. Raises InvalidError."""
     values = request.headers.getall("Idempotency-Key", [])
     if not values:
         return None
@@ -62,9 +62,9 @@ def check_idempotency_key(request: web.Request) -> str | None:
         raise refuse(
             "bad_idempotency_key",
             "Idempotency-Key",
-            "one header with 1 to 255 printable ASCII characters is allowed",
+            "send this header once, with 1 to 255 printable ASCII characters",
             given=ascii(values[0]),
-            next_step="Send a fresh random value, for example a UUID, with each new task.",
+            next_step="Send a new random value, for example a UUID, with each new task.",
         )
     return values[0]
 
@@ -106,14 +106,14 @@ def _explain_one(detail: dict[str, object], model: type[BaseModel]) -> FieldProb
         case "extra_forbidden":
             near = difflib.get_close_matches(field, list(model.model_fields), n=1)
             known = ", ".join(model.model_fields)
-            hint = f"Did you mean {near[0]}?" if near else f"Known: {known}."
+            hint = f"Did you mean {near[0]}?" if near else f"Known fields: {known}."
             return FieldProblem(field=field, allowed="no such field", hint=hint)
         case "missing":
             return FieldProblem(field=field, allowed="required, but missing")
         case "json_invalid":
-            return FieldProblem(field="body", allowed=f"valid JSON is needed; {message}")
+            return FieldProblem(field="body", allowed=f"not valid JSON: {message}")
         case _:
-            # The value of a field called password or token must not come back, nor reach a log.
+            # A password or a token must not come back in an answer, nor reach a log.
             given = "" if field in _SECRET else ascii(detail.get("input"))[:80]
             return FieldProblem(field=field, given=given, allowed=message)
 

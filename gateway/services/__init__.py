@@ -1,4 +1,4 @@
 """The use cases: submissions, tasks, users, agents, files on the cluster, and the publisher.
 
-Plain classes over the store; they know nothing of HTTP.
+They are plain classes over the store. They know nothing of HTTP and write no query.
 """

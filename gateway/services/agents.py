@@ -1,4 +1,6 @@
-"""The agents' side: enrolment, reports, heartbeats, commands."""
+"""What agents ask of the gateway: enrolment, reports, heartbeats, commands."""
+
+from pathlib import Path
 
 from gateway.services.passwords import hash_secret
 from gateway.services.wake import Wake
@@ -27,7 +29,7 @@ __all__ = ["Agents"]
 
 
 class Agents:
-    """Implements services.AgentsPort."""
+    """Every answer carries the database's generation: an agent that sees a new one reports all its tasks again."""
 
     def __init__(
         self, database: Database, clock: Clock, wake: Wake, *, generation: str, name: str, gateway_id: str
@@ -36,7 +38,7 @@ class Agents:
         self._generation, self._name, self._gateway_id = generation, name, gateway_id
 
     async def enrol(self, enrolment: Enrolment) -> Enrolled:
-        """Use up a one-time code. Raises UnauthorizedError, ConflictError."""
+        """Use up a one-time code. Raises UnauthorizedError (bad_code, code_expired), ConflictError."""
         credential = self._clock.new_secret("mltm_agent_")
         agent = await self._database.call(
             rows.enrol,
@@ -57,11 +59,15 @@ class Agents:
         )
 
     async def authenticate(self, credential: str) -> AgentIdentity:
-        """Find whose credential this is. Raises UnauthorizedError."""
+        """Find the agent of this credential. Raises UnauthorizedError (bad_credential, credential_revoked)."""
         return await self._database.read(rows.find_agent, hash_secret(credential))
 
+    async def list_spools(self) -> list[Path]:
+        """List the spools of all agents that are not revoked, each once."""
+        return sorted({agent.spool for agent in await self._database.read(rows.list_live) if agent.spool})
+
     async def store_reports(self, agent: AgentIdentity, batch: ReportBatch) -> ReportsAnswer:
-        """Store each report once and merge, all in one transaction; one outcome a report."""
+        """Store each report once and merge it, all in one transaction. One outcome for each report."""
         outcomes = await self._database.call(self._store, agent, batch)
         for task_id in {report.task_id for report in batch.reports}:
             self._wake.ring(f"task:{task_id}")
@@ -74,12 +80,12 @@ class Agents:
         return [store_report(agent, report, now) for report in batch.reports]
 
     async def heartbeat(self, agent: AgentIdentity, beat: Heartbeat) -> Answer:
-        """Keep the agent's health."""
-        await self._database.call(rows.keep_beat, agent.agent_id, beat, self._clock.now())
+        """Store the agent's last heartbeat."""
+        await self._database.call(rows.save_heartbeat, agent.agent_id, beat, self._clock.now())
         return Answer(generation=self._generation)
 
     async def open_commands(self, agent: AgentIdentity, wait_s: float) -> Commands:
-        """List the agent's open commands; with none, wait for one, `wait_s` at most."""
+        """List the agent's open commands. If there are none, wait up to `wait_s` for one."""
         until_s = self._clock.boot_s() + wait_s
         with self._wake.listen("commands") as made:
             while True:
@@ -88,7 +94,7 @@ class Agents:
                     return Commands(generation=self._generation, commands=commands)
 
     async def acknowledge(self, agent: AgentIdentity, command_id: str, ack: Ack) -> Answer:
-        """Close a command; again is harmless. Raises NotFoundError, InvalidError (bytes_needed)."""
+        """Close a command; a repetition is harmless. Raises NotFoundError, InvalidError (bytes_needed)."""
         await self._database.call(close_command, agent, command_id, ack, self._clock.now())
         self._wake.ring(f"command:{command_id}")
         return Answer(generation=self._generation)

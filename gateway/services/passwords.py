@@ -1,4 +1,4 @@
-"""Secrets of people and agents: argon2 for passwords (slow on purpose, off the loop), SHA-256 for random tokens."""
+"""Secrets of users and agents: argon2 for passwords (slow on purpose, never in the loop), SHA-256 for random tokens."""
 
 import hashlib
 
@@ -8,17 +8,17 @@ from argon2.exceptions import InvalidHashError, VerificationError
 __all__ = ["hash_password", "hash_secret", "is_password"]
 
 _HASHER = PasswordHasher()
-# Checked against for unknown users, so that an answer's time does not tell who exists.
+# Unknown users are checked against this hash, so that the time of an answer does not tell who exists.
 _NOBODY = _HASHER.hash("nobody has this password")
 
 
 def hash_password(password: str) -> str:
-    """Hash a person's password."""
+    """Hash a user's password."""
     return _HASHER.hash(password)
 
 
 def is_password(stored: str | None, password: str) -> bool:
-    """True where the password is the one of the hash; takes as long for a user who does not exist."""
+    """True if the hash is of this password. Takes as long for a user who does not exist."""
     try:
         _HASHER.verify(stored or _NOBODY, password)
     except (VerificationError, InvalidHashError):

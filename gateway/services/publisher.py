@@ -1,7 +1,8 @@
-"""Brings bundles into the spools, and clears away what an agent has taken. Every instant may be its last one.
+"""Carries out the outbox: brings bundles into the spools, and removes those that an agent has taken.
 
-A bundle is built in in/tmp under a name of its own, synced, and renamed to in/new: the agent sees it whole or not at
-all. Doing it again gives the same bundle. A spool that is away or full is tried again, and shown in /healthz.
+It may be killed at any instant. A bundle is built in in/tmp under a name of its own, synced, and renamed to in/new: the
+agent sees all of it or nothing. A repetition gives the same bundle. A spool that is away or full is tried again, and
+shown in /healthz.
 """
 
 import asyncio
@@ -13,12 +14,11 @@ from pathlib import Path
 import structlog
 
 from gateway.errors import UnavailableError
-from gateway.services.submissions import files_folder
 from gateway.services.wake import Wake
 from gateway.settings import GatewaySettings
 from gateway.store import outbox
 from gateway.store.database import Database
-from gateway.store.outbox import Errand
+from gateway.store.outbox import OutboxEntry
 from mltm.contract.base_models import render_canonical
 from mltm.contract.spool_layout import CONFIG_FILE, GONE_SUFFIX, MANIFEST, Spool
 from mltm.runtime import hostile_files
@@ -35,14 +35,14 @@ _FILE_MODE, _FOLDER_MODE = 0o640, 0o2750
 
 
 class Publisher:
-    """Runs errands until it is stopped."""
+    """Carries out the outbox until it is stopped. `problem`: why the last round did not do everything, or ""."""
 
     def __init__(self, database: Database, settings: GatewaySettings, clock: Clock, wake: Wake) -> None:
         self._database, self._settings, self._clock, self._wake = database, settings, clock, wake
         self.problem = ""
 
     async def run(self) -> None:
-        """Run errands as they come; what failed is tried again every `publish_interval_s`."""
+        """Carry out entries as they come. What failed is tried again every `publish_interval_s`."""
         checked_s = float("-inf")
         with self._wake.listen("publisher") as came:
             while True:
@@ -51,86 +51,86 @@ class Publisher:
                         checked_s = self._clock.boot_s()
                         await self.republish()
                     is_moving = await self.run_once()
-                except UnavailableError as error:  # a busy or full database: what was done is done again
+                except UnavailableError as error:  # a busy or full database: the step is repeated
                     self.problem, is_moving = str(error), False
                     _log.warning("publisher_waits", error=str(error))
                 if not is_moving:
                     await wait_for_event(came, self._settings.publish_interval_s)
 
     async def republish(self) -> None:
-        """Publish again what is marked as published and is gone from in/new: only we remove entries, once taken.
+        """Publish again what is marked as published and is missing in in/new: only we remove bundles, once taken.
 
-        The agent knows a task that it has already, or had: a second bundle of one is harmless.
+        The agent recognises a task that it has, or had: a second bundle of it is harmless.
         """
-        for errand in await self._database.read(outbox.list_published, self._settings.name):
+        for entry in await self._database.read(outbox.list_published, self._settings.name):
             try:
-                again = await asyncio.to_thread(_publish_missing, errand, self._settings)
+                again = await asyncio.to_thread(_publish_missing, entry, self._settings)
             except OSError as error:
-                _log.warning("publish_failed", task_id=errand.task_id, error=str(error))
+                _log.warning("publish_failed", task_id=entry.task_id, error=str(error))
                 continue
             if again:
-                _log.warning("task_published_again", task_id=errand.task_id)
+                _log.warning("task_published_again", task_id=entry.task_id)
 
     async def run_once(self) -> bool:
-        """Run what is due; True where something moved on, so that more may be due."""
-        errands = await self._database.read(outbox.list_errands, self._settings.name)
+        """Carry out what is due. True if something moved on, so that more may be due."""
+        entries = await self._database.read(outbox.list_due, self._settings.name)
         self.problem = ""
         moved = False
-        for errand in errands:
+        for entry in entries:
             try:
-                await asyncio.to_thread(_run, errand, self._settings)
+                await asyncio.to_thread(_carry_out, entry, self._settings)
             except OSError as error:
-                self.problem = f"Spool {errand.spool}: {error.strerror} ({error.filename}); tasks wait for it."
-                _log.warning("publish_failed", task_id=errand.task_id, error=str(error))
+                self.problem = f"Spool {entry.spool}: {error.strerror} ({error.filename}). Tasks for this spool wait."
+                _log.warning("publish_failed", task_id=entry.task_id, error=str(error))
                 continue
-            after = "published" if errand.step == "waiting" else None
-            await self._database.call(outbox.mark, errand.task_id, errand.step, after, self._clock.now())
-            _log.info("task_published" if after else "task_cleared", task_id=errand.task_id)
+            after = "published" if entry.step == "waiting" else None
+            await self._database.call(outbox.mark, entry.task_id, entry.step, after)
+            _log.info("task_published" if after else "task_cleared", task_id=entry.task_id)
             moved = True
         return moved
 
 
-def _run(errand: Errand, settings: GatewaySettings) -> None:
-    if errand.spool is None:
+def _carry_out(entry: OutboxEntry, settings: GatewaySettings) -> None:
+    if entry.spool is None:
         return
-    spool, source = Spool(Path(errand.spool)), files_folder(settings, errand.task_id)
-    if errand.step == "waiting":
-        publish_bundle(errand, source, spool)
+    spool, source = Spool(Path(entry.spool)), settings.task_files(entry.task_id)
+    if entry.step == "waiting":
+        publish_bundle(entry, source, spool)
     else:
-        remove_taken(errand.task_id, spool)
+        remove_taken(entry.task_id, spool)
         shutil.rmtree(source, ignore_errors=True)
 
 
-def _publish_missing(errand: Errand, settings: GatewaySettings) -> bool:
-    if errand.spool is None:
+def _publish_missing(entry: OutboxEntry, settings: GatewaySettings) -> bool:
+    if entry.spool is None:
         return False
-    spool = Spool(Path(errand.spool))
+    spool = Spool(Path(entry.spool))
     with _open_incoming(spool) as (_, incoming):
-        if hostile_files.exists_at(incoming, errand.task_id):
+        if hostile_files.exists_at(incoming, entry.task_id):
             return False
-    publish_bundle(errand, files_folder(settings, errand.task_id), spool)
+    publish_bundle(entry, settings.task_files(entry.task_id), spool)
     return True
 
 
-def publish_bundle(errand: Errand, source: Path, spool: Spool) -> None:
-    """Build a task's bundle and rename it into in/new; there already: nothing to do. Raises OSError."""
+def publish_bundle(entry: OutboxEntry, source: Path, spool: Spool) -> None:
+    """Build a task's bundle and rename it into in/new; nothing to do if it is there. Raises OSError."""
     with _open_incoming(spool) as (building, incoming):
-        if hostile_files.exists_at(incoming, errand.task_id):
+        if hostile_files.exists_at(incoming, entry.task_id):
             hostile_files.sync(incoming)  # whoever renamed it may have died before this
             return
-        _sweep(building, errand.task_id)
-        name = hostile_files.make_private_name(errand.task_id)
+        _sweep(building, entry.task_id)
+        name = hostile_files.make_private_name(entry.task_id)
         try:
-            _build(building, name, errand, source)
-            hostile_files.rename_at(building, name, incoming, errand.task_id)
+            _build(building, name, entry, source)
+            hostile_files.rename_at(building, name, incoming, entry.task_id)
         except OSError:
-            _sweep(building, errand.task_id)
+            _sweep(building, entry.task_id)
             raise
         hostile_files.sync(incoming)
 
 
 def remove_taken(task_id: str, spool: Spool) -> None:
-    """Take an entry out of in/new by one rename, then delete it. Raises OSError."""
+    """Move a bundle out of in/new by one rename, then delete it. Raises OSError."""
     with contextlib.suppress(FileNotFoundError), _open_incoming(spool) as (building, incoming):
         with contextlib.suppress(FileNotFoundError):
             hostile_files.rename_at(incoming, task_id, building, hostile_files.make_private_name(task_id, GONE_SUFFIX))
@@ -139,7 +139,7 @@ def remove_taken(task_id: str, spool: Spool) -> None:
 
 @contextlib.contextmanager
 def _open_incoming(spool: Spool) -> Iterator[tuple[Folder, Folder]]:
-    """in/tmp and in/new, made where they are missing. Raises OSError; FileNotFoundError for a spool that is away."""
+    """Open in/tmp and in/new, made if they are missing. Raises OSError; FileNotFoundError if the spool is away."""
     with contextlib.ExitStack() as stack:
         root = stack.enter_context(hostile_files.open_folder(spool.root))
         yield _enter(stack, root, spool.incoming_tmp), _enter(stack, root, spool.incoming)
@@ -154,26 +154,25 @@ def _enter(stack: contextlib.ExitStack, folder: Folder, place: Path) -> Folder:
     return folder
 
 
-def _build(parent: Folder, name: str, errand: Errand, source: Path) -> None:
+def _build(parent: Folder, name: str, entry: OutboxEntry, source: Path) -> None:
     hostile_files.make_folder_at(parent, name, _FOLDER_MODE)
     with hostile_files.open_folder_at(parent, name) as bundle:
         hostile_files.make_folder_at(bundle, "files", _FOLDER_MODE)
         with hostile_files.open_folder_at(bundle, "files") as files:
-            for file in errand.manifest.files:
+            for file in entry.manifest.files:
                 hostile_files.write_new_at(files, file.name, (source / file.name).read_bytes(), _FILE_MODE)
             hostile_files.sync(files)
-        manifest = errand.manifest
+        manifest = entry.manifest
         for file_name, content in ((CONFIG_FILE, manifest.config), (MANIFEST, manifest.model_dump(mode="json"))):
             hostile_files.write_new_at(bundle, file_name, render_canonical(content), _FILE_MODE)
         hostile_files.sync(bundle)
 
 
 def _sweep(building: Folder, task_id: str) -> None:
-    """Remove what has the task's name in in/tmp: what a killed gateway left there. It is in nobody's way.
+    """Remove what has the task's name in in/tmp: a killed gateway left it there.
 
-    One gateway has a task, and one errand at a time: a bundle under way of another task, or of another gateway, has
-    another name. What is not gone yet is renamed first, so that a gateway that still ends its last step beside this
-    one cannot publish it half removed.
+    A task belongs to one gateway and has one entry: bundles of other tasks and gateways have other names. It is
+    renamed before it is removed: another gateway that still ends its last step cannot publish half of it.
     """
     with contextlib.suppress(OSError):
         for name in hostile_files.list_names(building):

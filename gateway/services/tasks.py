@@ -15,7 +15,7 @@ __all__ = ["Tasks"]
 
 
 class Tasks:
-    """Implements services.TasksPort."""
+    """A task of another user is NotFoundError, like a task that does not exist. An admin sees all tasks."""
 
     def __init__(self, database: Database, clock: Clock, wake: Wake) -> None:
         self._database, self._clock, self._wake = database, clock, wake
@@ -29,20 +29,20 @@ class Tasks:
         return await self._database.read(rows.find_by_job_id, user, job_id, self._clock.now())
 
     async def request_cancel(self, user: User, task_id: str) -> CancelAnswer:
-        """Record the wish, durably, once. Raises NotFoundError, ConflictError."""
+        """Record the request, durably, once. Raises NotFoundError, ConflictError (already_final)."""
         answer = await self._database.call(request_cancel, user, task_id, self._clock.new_id(), self._clock.now())
         self._wake.ring("commands")
         return answer
 
     async def request_hold(self, user: User, task_id: str, kind: HoldKind) -> HoldAnswer:
-        """Record the wish, durably. Raises NotFoundError, ConflictError."""
+        """Record a hold or a release, durably. Raises NotFoundError, ConflictError (already_final)."""
         new = self._clock.new_id()
         answer = await self._database.call(request_hold, user, task_id, kind, new, self._clock.now())
         self._wake.ring("commands")
         return answer
 
-    async def clusters(self, user: User) -> list[str]:
-        """List where this user's tasks can run."""
+    async def list_clusters(self, user: User) -> list[str]:
+        """List the clusters where this user's tasks can run."""
         return await self._database.read(routing.list_user_clusters, user)
 
     async def wait_for_job_id(self, user: User, task_id: str, timeout_s: float) -> TaskAnswer:
@@ -59,5 +59,5 @@ class Tasks:
     async def list(
         self, user: User, *, state: State | None = None, before: str | None = None, limit: int = 50
     ) -> TaskList:
-        """List newest first; an admin sees everybody's."""
+        """List a page, newest first; `before` is the `next` of the page before."""
         return await self._database.read(rows.list_tasks, user, state, before, limit, self._clock.now())

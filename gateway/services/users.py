@@ -1,4 +1,4 @@
-"""People: login, tokens, who a bearer is."""
+"""Users: login, API tokens, whose token it is."""
 
 import asyncio
 import contextlib
@@ -14,22 +14,22 @@ from mltm.contract.problems import FieldProblem
 from mltm.contract.user_api import LoginAnswer, TokenAnswer
 from mltm.runtime.clock import Clock
 
-__all__ = ["People"]
+__all__ = ["Users"]
 
-_MOST_FAILURES = 10
+_MAX_FAILURES = 10
 _FAILURE_WINDOW_S = 300.0
 _PREFIX = "mltm_"
 
 
-class People:
-    """Implements services.PeoplePort."""
+class Users:
+    """Checks passwords and tokens. Wrong passwords are counted in memory, for each user name."""
 
     def __init__(self, database: Database, clock: Clock, token_days: int) -> None:
         self._database, self._clock, self._token_days = database, clock, token_days
         self._failures: defaultdict[str, deque[float]] = defaultdict(deque)
 
     async def login(self, username: str, password: str) -> LoginAnswer:
-        """Check the password and make a token. Raises UnauthorizedError, TooManyError."""
+        """Check the password and create a token. Raises UnauthorizedError, TooManyError."""
         self._check_rate(username)
         stored = await self._database.read(rows.read_password_hash, username)
         if not await asyncio.to_thread(is_password, stored, password):
@@ -42,14 +42,14 @@ class People:
             )
         self._failures.pop(username, None)
         life = timedelta(days=self._token_days)
-        secret, _ = await self._make(username, "login", life)
+        secret, _ = await self._create(username, "login", life)
         return LoginAnswer(access_token=secret, expires_in=int(life.total_seconds()))
 
     def _check_rate(self, username: str) -> None:
         failures, now_s = self._failures[username], self._clock.boot_s()
         while failures and now_s - failures[0] > _FAILURE_WINDOW_S:
             failures.popleft()
-        if len(failures) >= _MOST_FAILURES:
+        if len(failures) >= _MAX_FAILURES:
             wait_s = int(_FAILURE_WINDOW_S - (now_s - failures[0])) + 1
             raise TooManyError(
                 f"Too many wrong passwords for {username[:80]!r}.",
@@ -59,41 +59,41 @@ class People:
                 retry_after_s=wait_s,
             )
 
-    async def _make(self, username: str, name: str, life: timedelta | None) -> tuple[str, TokenAnswer]:
+    async def _create(self, username: str, name: str, life: timedelta | None) -> tuple[str, TokenAnswer]:
         secret, now = self._clock.new_secret(_PREFIX), self._clock.now()
         expires_at = now + life if life else None
         new = rows.NewToken(self._clock.new_id(), username, name, hash_secret(secret), now, expires_at)
         return secret, await self._database.call(rows.add_token, new)
 
     async def authenticate(self, bearer: str) -> User:
-        """Find whose token this is. Raises UnauthorizedError."""
+        """Find the user of this token. Raises UnauthorizedError."""
         sha256, now = hash_secret(bearer), self._clock.now()
         found = await self._database.read(rows.find_token_user, sha256, now)
         if found is None:
             raise UnauthorizedError(
-                "The token is not known, or it has ended.",
+                "This token is unknown, expired or revoked.",
                 key="bad_token",
                 title="Not logged in",
-                next_step="Log in again (`mltm login`, POST /auth/login), or make a new token.",
-                fields=[FieldProblem(field="Authorization", allowed="`Bearer <token>` with a living token")],
+                next_step="Log in again (`mltm login`, POST /auth/login), or create a new token.",
+                fields=[FieldProblem(field="Authorization", allowed="`Bearer <token>` with a valid token")],
             )
         user, is_due = found
         if is_due:
-            with contextlib.suppress(UnavailableError):  # reading goes on while the disk is full
+            with contextlib.suppress(UnavailableError):  # requests that only read still work while the disk is full
                 await self._database.call(rows.touch_token, sha256, now)
         return user
 
     async def list_users(self) -> list[dict[str, object]]:
-        """List everyone; never a hash."""
+        """List username, role and created_at of every user; never a hash."""
         return await self._database.read(rows.list_users)
 
     async def read_user(self, username: str) -> dict[str, object]:
-        """Read one user's row. Raises NotFoundError."""
+        """Read username, role and created_at of one user. Raises NotFoundError (user_not_found)."""
         return await self._database.read(rows.read_user, username)
 
     async def create_token(self, user: User, name: str) -> TokenAnswer:
-        """Make an API token; the answer shows it this once."""
-        secret, answer = await self._make(user.username, name, None)
+        """Create an API token. Only this answer shows it."""
+        secret, answer = await self._create(user.username, name, None)
         return answer.model_copy(update={"token": secret})
 
     async def list_tokens(self, user: User) -> list[TokenAnswer]:
@@ -101,5 +101,5 @@ class People:
         return await self._database.read(rows.list_tokens, user.username, self._clock.now())
 
     async def revoke_token(self, user: User, token_id: str) -> None:
-        """End a token of the user. Raises NotFoundError."""
+        """Revoke a token of the user. Raises NotFoundError (token_not_found)."""
         await self._database.call(rows.revoke_token, user.username, token_id, self._clock.now())

@@ -1,4 +1,4 @@
-"""Wake-ups inside the process: who waits for a topic is told that something changed. They carry no content."""
+"""Wake-ups inside the process: whoever waits for a topic is told that something changed. They carry no content."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ __all__ = ["Wake"]
 
 
 class Wake:
-    """Topics are texts, as `agent:<id>` or `task:<id>`. A missed wake-up costs a wait, never an answer."""
+    """Topics are texts like `command:<id>` or `task:<id>`. A missed wake-up costs a wait, never an answer."""
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
@@ -21,7 +21,7 @@ class Wake:
 
     @contextlib.contextmanager
     def listen(self, topic: str) -> Iterator[asyncio.Event]:
-        """Give an event that is set at the next ring; listen before reading, so that nothing is missed."""
+        """Give an event that is set at the next ring. Listen before you read, so that you miss nothing."""
         event = asyncio.Event()
         self._waiting[topic].add(event)
         try:

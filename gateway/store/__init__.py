@@ -1,4 +1,4 @@
-"""The only owner of Peewee: the door to the database, the tables, and one module of queries an area.
+"""The only owner of Peewee: the database's connection, the tables, and the queries, one module an area.
 
-Queries run in a transaction that the door opened; nothing here waits or speaks to anybody.
+Queries run inside a transaction of `Database`; nothing here waits, or talks to an agent or a user.
 """

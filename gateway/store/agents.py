@@ -1,4 +1,4 @@
-"""Agents and their enrolment codes: queries. An agent is one for (cluster, owner, spool with its path), for ever."""
+"""Queries of agents and enrolment codes. One agent for each (cluster, owner, spool and its path), for ever."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,21 +6,29 @@ from pathlib import Path
 
 from gateway.errors import ConflictError, NotFoundError, UnauthorizedError
 from gateway.store.models import Agent, EnrolCode, Task
-from gateway.store.timestamps import parse_moment, render_moment
+from gateway.store.timestamps import parse_timestamp, render_timestamp
 from gateway.values import AgentIdentity
 from mltm.contract.agent_api import Enrolment, Heartbeat
 from mltm.contract.ids import AgentId
 from mltm.contract.states import ACTIVE
 
 __all__ = [
-    "NewCode", "add_code", "count_active", "enrol", "find_agent", "keep_beat", "list_agents", "list_live",
-    "revoke_agent", "touch",
+    "NewCode",
+    "add_code",
+    "count_active",
+    "enrol",
+    "find_agent",
+    "list_agents",
+    "list_live",
+    "revoke_agent",
+    "save_heartbeat",
+    "touch",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class NewCode:
-    """An enrolment code to keep; the code itself is not in it."""
+    """An enrolment code to store; the code itself is not in it."""
 
     sha256: str
     cluster: str
@@ -31,19 +39,19 @@ class NewCode:
 
 
 def add_code(new: NewCode) -> None:
-    """Keep a code."""
+    """Add a code."""
     EnrolCode.create(
         sha256=new.sha256,
         cluster=new.cluster,
         owner=new.owner,
         spool=str(new.spool) if new.spool else None,
-        created_at=render_moment(new.created_at),
-        expires_at=render_moment(new.expires_at),
+        created_at=render_timestamp(new.created_at),
+        expires_at=render_timestamp(new.expires_at),
     )
 
 
-def identity(row: Agent) -> AgentIdentity:
-    """An agent's row as a plain value."""
+def build_identity(row: Agent) -> AgentIdentity:
+    """Build the plain value of an agent's row."""
     spool = Path(row.spool) if row.spool else None
     return AgentIdentity(AgentId(row.agent_id), row.cluster, row.owner, spool, row.spool_id, row.unix_user)
 
@@ -51,7 +59,7 @@ def identity(row: Agent) -> AgentIdentity:
 def enrol(
     code_sha256: str, asked: Enrolment, agent_id: AgentId, credential_sha256: str, now: datetime
 ) -> AgentIdentity:
-    """Use up a code and make the agent, or give the same agent a new credential.
+    """Use up a code and add the agent, or give the same agent a new credential.
 
     Raises UnauthorizedError (bad_code, code_expired) and ConflictError (agent_exists, spool_taken).
     """
@@ -60,35 +68,38 @@ def enrol(
     row = found or Agent(agent_id=agent_id, cluster=code.cluster, owner=code.owner, spool_id=asked.spool_id)
     row.spool, row.credential_sha256, row.revoked_at = code.spool, credential_sha256, None
     row.host, row.unix_user, row.version = asked.host[:255], asked.unix_user[:255], asked.version[:255]
-    row.enrolled_at = row.seen_at = render_moment(now)
+    row.enrolled_at = row.seen_at = render_timestamp(now)
     row.save(force_insert=found is None)
-    return identity(row)
+    return build_identity(row)
 
 
 def _use_code(code_sha256: str, now: datetime) -> EnrolCode:
-    step = "Ask for a new one (`mltm-gateway agent code`) and enrol again."
+    step = "Get a new code (`mltm-gateway agent code`) and enrol again."
     code: EnrolCode | None = EnrolCode.get_or_none(EnrolCode.sha256 == code_sha256, EnrolCode.used_at.is_null())
     if code is None:
         raise UnauthorizedError(
-            "This enrolment code is not known, or it was used.", key="bad_code", title="Not enrolled", next_step=step
+            "This enrolment code is not known, or it was used before.",
+            key="bad_code",
+            title="Not enrolled",
+            next_step=step,
         )
-    if parse_moment(code.expires_at) <= now:
+    if parse_timestamp(code.expires_at) <= now:
         raise UnauthorizedError(
-            f"This enrolment code ended at {code.expires_at}.",
+            f"This enrolment code expired at {code.expires_at}.",
             key="code_expired",
             title="Not enrolled",
             next_step=step,
         )
-    code.used_at = render_moment(now)
+    code.used_at = render_timestamp(now)
     code.save()
     return code
 
 
 def _find_same(code: EnrolCode, spool_id: str) -> Agent | None:
-    """Find the agent that is enrolled again: it goes on with its tasks. Raises ConflictError.
+    """Find the agent that is enrolled again: it continues its tasks. Raises ConflictError.
 
-    A spool's id proves nothing: whoever saw it can send it. That it is the same agent is the operator's word: this code
-    and the agent's own were made for the same cluster, owner and path.
+    A spool's id proves nothing: whoever saw it can send it. The operator vouches that it is the same agent: this code
+    and the agent's first code were made for the same cluster, owner and path.
     """
     row: Agent | None = Agent.get_or_none(
         Agent.cluster == code.cluster,
@@ -109,8 +120,8 @@ def _lies_at(spool: str | None) -> object:
 def _check_spool(code: EnrolCode, spool_id: str) -> None:
     """Refuse a spool that was another owner's, or is known at another path.
 
-    A path counts too: bundles for a former agent go on being published there. The words name neither the other owner
-    nor the other path, as whoever asks may know no more than the id.
+    A path counts too: bundles for a former agent are still published there. The message names neither the other owner
+    nor the other path: whoever asks may know the id alone.
     """
     for other in Agent.select().where((Agent.spool_id == spool_id) | (Agent.spool == (code.spool or ""))):
         if other.owner != code.owner:
@@ -141,10 +152,10 @@ def _check_alone(code: EnrolCode, spool_id: str) -> None:
     )
     if other is not None:
         raise ConflictError(
-            f"Cluster {code.cluster} has an agent for {code.owner or 'all users'} already, with another spool "
+            f"Cluster {code.cluster} already has an agent for {code.owner or 'all users'}, with another spool "
             f"({other.spool}).",
             key="agent_exists",
-            next_step=f"End that one first: `mltm-gateway agent revoke {other.agent_id}`.",
+            next_step=f"Revoke that agent first: `mltm-gateway agent revoke {other.agent_id}`.",
         )
 
 
@@ -153,7 +164,7 @@ def _owned_by(owner: str | None) -> object:
 
 
 def find_agent(credential_sha256: str) -> AgentIdentity:
-    """Whose credential this is. Raises UnauthorizedError (bad_credential, credential_revoked)."""
+    """Find the agent of this credential. Raises UnauthorizedError (bad_credential, credential_revoked)."""
     row: Agent | None = Agent.get_or_none(Agent.credential_sha256 == credential_sha256)
     if row is None or row.revoked_at is not None:
         what = "is not known" if row is None else f"was revoked at {row.revoked_at}"
@@ -163,27 +174,29 @@ def find_agent(credential_sha256: str) -> AgentIdentity:
             title="Not enrolled",
             next_step="Enrol again: `mltm-gateway agent code` on the gateway, then `mltm-agent enroll`.",
         )
-    return identity(row)
+    return build_identity(row)
 
 
-def keep_beat(agent_id: AgentId, beat: Heartbeat, now: datetime) -> None:
-    """Keep the last heartbeat."""
-    query = Agent.update(beat=beat.model_dump_json(), seen_at=render_moment(now), version=beat.version[:255])
+def save_heartbeat(agent_id: AgentId, heartbeat: Heartbeat, now: datetime) -> None:
+    """Store the last heartbeat."""
+    query = Agent.update(
+        heartbeat=heartbeat.model_dump_json(), seen_at=render_timestamp(now), version=heartbeat.version[:255]
+    )
     query.where(Agent.agent_id == agent_id).execute()
 
 
 def touch(agent_id: AgentId, now: datetime) -> None:
-    """Note that the agent spoke."""
-    Agent.update(seen_at=render_moment(now)).where(Agent.agent_id == agent_id).execute()
+    """Note that the agent was heard."""
+    Agent.update(seen_at=render_timestamp(now)).where(Agent.agent_id == agent_id).execute()
 
 
 def list_live() -> list[AgentIdentity]:
-    """All agents that are not revoked."""
-    return [identity(row) for row in Agent.select().where(Agent.revoked_at.is_null())]
+    """List the agents that are not revoked."""
+    return [build_identity(row) for row in Agent.select().where(Agent.revoked_at.is_null())]
 
 
 def list_agents() -> list[dict[str, object]]:
-    """All agents for people to read, the revoked ones too, with the number of their tasks that have not ended."""
+    """List all agents as rows to print, with the number of their tasks that have not ended."""
     columns = ("agent_id", "cluster", "owner", "spool", "host", "unix_user", "version", "enrolled_at", "seen_at")
     rows = Agent.select().order_by(Agent.cluster, Agent.enrolled_at)
     return [
@@ -197,16 +210,16 @@ def list_agents() -> list[dict[str, object]]:
 
 
 def count_active(agent_id: str) -> int:
-    """How many tasks of an agent have not ended."""
+    """Count the tasks of an agent that have not ended."""
     return int(Task.select().where(Task.agent_id == agent_id, Task.state.in_([s.value for s in ACTIVE])).count())
 
 
 def revoke_agent(agent_id: str, now: datetime) -> int:
-    """End an agent's credential; returns how many tasks wait until it is enrolled again. Raises NotFoundError."""
-    query = Agent.update(revoked_at=render_moment(now)).where(Agent.agent_id == agent_id, Agent.revoked_at.is_null())
+    """Revoke an agent's credential. Returns how many tasks wait until it is enrolled again. Raises NotFoundError."""
+    query = Agent.update(revoked_at=render_timestamp(now)).where(Agent.agent_id == agent_id, Agent.revoked_at.is_null())
     if not query.execute():
         raise NotFoundError(
-            f"There is no live agent {agent_id[:80]!r}.",
+            f"There is no agent {agent_id[:80]!r}, or it is revoked.",
             key="agent_not_found",
             next_step="List them with `mltm-gateway agent list`.",
         )

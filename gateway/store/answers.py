@@ -1,4 +1,4 @@
-"""Rows to what users get. Only reads what it is given."""
+"""Builds what users get out of rows."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -6,27 +6,27 @@ from datetime import datetime
 
 from gateway.store.damaged import read_attempt, read_report, read_state, render_damaged
 from gateway.store.models import Agent, Attempt, Event, StoredReport, Task
-from gateway.store.timestamps import parse_moment
+from gateway.store.timestamps import parse_timestamp
 from mltm.contract import user_api
 from mltm.contract.base_models import JsonObject
 from mltm.contract.reports import StatusNote
 from mltm.contract.states import State, is_final
 from mltm.contract.task_config import check_text
 
-__all__ = ["CARD_KEYS", "build_answers", "build_card", "build_history"]
+__all__ = ["SUMMARY_KEYS", "build_answers", "build_history", "build_summary"]
 
-CARD_KEYS = ("script_path", "dataset_name", "experiment_name", "project_path")
+SUMMARY_KEYS = ("script_path", "dataset_name", "experiment_name", "project_path")
 _INFRA_KEYS = ("instance_type", "image_name", "account")
 _NUMBER_DIGITS = 18
 
 
-def build_card(config: JsonObject, cluster: str) -> dict[str, str]:
-    """Pick what the predecessor's rows show. Forgiving: a dropped config may be wrong."""
+def build_summary(config: JsonObject, cluster: str) -> dict[str, str]:
+    """Pick what the predecessor's rows show. What has a wrong type is left out: a dropped config may be wrong."""
     clusters = config.get("clusters")
     section = clusters.get(cluster) if isinstance(clusters, dict) else None
     infra = section.get("infra_config") if isinstance(section, dict) else None
     named = {
-        **{k: config.get(k) for k in CARD_KEYS},
+        **{k: config.get(k) for k in SUMMARY_KEYS},
         "script_path": config.get("script_path") or config.get("script_name"),
     }
     named |= {k: infra.get(k) for k in _INFRA_KEYS} if isinstance(infra, dict) else {}
@@ -56,7 +56,7 @@ def _build_any(
 ) -> user_api.TaskAnswer:
     try:
         return _build(row, attempts, agent, now)
-    except (TypeError, ValueError) as error:  # a time, a state, JSON or a shape that is none
+    except (TypeError, ValueError) as error:  # a wrong time, state, JSON or shape
         return render_damaged(row, attempts, error)
 
 
@@ -75,18 +75,18 @@ def _build(
         owner=row.owner,
         cluster=row.cluster,
         runner_location=row.cluster,
-        submitted_at=parse_moment(row.submitted_at),
-        updated_at=parse_moment(row.updated_at),
+        submitted_at=parse_timestamp(row.submitted_at),
+        updated_at=parse_timestamp(row.updated_at),
         attempts=attempts,
         cancel_requested=row.cancel_requested,
-        agent_silent_s=max(0.0, (now - parse_moment(seen_at)).total_seconds()) if seen_at else None,
+        agent_silent_s=max(0.0, (now - parse_timestamp(seen_at)).total_seconds()) if seen_at else None,
         job_id=render_job_id(last),
-        **json.loads(row.card),
+        **json.loads(row.summary),
     )
 
 
 def render_job_id(text: str | None) -> int | str | None:
-    """The predecessor's clients compare job ids as numbers; what is no plain number of 64 bits stays text."""
+    """The predecessor's clients compare job ids as numbers. What is not a plain number of 64 bits stays text."""
     is_number = text is not None and text.isascii() and text.isdigit() and len(text) <= _NUMBER_DIGITS
     return int(text) if text is not None and is_number else text
 
@@ -95,17 +95,17 @@ def _note_of_agent(agent: Agent | None, state: State) -> StatusNote | None:
     if agent is None or agent.revoked_at is None or is_final(state):
         return None
     message = (
-        f"The agent of this task was revoked at {agent.revoked_at}. Nothing more is heard of the task until the "
-        f"agent is enrolled again, for the same owner and on the same spool ({agent.spool or agent.spool_id}); with "
-        "another spool it is not run again."
+        f"The agent of this task was revoked at {agent.revoked_at}. The task continues when the agent is enrolled "
+        f"again, for the same owner and on the same spool ({agent.spool or agent.spool_id}). An agent with another "
+        "spool does not run it."
     )
     return StatusNote(kind="attention", message=message)
 
 
 def build_history(events: Iterable[Event], reports: Iterable[StoredReport]) -> list[user_api.Event]:
-    """Merge the gateway's own lines and the reports, oldest first, without repeated lines."""
+    """Merge the gateway's lines and the reports, oldest first, without repeated lines."""
     lines = [
-        (user_api.Event(at=parse_moment(e.at), state=State(e.state), message=e.message, source="gateway"), (0, 0))
+        (user_api.Event(at=parse_timestamp(e.at), state=State(e.state), message=e.message, source="gateway"), (0, 0))
         for e in events
     ]
     for stored in reports:
@@ -116,10 +116,10 @@ def build_history(events: Iterable[Event], reports: Iterable[StoredReport]) -> l
         lines.append((event, (report.epoch, report.seq)))
     history: list[user_api.Event] = []
     for event, _ in sorted(lines, key=lambda line: (line[0].at, line[1])):
-        if not history or _what(history[-1]) != _what(event):
+        if not history or _content(history[-1]) != _content(event):
             history.append(event)
     return history
 
 
-def _what(event: user_api.Event) -> tuple[object, ...]:
+def _content(event: user_api.Event) -> tuple[object, ...]:
     return (event.state, event.attempt, event.message, event.source)

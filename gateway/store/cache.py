@@ -5,15 +5,17 @@ from datetime import datetime
 
 import peewee
 
+from gateway.store.commands import close_answered
 from gateway.store.models import CachedBytes
-from gateway.store.timestamps import render_moment
+from gateway.store.timestamps import render_timestamp
+from gateway.values import AgentIdentity
 
-__all__ = ["Piece", "add_piece", "drop_old", "find_final", "find_piece", "list_piece_ids"]
+__all__ = ["CachedPiece", "add_answer", "drop_old", "find_final", "find_piece", "list_piece_ids"]
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Bytes start … start+length of a file. Between `asked` and `start` there is nothing any more."""
+class CachedPiece:
+    """Bytes start … start+length of a file. The bytes between `asked` and `start` no longer exist."""
 
     piece_id: str
     task_id: str
@@ -26,13 +28,14 @@ class Piece:
     final: bool
 
 
-def add_piece(piece: Piece, now: datetime) -> None:
-    """Note a piece whose bytes are in place."""
-    CachedBytes.insert(**vars(piece), kept_at=render_moment(now)).on_conflict_replace().execute()
+def add_answer(agent: AgentIdentity, piece: CachedPiece, now: datetime) -> None:
+    """Add a piece whose bytes are in place, and close the command that asked for it. Raises NotFoundError."""
+    CachedBytes.insert(**vars(piece), kept_at=render_timestamp(now)).on_conflict_replace().execute()
+    close_answered(agent, piece.piece_id, now)
 
 
-def find_final(task_id: str, file: str, attempt: int, offset: int) -> Piece | None:
-    """Of a file that grows no more: the piece that reaches furthest from `offset` on."""
+def find_final(task_id: str, file: str, attempt: int, offset: int) -> CachedPiece | None:
+    """Of a file that no longer grows: the piece that reaches furthest from `offset` on."""
     query = CachedBytes.select().where(
         CachedBytes.task_id == task_id,
         CachedBytes.file == file,
@@ -45,29 +48,29 @@ def find_final(task_id: str, file: str, attempt: int, offset: int) -> Piece | No
     return _piece(row) if row else None
 
 
-def find_piece(piece_id: str) -> Piece | None:
-    """The piece that answered the command of this id; None where it is not there (any more)."""
+def find_piece(piece_id: str) -> CachedPiece | None:
+    """The piece that answered the command of this id; None if there is none."""
     row: CachedBytes | None = CachedBytes.get_or_none(CachedBytes.piece_id == piece_id)
     return _piece(row) if row else None
 
 
 def list_piece_ids() -> list[str]:
-    """Whose files belong in the cache folder."""
+    """The names of the files that belong in the cache folder."""
     return [row.piece_id for row in CachedBytes.select(CachedBytes.piece_id)]
 
 
-def _piece(row: CachedBytes) -> Piece:
-    return Piece(**{name: getattr(row, name) for name in Piece.__dataclass_fields__})
+def _piece(row: CachedBytes) -> CachedPiece:
+    return CachedPiece(**{name: getattr(row, name) for name in CachedPiece.__dataclass_fields__})
 
 
-def drop_old(max_bytes: int, asked_before: datetime) -> list[Piece]:
-    """Forget pieces, and return them for their files to be deleted.
+def drop_old(max_bytes: int, asked_before: datetime) -> list[CachedPiece]:
+    """Remove rows of pieces, and return them, so that the caller deletes their files.
 
-    Those of growing files, and empty ones, serve only who asked for them: they go when that was `asked_before`. Then
-    go the oldest, until the rest fits.
+    Pieces of growing files, and empty pieces, serve one reader only: they go if they were asked for before
+    `asked_before`. Then the oldest go, until the rest fits into `max_bytes`.
     """
     is_for_once = (CachedBytes.final == False) | (CachedBytes.length == 0)  # noqa: E712  # a Peewee expression
-    dropped = list(CachedBytes.select().where(is_for_once, CachedBytes.kept_at <= render_moment(asked_before)))
+    dropped = list(CachedBytes.select().where(is_for_once, CachedBytes.kept_at <= render_timestamp(asked_before)))
     for row in dropped:
         row.delete_instance()
     excess = (CachedBytes.select(peewee.fn.SUM(CachedBytes.length)).scalar() or 0) - max_bytes

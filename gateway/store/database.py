@@ -1,4 +1,4 @@
-"""The one door to the database: every query runs in one thread, writes in a transaction that takes the lock at once.
+"""The only way to the database: one thread runs every query; a write transaction takes the lock at once.
 
 Measured (dependencies, section 1): deferred transactions lose ("database is locked" at once, whatever the busy
 timeout), and a second thread makes SQLite no faster.
@@ -43,12 +43,12 @@ class Database:
     def call_now(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a writing transaction and wait for it; for programs without a loop."""
         job = partial(fn, *args, **kwargs)
-        with _in_words(self.path):
+        with _explaining_errors(self.path):
             return self._thread.submit(self._write, job).result()
 
     def run_now(self, fn: Callable[[peewee.SqliteDatabase], T]) -> T:
         """Run `fn(database)` outside a transaction and wait for it; for migrations."""
-        with _in_words(self.path):
+        with _explaining_errors(self.path):
             return self._thread.submit(self._plain, fn).result()
 
     async def call(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -60,7 +60,7 @@ class Database:
         return await self._wait(self._thread.submit(self._read, partial(fn, *args, **kwargs)))
 
     async def _wait(self, future: Future[T]) -> T:
-        with _in_words(self.path):
+        with _explaining_errors(self.path):
             return await asyncio.wrap_future(future)
 
     def _open(self) -> None:
@@ -88,24 +88,26 @@ class Database:
 
 
 @contextmanager
-def _in_words(path: Path) -> Iterator[None]:
-    """Say what a file that cannot be used means. A wrong query of ours (ProgrammingError and others) stays one."""
+def _explaining_errors(path: Path) -> Iterator[None]:
+    """Turn errors of an unusable file into UnavailableError. Those of a wrong query (ProgrammingError) stay."""
     try:
         yield
     except peewee.DatabaseError as error:
         if type(error) not in (peewee.DatabaseError, peewee.OperationalError):
             raise
         if _is_full(error):
-            raise DiskFullError(f"The disk of the database {path} is full; nothing of this was kept.") from error
+            raise DiskFullError(
+                f"The disk of the database {path} is full. Nothing of this request was stored."
+            ) from error
         raise UnavailableError(
             f"The database {path} cannot be used now: {error}.",
             key="database_unavailable",
-            next_step="Try again in a moment; if it stays, the administrator should look at that file and its disk.",
+            next_step="Try again in a moment. If it stays, the administrator should check that file and its disk.",
         ) from error
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """SQLite has rolled back by itself then, and Peewee's own rollback fails on top of it (3.40, 4.5.3)."""
+    """SQLite has already rolled back then, and Peewee's rollback fails after it (SQLite 3.40, Peewee 4.5.3)."""
     while error is not None:
         if "disk is full" in str(error):
             return True

@@ -1,4 +1,4 @@
-"""Brings the tables up to date (gateway/migrations, run by playhouse) and keeps the generation."""
+"""Migrates the tables (gateway/migrations, run by playhouse), and keeps the database's generation and id."""
 
 import secrets
 from pathlib import Path
@@ -18,12 +18,12 @@ FOLDER = Path(__file__).resolve().parent.parent / "migrations"
 
 
 def is_new(database: Database) -> bool:
-    """True where the database has no tables yet."""
+    """True if the database has no tables yet."""
     return database.run_now(lambda db: not db.get_tables())
 
 
 def list_pending(database: Database) -> list[str]:
-    """The names of migrations that have not been run on it."""
+    """List the migrations that have not been run on it."""
     return database.run_now(_pending)
 
 
@@ -32,7 +32,7 @@ def _pending(db: peewee.SqliteDatabase) -> list[str]:
 
 
 def migrate(database: Database) -> list[str]:
-    """Run what is pending; a change gives a new generation, so that agents report everything again."""
+    """Run what is pending. A change sets a new generation, so that agents report everything again."""
     done = database.run_now(lambda db: [str(name) for name in Runner(db, str(FOLDER)).up()])
     if done:
         renew_generation(database)
@@ -40,7 +40,7 @@ def migrate(database: Database) -> list[str]:
 
 
 def renew_generation(database: Database) -> str:
-    """Set a new generation: after a migration, and after a backup was put back."""
+    """Set a new generation: after a migration, and after a backup was restored."""
     generation = secrets.token_hex(16)
     database.call_now(_write_generation, generation)
     return generation
@@ -51,25 +51,25 @@ def _write_generation(generation: str) -> None:
 
 
 def read_generation() -> str:
-    """The database's generation; runs behind the door."""
+    """The database's generation; `Database` runs this."""
     return str(Meta.get_by_id("generation").value)
 
 
 def read_gateway_id() -> str:
-    """The gateway's id, made at the first look and then for ever; runs behind the door, in the writer's thread.
+    """The gateway's id, made at the first call and then the same for ever; `Database.call` runs this.
 
-    It lies in the database, so that a backup which is put back is the same gateway.
+    It lies in the database, so that a restored backup is the same gateway.
     """
     Meta.insert(name="gateway_id", value=secrets.token_hex(16)).on_conflict_ignore().execute()
     return str(Meta.get_by_id("gateway_id").value)
 
 
 def require_migrated(database: Database) -> None:
-    """Raise UnavailableError with words where a migration is pending."""
+    """Raise UnavailableError if a migration is pending."""
     pending = list_pending(database)
     if pending:
         raise UnavailableError(
-            f"The database {database.path} is of an older version: {', '.join(pending)} has not been run on it.",
+            f"The database {database.path} is from an older version: {', '.join(pending)} has not been run on it.",
             key="not_migrated",
-            next_step="Make a copy of the file, then run `mltm-gateway migrate` with the same settings.",
+            next_step="Copy the file, then run `mltm-gateway migrate` with the same settings.",
         )

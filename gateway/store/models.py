@@ -1,4 +1,4 @@
-"""The tables. Times are text in UTC with microseconds (store/moments.py), so that they sort; JSON is canonical text."""
+"""The tables. Times are text in UTC with microseconds (store/timestamps.py): they sort. JSON is canonical text."""
 
 import threading
 
@@ -14,7 +14,7 @@ _THREAD = threading.local()
 
 
 class ThreadDatabase(peewee.DatabaseProxy):
-    """Which database the models mean is a fact of the calling thread, so that several may be open in one process."""
+    """The models use the database of the calling thread, so that one process can open several."""
 
     @property
     def obj(self) -> peewee.Database | None:
@@ -33,7 +33,7 @@ class Base(peewee.Model):
     """The root of the models."""
 
     class Meta:
-        """Peewee's own word for a model's options."""
+        """Peewee's name for a model's options."""
 
         database = DATABASE
         legacy_table_names = False
@@ -47,7 +47,7 @@ class Meta(Base):
 
 
 class UserRow(Base):
-    """A person. `password_hash` (argon2) never leaves the store but to be checked."""
+    """A user. `password_hash` (argon2) leaves the store only to be checked."""
 
     username = peewee.CharField(primary_key=True)
     role = peewee.CharField()
@@ -55,9 +55,9 @@ class UserRow(Base):
     created_at = peewee.CharField()
 
     class Meta:
-        """Named so that it is no SQL word."""
+        """The singular is a reserved word of SQL."""
 
-        table_name = "person"
+        table_name = "users"
 
 
 class Token(Base):
@@ -74,7 +74,7 @@ class Token(Base):
 
 
 class EnrolCode(Base):
-    """A one-time code, as SHA-256, and what the agent that uses it will be."""
+    """A one-time code, as SHA-256, and what the agent that uses it becomes."""
 
     sha256 = peewee.CharField(primary_key=True)
     cluster = peewee.CharField()
@@ -86,7 +86,7 @@ class EnrolCode(Base):
 
 
 class Agent(Base):
-    """An agent: one for (cluster, owner, spool), for ever; a new enrolment of the same one changes its credential."""
+    """An agent: one row for each (cluster, owner, spool), for ever; a new enrolment changes its credential."""
 
     agent_id = peewee.CharField(primary_key=True)
     cluster = peewee.CharField(index=True)
@@ -100,11 +100,11 @@ class Agent(Base):
     enrolled_at = peewee.CharField()
     revoked_at = peewee.CharField(null=True)
     seen_at = peewee.CharField(null=True)
-    beat = peewee.TextField(null=True)
+    heartbeat = peewee.TextField(null=True)
 
 
 class Task(Base):
-    """A task. state, reason, note and taken are computed from its reports and from nothing else."""
+    """A task. state, reason, note and taken are computed from its reports alone."""
 
     task_id = peewee.CharField(primary_key=True)
     owner = peewee.CharField()
@@ -120,7 +120,7 @@ class Task(Base):
     source = peewee.CharField()
     script_name = peewee.CharField()
     config = peewee.TextField()
-    card = peewee.TextField()
+    summary = peewee.TextField()
 
     class Meta:
         """A list reads one index backwards, however many tasks there are."""
@@ -137,7 +137,7 @@ class TaskFile(Base):
     sha256 = peewee.CharField()
 
     class Meta:
-        """A name stands once in a bundle."""
+        """A bundle has each name once."""
 
         primary_key = peewee.CompositeKey("task_id", "name")
 
@@ -151,13 +151,13 @@ class Attempt(Base):
     body = peewee.TextField()
 
     class Meta:
-        """One row an attempt."""
+        """One row for each attempt."""
 
         primary_key = peewee.CompositeKey("task_id", "attempt")
 
 
 class StoredReport(Base):
-    """A report of an agent, once, as it came."""
+    """A report of an agent, stored once, as it came."""
 
     spool_id = peewee.CharField()
     epoch = peewee.BigIntegerField()
@@ -169,23 +169,23 @@ class StoredReport(Base):
     body = peewee.TextField()
 
     class Meta:
-        """The identity of a report; the same one never has two contents."""
+        """The identity of a report: it never has two contents."""
 
         table_name = "report"
         primary_key = peewee.CompositeKey("spool_id", "epoch", "seq")
 
 
 class Event(Base):
-    """The gateway's own lines in a task's history."""
+    """A line that the gateway itself adds to a task's history."""
 
     task_id = peewee.CharField(index=True)
     at = peewee.CharField()
     state = peewee.CharField()
-    message = peewee.TextField(column_name="words")
+    message = peewee.TextField()
 
 
 class Outbox(Base):
-    """What must still be done in a spool for a task: publish it (waiting), or remove what was taken."""
+    """What must still be done in a spool for a task: publish its bundle (waiting), or remove it (taken)."""
 
     task_id = peewee.CharField(primary_key=True)
     agent_id = peewee.CharField(index=True)
@@ -194,7 +194,7 @@ class Outbox(Base):
 
 
 class IdempotencyKey(Base):
-    """Which task a key of a user made, and from what body."""
+    """Which task an Idempotency-Key of a user made, and from what body."""
 
     owner = peewee.CharField()
     key = peewee.CharField()
@@ -203,7 +203,7 @@ class IdempotencyKey(Base):
     created_at = peewee.CharField()
 
     class Meta:
-        """A key is its user's."""
+        """Each user has keys of his own."""
 
         primary_key = peewee.CompositeKey("owner", "key")
 
@@ -219,7 +219,7 @@ class Command(Base):
     created_at = peewee.CharField()
     closed_at = peewee.CharField(null=True)
     outcome = peewee.CharField(null=True)
-    message = peewee.TextField(default="", column_name="words")
+    message = peewee.TextField(default="")
     answer = peewee.TextField(null=True)
 
     class Meta:
@@ -229,7 +229,7 @@ class Command(Base):
 
 
 class CachedBytes(Base):
-    """A piece of a cluster file that lies in the cache folder. `asked` <= `start`: the bytes between are gone."""
+    """A piece of a file on the cluster, in the cache folder. `asked` <= `start`: the bytes between no longer exist."""
 
     piece_id = peewee.CharField(primary_key=True)
     task_id = peewee.CharField()

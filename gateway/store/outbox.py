@@ -1,19 +1,18 @@
-"""What must still be done in the spools: publish a bundle, or remove one that was taken."""
+"""What must still be done in the spools: publish a bundle, or remove one that its agent has taken."""
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 
 from gateway.store.models import Agent, Outbox, Task, TaskFile
-from gateway.store.timestamps import parse_moment
+from gateway.store.timestamps import parse_timestamp
 from mltm.contract.manifest import BundleFile, Manifest
 
-__all__ = ["Errand", "count_waiting", "list_errands", "list_published", "mark"]
+__all__ = ["OutboxEntry", "count_waiting", "list_due", "list_published", "mark"]
 
 
 @dataclass(frozen=True)
-class Errand:
-    """One row: the bundle of a task, and the spool it goes to (None: the agent's spool is not shared)."""
+class OutboxEntry:
+    """One row: the bundle of a task, and its agent's spool (None: the gateway does not share it)."""
 
     task_id: str
     step: str
@@ -21,8 +20,8 @@ class Errand:
     manifest: Manifest
 
 
-def list_errands(gateway_name: str, limit: int = 100) -> list[Errand]:
-    """Each agent's oldest rows with something to do, `limit` of each: a spool that is away keeps no other waiting."""
+def list_due(gateway_name: str, limit: int = 100) -> list[OutboxEntry]:
+    """List each agent's oldest entries with something to do, up to `limit` of each: no spool waits for another one."""
     is_due = Outbox.step.in_(("waiting", "taken"))
     agents = [row.agent_id for row in Outbox.select(Outbox.agent_id).where(is_due).distinct()]
     found: list[Outbox] = []
@@ -32,13 +31,13 @@ def list_errands(gateway_name: str, limit: int = 100) -> list[Errand]:
     return [_build(row, gateway_name) for row in found]
 
 
-def list_published(gateway_name: str) -> list[Errand]:
-    """The rows whose bundles lie in the spools and were not taken yet."""
+def list_published(gateway_name: str) -> list[OutboxEntry]:
+    """List the entries whose bundles lie in the spools and were not taken yet."""
     rows = Outbox.select().where(Outbox.step == "published").order_by(Outbox.task_id)
     return [_build(row, gateway_name) for row in rows]
 
 
-def _build(row: Outbox, gateway_name: str) -> Errand:
+def _build(row: Outbox, gateway_name: str) -> OutboxEntry:
     task: Task = Task.get_by_id(row.task_id)
     agent: Agent = Agent.get_by_id(row.agent_id)
     files = TaskFile.select().where(TaskFile.task_id == row.task_id).order_by(TaskFile.name)
@@ -47,16 +46,16 @@ def _build(row: Outbox, gateway_name: str) -> Errand:
         owner=task.owner,
         cluster=task.cluster,
         gateway=gateway_name,
-        submitted_at=parse_moment(task.submitted_at),
+        submitted_at=parse_timestamp(task.submitted_at),
         script_name=task.script_name,
         config=json.loads(task.config),
         files=[BundleFile(name=f.name, size=f.size, sha256=f.sha256) for f in files],
     )
-    return Errand(row.task_id, row.step, agent.spool, manifest)
+    return OutboxEntry(row.task_id, row.step, agent.spool, manifest)
 
 
-def mark(task_id: str, before: str, after: str | None, _now: datetime) -> None:
-    """Move a row on, from the step it was read in; None: nothing is left to do."""
+def mark(task_id: str, before: str, after: str | None) -> None:
+    """Move an entry from step `before` to `after`; None: nothing is left to do."""
     mine = (Outbox.task_id == task_id) & (Outbox.step == before)
     if after is None:
         Outbox.delete().where(mine).execute()
@@ -65,5 +64,5 @@ def mark(task_id: str, before: str, after: str | None, _now: datetime) -> None:
 
 
 def count_waiting() -> int:
-    """How many bundles wait to be published."""
+    """Count the bundles that wait to be published."""
     return int(Outbox.select().where(Outbox.step == "waiting").count())

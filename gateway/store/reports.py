@@ -1,4 +1,4 @@
-"""Reports: each stored once; a task's row is what the set of its reports says, written in the same transaction."""
+"""Reports: each is stored once. A task's row follows from the set of its reports, in the same transaction."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from gateway.store.damaged import read_report
 from gateway.store.models import Attempt, Outbox, StoredReport, Task
 from gateway.store.tasks import insert_row
-from gateway.store.timestamps import render_moment
+from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity
 from mltm.contract.agent_api import ReportOutcome
 from mltm.contract.reports import AttemptView, Report, TaskView, digest_report, view_task
@@ -19,56 +19,56 @@ __all__ = ["store_report"]
 
 
 def store_report(agent: AgentIdentity, report: Report, now: datetime) -> ReportOutcome:
-    """Store one report and merge it; the outcome says what became of it."""
+    """Store one report and merge it; the outcome says what happened to it."""
     try:
         digest = digest_report(report)
-    except ValueError as error:  # NaN in a dropped config: no JSON, and a reason to refuse this report only
-        return _say(report, "refused", f"The report cannot be kept: {error}.")
+    except ValueError as error:  # NaN in a dropped config is not JSON: only this report is refused
+        return _build_outcome(report, "refused", f"The report cannot be stored: {error}.")
     known: StoredReport | None = StoredReport.get_or_none(
         StoredReport.spool_id == report.spool_id, StoredReport.epoch == report.epoch, StoredReport.seq == report.seq
     )
     if known is not None:
         return (
-            _say(report, "known")
-            if digest in (known.sha256, _digest_kept(known))
-            else _say(report, "conflict", "This number was used before for another report.")
+            _build_outcome(report, "known")
+            if digest in (known.sha256, _digest_stored(known))
+            else _build_outcome(report, "conflict", "Another report has this number already.")
         )
     message = _refuse(agent, report, now)
     if message:
-        return _say(report, "refused", message)
+        return _build_outcome(report, "refused", message)
     if not Task.select().where(Task.task_id == report.task_id).exists():
-        return _say(report, "unknown_task", "The task is not known here, and the report carries no manifest.")
+        return _build_outcome(report, "unknown_task", "The task is not known here, and the report has no manifest.")
     StoredReport.create(
         spool_id=report.spool_id, epoch=report.epoch, seq=report.seq, sha256=digest, task_id=report.task_id,
-        agent_id=agent.agent_id, received_at=render_moment(now), body=report.model_dump_json(exclude_defaults=True),
+        agent_id=agent.agent_id, received_at=render_timestamp(now), body=report.model_dump_json(exclude_defaults=True),
     )  # fmt: skip
     _merge(report.task_id, now)
-    return _say(report, "taken")
+    return _build_outcome(report, "taken")
 
 
-def _digest_kept(row: StoredReport) -> str:
-    """The digest of what was kept before its texts had limits, as it would be made now."""
+def _digest_stored(row: StoredReport) -> str:
+    """The digest of a stored report as it would be computed now: its texts may have had no limits then."""
     kept = read_report(row)
     return digest_report(kept) if kept is not None else ""
 
 
-def _say(report: Report, outcome: str, message: str = "") -> ReportOutcome:
+def _build_outcome(report: Report, outcome: str, message: str = "") -> ReportOutcome:
     return ReportOutcome.model_validate(
         {"epoch": report.epoch, "seq": report.seq, "outcome": outcome, "message": message}
     )
 
 
 def _refuse(agent: AgentIdentity, report: Report, now: datetime) -> str:
-    """Why this agent may not report this; makes the row of a task that is new here from the report's manifest."""
+    """Why this agent may not report this, or "". A task that is new here gets its row, from the report's manifest."""
     if report.spool_id != agent.spool_id:
-        return "The report is of another spool than this agent's."
+        return "The report is from another spool than this agent's."
     row: Task | None = Task.get_or_none(Task.task_id == report.task_id)
     if row is not None:
         return "" if row.agent_id == agent.agent_id else "The task belongs to another agent."
     if report.manifest is None:
         return ""
     if report.manifest.task_id != report.task_id or report.manifest.cluster != agent.cluster:
-        return "The report's manifest is of another task or cluster."
+        return "The report's manifest is for another task or cluster."
     owner = agent.owner or report.manifest.owner or agent.unix_user or "unknown"
     try:
         insert_row(report.manifest.model_copy(update={"owner": owner}), agent, now)
@@ -92,13 +92,13 @@ def _merge(task_id: str, now: datetime) -> None:
 
 def _write_row(row: Task, view: TaskView, now: datetime) -> None:
     last = view.last
-    # Guarded once more: only from the state that was read.
+    # The database checks the rule again: only from the state that was read.
     query = Task.update(
         state=view.state.value,
         reason=(last.message if last else "") or view.note.message,
         note=view.note.model_dump_json(),
         taken=view.taken,
-        updated_at=render_moment(now),
+        updated_at=render_timestamp(now),
     )
     query.where(Task.task_id == row.task_id, Task.state == row.state).execute()
 

@@ -12,19 +12,19 @@ __all__ = ["list_clusters", "list_user_clusters", "route"]
 
 
 def list_clusters(configured: list[str]) -> list[str]:
-    """All clusters known here: the configured ones and those that ever had an agent."""
+    """List all known clusters: the configured ones, and those that ever had an agent."""
     return sorted({*configured, *(row.cluster for row in Agent.select(Agent.cluster).distinct())})
 
 
 def list_user_clusters(user: User) -> list[str]:
-    """Where this user's tasks can run."""
+    """List the clusters where this user's tasks can run."""
     return sorted({a.cluster for a in list_live() if a.owner in (None, user.username)})
 
 
 def route(user: User, cluster: str, configured: list[str]) -> AgentIdentity:
     """Find the agent for a task: the user's own, else the shared one. Raises InvalidError.
 
-    A task that no agent could take is refused, not kept (docs/decisions/0006). One whose agent is silent is kept.
+    A task without an agent is refused (docs/decisions/0006). A task with a silent agent is accepted.
     """
     here = [agent for agent in list_live() if agent.cluster == cluster]
     own = [agent for agent in here if agent.owner == user.username]
@@ -35,7 +35,7 @@ def route(user: User, cluster: str, configured: list[str]) -> AgentIdentity:
     if cluster in known:
         raise _no_agent(user, cluster, _explain_absence(cluster, has_others=bool(here)))
     raise InvalidError(
-        f"runner_location: {cluster!r} is not a known cluster; known: {', '.join(known) or 'none'}.",
+        f"runner_location: {cluster!r} is not a known cluster. Known clusters: {', '.join(known) or 'none'}.",
         key="unknown_cluster",
         title="Unknown cluster",
         next_step="Use one of the known clusters, or ask an administrator to enrol an agent there.",
@@ -45,14 +45,14 @@ def route(user: User, cluster: str, configured: list[str]) -> AgentIdentity:
 
 def _explain_absence(cluster: str, *, has_others: bool) -> str:
     if has_others:
-        return "has agents, but none that runs your tasks"
+        return "has agents, but none of them runs your tasks"
     last: str | None = Agent.select(peewee.fn.MAX(Agent.revoked_at)).where(Agent.cluster == cluster).scalar()
-    return f"has no agent now; its last one was revoked at {last}" if last else "never had an agent"
+    return f"has no agent now; its last agent was revoked at {last}" if last else "never had an agent"
 
 
 def _no_agent(user: User, cluster: str, why: str) -> InvalidError:
     return InvalidError(
-        f"runner_location: cluster {cluster!r} {why}. Nothing was accepted.",
+        f"runner_location: cluster {cluster!r} {why}. The task was not accepted.",
         key="no_agent",
         title="No agent runs your tasks there",
         next_step=(
@@ -60,5 +60,7 @@ def _no_agent(user: User, cluster: str, why: str) -> InvalidError:
             f"--owner {user.username} --spool FOLDER`, run `mltm-agent enroll` with that code on the cluster, "
             "and submit again."
         ),
-        fields=[FieldProblem(field="runner_location", given=cluster, allowed="a cluster with an agent for you")],
+        fields=[
+            FieldProblem(field="runner_location", given=cluster, allowed="a cluster with an agent that runs your tasks")
+        ],
     )

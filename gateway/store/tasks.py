@@ -1,14 +1,14 @@
-"""Tasks: making the row, reading, listing. Whoever may not see a task is told that there is none."""
+"""Tasks: adding the row, reading, listing. A user who may not see a task is told that it does not exist."""
 
 import json
 from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.errors import ConflictError, NotFoundError
-from gateway.store.answers import build_answers, build_card, build_history
+from gateway.store.answers import build_answers, build_history, build_summary
 from gateway.store.damaged import read_config
 from gateway.store.models import Attempt, Event, IdempotencyKey, Outbox, StoredReport, Task, TaskFile
-from gateway.store.timestamps import render_moment
+from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity, User
 from mltm.contract.base_models import render_canonical
 from mltm.contract.manifest import Manifest
@@ -17,14 +17,13 @@ from mltm.contract.states import State
 from mltm.contract.user_api import TaskAnswer, TaskList
 
 __all__ = [
-    "Keyed", "add_event", "add_task", "find_by_job_id", "find_repeat", "find_task", "insert_row", "list_ids_with_files",
-    "list_tasks",
-    "read_task",
+    "SubmissionKey", "add_event", "add_task", "find_agent_id", "find_by_job_id", "find_by_key", "find_task",
+    "insert_row", "list_ids_with_files", "list_tasks", "read_task",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Keyed:
+class SubmissionKey:
     """An idempotency key of a user, with the fingerprint of the body that came with it."""
 
     owner: str
@@ -32,16 +31,16 @@ class Keyed:
     fingerprint: str
 
 
-def find_repeat(keyed: Keyed) -> str | None:
-    """The task that this key made. Raises ConflictError (idempotency_conflict) where its body was another one."""
+def find_by_key(key: SubmissionKey) -> str | None:
+    """The task that this key made. Raises ConflictError (idempotency_conflict) if its body was different."""
     row: IdempotencyKey | None = IdempotencyKey.get_or_none(
-        IdempotencyKey.owner == keyed.owner, IdempotencyKey.key == keyed.key
+        IdempotencyKey.owner == key.owner, IdempotencyKey.key == key.key
     )
     if row is None:
         return None
-    if row.fingerprint != keyed.fingerprint:
+    if row.fingerprint != key.fingerprint:
         raise ConflictError(
-            f"Idempotency-Key {keyed.key!r} was used before with another config or other files (task {row.task_id}).",
+            f"Idempotency-Key {key.key!r} was used before, with another config or other files (task {row.task_id}).",
             key="idempotency_conflict",
             title="This key belongs to another submission",
             next_step="Use a new key for a new task, or send the same config and files again.",
@@ -49,37 +48,37 @@ def find_repeat(keyed: Keyed) -> str | None:
     return row.task_id
 
 
-def add_task(manifest: Manifest, agent: AgentIdentity, keyed: Keyed | None, now: datetime) -> str:
-    """Make the task's row and its outbox row, or find the task of the key. Returns the id of the one that counts."""
-    known = find_repeat(keyed) if keyed else None
+def add_task(manifest: Manifest, agent: AgentIdentity, key: SubmissionKey | None, now: datetime) -> str:
+    """Add the task's row and its outbox row, or find the task of the key. Returns the id of the task that counts."""
+    known = find_by_key(key) if key else None
     if known is not None:
         return known
     insert_row(manifest, agent, now)
     for file in manifest.files:
         TaskFile.create(task_id=manifest.task_id, name=file.name, size=file.size, sha256=file.sha256)
-    at = render_moment(now)
+    at = render_timestamp(now)
     Outbox.create(task_id=manifest.task_id, agent_id=agent.agent_id, step="waiting", created_at=at)
-    if keyed:
+    if key:
         IdempotencyKey.create(
-            owner=keyed.owner, key=keyed.key, fingerprint=keyed.fingerprint, task_id=manifest.task_id, created_at=at
+            owner=key.owner, key=key.key, fingerprint=key.fingerprint, task_id=manifest.task_id, created_at=at
         )
     return manifest.task_id
 
 
 def insert_row(manifest: Manifest, agent: AgentIdentity, now: datetime) -> Task:
-    """Make a task's row in its first state, and the first line of its history."""
+    """Add a task's row in its first state, and the first line of its history."""
     row: Task = Task.create(
         task_id=manifest.task_id,
         owner=manifest.owner,
         cluster=manifest.cluster,
         agent_id=agent.agent_id,
         state=State.ACCEPTED.value,
-        submitted_at=render_moment(manifest.submitted_at),
-        updated_at=render_moment(now),
+        submitted_at=render_timestamp(manifest.submitted_at),
+        updated_at=render_timestamp(now),
         source=manifest.source,
         script_name=manifest.script_name,
         config=render_canonical(manifest.config).decode(),
-        card=json.dumps(build_card(manifest.config, manifest.cluster)),
+        summary=json.dumps(build_summary(manifest.config, manifest.cluster)),
     )
     message = "dropped on the cluster" if manifest.source == "drop" else ""
     add_event(manifest.task_id, State.ACCEPTED, message, manifest.submitted_at)
@@ -87,17 +86,22 @@ def insert_row(manifest: Manifest, agent: AgentIdentity, now: datetime) -> Task:
 
 
 def add_event(task_id: str, state: State, message: str, now: datetime) -> None:
-    """Add a line of the gateway's own to a task's history."""
-    Event.create(task_id=task_id, at=render_moment(now), state=state.value, message=message)
+    """Add a line of the gateway to a task's history."""
+    Event.create(task_id=task_id, at=render_timestamp(now), state=state.value, message=message)
 
 
 def find_task(user: User, task_id: str) -> Task:
-    """The row, where this user may see it. Raises NotFoundError (task_not_found)."""
+    """The row, if this user may see it. Raises NotFoundError (task_not_found)."""
     row: Task | None = Task.get_or_none(Task.task_id == task_id)
     if row is None or not (user.is_admin or row.owner == user.username):
-        allowed = FieldProblem(field="task_id", given=task_id[:80], allowed="the id of a task of yours")
-        raise NotFoundError(f"There is no task {task_id[:80]!r} of yours.", fields=[allowed])
+        allowed = FieldProblem(field="task_id", given=task_id[:80], allowed="the id of one of your tasks")
+        raise NotFoundError(f"You have no task {task_id[:80]!r}.", fields=[allowed])
     return row
+
+
+def find_agent_id(user: User, task_id: str) -> str:
+    """The agent of a task that this user may see. Raises NotFoundError (task_not_found)."""
+    return str(find_task(user, task_id).agent_id)
 
 
 def read_task(user: User, task_id: str, now: datetime) -> TaskAnswer:
@@ -112,7 +116,7 @@ def read_task(user: User, task_id: str, now: datetime) -> TaskAnswer:
 
 
 def list_tasks(user: User, state: State | None, before: str | None, limit: int, now: datetime) -> TaskList:
-    """A page, newest first: ids sort by time, so a page reads one index backwards from `before`."""
+    """A page, newest first. Ids sort by time, so a page reads one index backwards from `before`."""
     query = Task.select().order_by(Task.task_id.desc()).limit(limit + 1)
     if not user.is_admin:
         query = query.where(Task.owner == user.username)
@@ -126,17 +130,19 @@ def list_tasks(user: User, state: State | None, before: str | None, limit: int, 
 
 
 def find_by_job_id(user: User, job_id: str, now: datetime) -> TaskAnswer:
-    """The newest task of this user that has an attempt with the job id (Slurm uses ids again). Raises NotFoundError."""
+    """The newest task of this user with an attempt of this job id (Slurm reuses ids). Raises NotFoundError."""
     query = Task.select().join(Attempt, on=(Attempt.task_id == Task.task_id)).where(Attempt.job_id == job_id)
     if not user.is_admin:
         query = query.where(Task.owner == user.username)
     row: Task | None = query.order_by(Task.task_id.desc()).first()
     if row is None:
-        allowed = FieldProblem(field="job_id", given=job_id[:80], allowed="the job id or the id of a task of yours")
-        raise NotFoundError(f"There is no task of yours with the Slurm job id {job_id[:80]!r}.", fields=[allowed])
+        allowed = FieldProblem(
+            field="job_id", given=job_id[:80], allowed="the job id or the task id of one of your tasks"
+        )
+        raise NotFoundError(f"You have no task with the Slurm job id {job_id[:80]!r}.", fields=[allowed])
     return read_task(user, row.task_id, now)
 
 
 def list_ids_with_files() -> list[str]:
-    """The tasks whose files are still needed: those with something left to do in a spool."""
+    """The tasks whose files are still needed: something is left to do for them in a spool."""
     return [row.task_id for row in Outbox.select(Outbox.task_id)]

@@ -2,14 +2,14 @@
 
 from datetime import UTC, datetime
 
-__all__ = ["parse_moment", "render_moment"]
+__all__ = ["parse_timestamp", "render_timestamp"]
 
 
-def render_moment(moment: datetime) -> str:
+def render_timestamp(time: datetime) -> str:
     """Render an aware time."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def parse_moment(text: str) -> datetime:
+def parse_timestamp(text: str) -> datetime:
     """Read it back."""
     return datetime.fromisoformat(text)

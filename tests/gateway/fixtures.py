@@ -1,4 +1,4 @@
-"""A whole gateway on a real socket of 127.0.0.1: SQLite and files in tmp_path, people with tokens, one agent."""
+"""A whole gateway on a real socket of 127.0.0.1: SQLite and files in tmp_path, users with tokens, one agent."""
 
 import asyncio
 import contextlib
@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from gateway.app import open_database, open_services
 from gateway.http.application import build_app
-from gateway.serve import open_database, open_services
 from gateway.services.all_services import Services
 from gateway.services.passwords import hash_password, hash_secret
 from gateway.settings import GatewaySettings
@@ -28,7 +28,7 @@ from tests.gateway.build import CLUSTER, Part, build_form, good_parts
 
 T = TypeVar("T")
 PASSWORD = "correct horse"
-PEOPLE = {"alice": "user", "bob": "user", "root": "admin"}
+USERS = {"alice": "user", "bob": "user", "root": "admin"}
 
 
 @dataclass
@@ -123,13 +123,13 @@ def _hash() -> str:
 
 
 def prepare(settings: GatewaySettings, spool: Path) -> tuple[dict[str, str], str]:
-    """Make the database, the people with a token each, and a code for the agent of all users."""
+    """Make the database, the users with a token each, and a code for the agent of all users."""
     clock = Clock()
-    tokens = {name: clock.new_secret("mltm_") for name in PEOPLE}
+    tokens = {name: clock.new_secret("mltm_") for name in USERS}
     code, now = clock.new_secret("enrol_"), clock.now()
 
     def fill() -> None:
-        for name, role in PEOPLE.items():
+        for name, role in USERS.items():
             users.add_user(name, "admin" if role == "admin" else "user", _hash(), now)
             users.add_token(users.NewToken(clock.new_id(), name, "test", hash_secret(tokens[name]), now, None))
         ends_at = now + timedelta(minutes=10)

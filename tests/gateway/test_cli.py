@@ -44,11 +44,11 @@ def add_user(run: Run, name: str = "alice", *options: str) -> tuple[int, str, st
     return run("user", "add", name, "--password-stdin", *options, stdin="a long password\n")
 
 
-def test_people_tokens_and_codes_are_made(run: Run, tmp_path: Path) -> None:
+def test_users_tokens_and_codes_are_made(run: Run, tmp_path: Path) -> None:
     assert add_user(run)[0] == 0
     assert add_user(run, "root", "--role", "admin")[0] == 0
-    people = json.loads(run("user", "list", "--json")[1])
-    assert [(row["username"], row["role"]) for row in people] == [("alice", "user"), ("root", "admin")]
+    users = json.loads(run("user", "list", "--json")[1])
+    assert [(row["username"], row["role"]) for row in users] == [("alice", "user"), ("root", "admin")]
 
     made = json.loads(run("token", "create", "alice", "--json")[1])
     assert made["token"].startswith("mltm_")
@@ -67,15 +67,15 @@ def test_people_tokens_and_codes_are_made(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("user", "add", "../alice", "--password-stdin"), "'../alice' is not a name"),
-        (("user", "add", "bob", "--role", "king", "--password-stdin"), "--role is 'king'; it can be user or admin"),
+        (("user", "add", "../alice", "--password-stdin"), "'../alice' is not a valid name"),
+        (("user", "add", "bob", "--role", "king", "--password-stdin"), "--role is 'king'. It can be user or admin"),
         (("user", "add", "bob", "--password-stdin"), "at least 8 characters"),
         (("user", "remove", "nobody"), "There is no user 'nobody'"),
         (("token", "create", "nobody"), "There is no user 'nobody'"),
         (("token", "revoke", "none"), "none"),
-        (("agent", "revoke", "none"), "There is no live agent 'none'"),
+        (("agent", "revoke", "none"), "There is no agent 'none', or it is revoked"),
         (("agent", "code", "--cluster", "a", "--spool", "s"), "Give --owner NAME, or --shared"),
-        (("agent", "code", "--cluster", "a b", "--spool", "s", "--shared"), "'a b' is not a name"),
+        (("agent", "code", "--cluster", "a b", "--spool", "s", "--shared"), "'a b' is not a valid name"),
         (("agent", "code", "--cluster", "a", "--spool", "s", "--owner", "nobody"), "There is no user 'nobody'"),
     ],
 )
@@ -94,7 +94,7 @@ def test_a_user_twice_is_a_conflict_with_a_way_out(run: Run) -> None:
     code, _, err = add_user(run)
 
     assert code == 1
-    assert "There is a user 'alice' already" in err
+    assert "There is already a user 'alice'" in err
     assert "user passwd" in err
 
 
@@ -104,8 +104,8 @@ def test_a_user_twice_is_a_conflict_with_a_way_out(run: Run) -> None:
         ("port = 99999\n", "port"),
         ("prot = 8008\n", "wrong.toml: prot: no such setting. Did you mean port?"),
         ("[server]\nport = 1\n", "server: no such setting. docs/gateway.md lists every setting."),
-        ("port = \n", "wrong.toml is no TOML: Invalid value (at line 1, column 8). A line looks like"),
-        ('database = "postgresql://x"\n', "only SQLite is"),
+        ("port = \n", "wrong.toml is not valid TOML: Invalid value (at line 1, column 8). A line looks like"),
+        ('database = "postgresql://x"\n', "Only SQLite is"),
         ('tls_cert = "cert.pem"\n', "tls_cert and tls_key belong together"),
         ('name = "--x"\n', "name"),
     ],
@@ -123,7 +123,7 @@ def test_a_settings_file_that_cannot_be_read_is_named(run: Run, tmp_path: Path, 
     code, _, err = run("user", "list", config=tmp_path / name)
 
     assert (code, err.count("\n")) == (1, 1)
-    assert f"cannot read the settings file {tmp_path / name}: {message}" in err
+    assert f"Cannot read the settings file {tmp_path / name}: {message}" in err
     assert "Give the right path to --config" in err
 
 
@@ -131,7 +131,7 @@ def test_looking_makes_nothing(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("check")
 
     assert code == 1
-    assert f"there is none at {tmp_path}/data/gateway.sqlite. Is this the right data_dir?" in out
+    assert f"{tmp_path}/data/gateway.sqlite does not exist. If this is the right data_dir" in out
     assert not (tmp_path / "data").exists()
     assert run("migrate")[0] == 0
     assert run("check")[0] == 0
@@ -175,7 +175,7 @@ def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         code, _, err = run("serve", "--port", str(port))
     assert code == 1
-    assert f"127.0.0.1:{port} cannot be listened on" in err
+    assert f"Cannot listen on 127.0.0.1:{port}" in err
     assert "Choose another --port" in err
 
     for host, message in (("192.0.2.1", "Cannot assign requested address"), ("no.such.invalid", "not known")):
@@ -200,7 +200,7 @@ def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path) -> None:
 def test_asyncios_errors_are_told_in_the_systems_words(error: OSError, message: str) -> None:
     told = _explain_listening(error, GatewaySettings(host="192.0.2.1", port=8008))
 
-    assert str(told).startswith(f"192.0.2.1:8008 cannot be listened on: {message}.")
+    assert str(told).startswith(f"Cannot listen on 192.0.2.1:8008: {message}.")
 
 
 def test_the_process_serves_until_sigterm(tmp_path: Path) -> None:

@@ -148,10 +148,10 @@ def spoil(kind: str, authority: Authority, folder: Path) -> Pair:
         ("no cert", "certificate {cert} cannot be read: No such file"),
         ("no key", "private key {key} cannot be read: No such file"),
         ("a folder", "private key {key} cannot be read: Is a directory"),
-        ("no PEM", "There is no certificate in PEM form in {cert}"),
-        ("swapped", "There is no certificate in PEM form in {cert}"),
+        ("no PEM", "{cert} has no certificate in PEM format"),
+        ("swapped", "{cert} has no certificate in PEM format"),
         ("cut off", "The certificate {cert} or its key {key} cannot be used"),
-        ("another key", "private key {key} is not that of the certificate {cert}"),
+        ("another key", "private key {key} does not belong to the certificate {cert}"),
         ("passphrase", "private key {key} has a passphrase"),
         ("expired", "certificate {cert} has expired"),
         ("future", "certificate {cert} is not valid yet"),
@@ -173,7 +173,7 @@ def test_a_gateway_does_not_start_with_one(authority: Authority, tmp_path: Path)
     done = _run("mltm-gateway", "serve", "--config", str(write_config(tmp_path, pair)))
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"mltm-gateway: The private key {pair.key} is not that of")
+    assert done.stderr.startswith(f"mltm-gateway: The private key {pair.key} does not belong to")
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "data").exists()
 
@@ -208,7 +208,7 @@ def test_a_renewed_certificate_is_taken_by_the_running_gateway(authority: Author
             "https://other.example.org",
             "users reach the gateway at other.example",
         ),
-        ({"ends_d": 3}, None, "ends in 3 days: renew it"),
+        ({"ends_d": 3}, None, "expires in 3 days. Renew it"),
         ({"ends_d": -3, "begins_d": -5}, None, "has expired"),
     ],
 )

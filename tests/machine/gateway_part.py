@@ -8,10 +8,10 @@ from typing import Any
 
 from agent.errors import GatewayAwayError
 from agent.uplink.client import RawCommands
-from gateway.serve import make_folders, open_database
+from gateway.app import make_folders, open_database
 from gateway.services.agents import Agents
 from gateway.services.publisher import Publisher
-from gateway.services.submissions import Intake
+from gateway.services.submissions import Submissions
 from gateway.services.tasks import Tasks
 from gateway.services.wake import Wake
 from gateway.settings import GatewaySettings
@@ -43,7 +43,7 @@ class GatewayPart:
         self._database.run_now(_stop_syncing)
         self._database.call_now(_add_agent, agent)
         generation = self._database.call_now(migrate.read_generation)
-        self._intake = Intake(self._database, self.settings, self._clock, wake)
+        self._submissions = Submissions(self._database, self.settings, self._clock, wake)
         self._tasks = Tasks(self._database, self._clock, wake)
         self._publisher = Publisher(self._database, self.settings, self._clock, wake)
         self.agents = Agents(self._database, self._clock, wake, generation=generation, name="test", gateway_id="g" * 32)
@@ -56,7 +56,7 @@ class GatewayPart:
         (folder / "script.py").write_bytes(script)
         name, digest = "script.py", hashlib.sha256(script).hexdigest()
         upload = Upload(config, UploadedFile(name, folder / name, len(script), digest), (), folder)
-        return TaskId(self._runner.run(self._intake.accept(USER, upload, key)).task.task_id)
+        return TaskId(self._runner.run(self._submissions.accept(USER, upload, key)).task.task_id)
 
     def publish(self) -> None:
         """Run what is due in the spools."""

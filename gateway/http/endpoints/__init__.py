@@ -1,4 +1,4 @@
-"""The addresses of the gateway, one module an area, and the table of them all.
+"""The addresses of the gateway, one module for each area, and the table of all of them.
 
-Each handler calls a service and renders its answer; nothing is decided here.
+Each handler calls a service and renders its answer; it decides nothing.
 """

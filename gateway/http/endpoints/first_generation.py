@@ -1,4 +1,4 @@
-"""The first generation's routes: the same requests and the same keys, beside ours."""
+"""The addresses of the predecessor: the same requests, and the same keys beside ours."""
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ _PAGE = 200
 
 
 class JobStatus(Message):
-    """The old answer: an old word, a colon, and ours."""
+    """The predecessor's answer: its own state, a colon, and our state."""
 
     job_status: str = Field(description="PENDING, RUNNING, COMPLETED or FAILED, then our state and its reason")
     run_id: str | None = None
@@ -27,9 +27,9 @@ class JobStatus(Message):
 
 @route("POST", routes.LEGACY_NEW_TASK, area="first generation", errors=(400, 409, 413, 415, 503, 507))
 async def create_task(call: Call, user: User, idempotency_key: str | None, upload: Upload) -> TaskAnswer:
-    """Hand in a task and wait a few seconds for its job id.
+    """Submit a task and wait a few seconds for its job id.
 
-    Where Slurm has not answered by then, `job_id` is the task's id, which every address takes in its place.
+    If Slurm has not answered by then, `job_id` is the task's id. Every address accepts it instead of a job id.
     """
     accepted = await accept(call, user, upload, idempotency_key)
     task_id = accepted.task.task_id
@@ -39,7 +39,7 @@ async def create_task(call: Call, user: User, idempotency_key: str | None, uploa
 
 @route("GET", routes.LEGACY_TASKS, area="first generation")
 async def list_tasks(call: Call, user: User) -> list[TaskAnswer]:
-    """Your newest tasks, 1,000 at most; `GET /v1/tasks` has them all, by pages."""
+    """Your newest tasks, at most 1,000. `GET /v1/tasks` has all of them, in pages."""
     rows: list[TaskAnswer] = []
     before: str | None = None
     while len(rows) < MAX_ROWS:
@@ -59,23 +59,23 @@ async def read_task(call: Call, user: User, task_id: str) -> TaskAnswer:
 
 @route("GET", routes.LEGACY_JOB_STATUS, area="first generation", errors=(404,))
 async def read_job_status(call: Call, user: User, job_id: str) -> JobStatus:
-    """How a job stands, by its job id or its task's id."""
+    """The state of a job, by its job id or its task's id."""
     return JobStatus(job_status=render_job_status(await _find(call, user, job_id)))
 
 
 def render_job_status(task: TaskAnswer) -> str:
-    """Render the old word, then our state and its reason."""
+    """Render the predecessor's state, then our state and its reason."""
     match task.state:
         case State.ACCEPTED | State.SUBMITTING | State.PENDING:
-            word = "PENDING"
+            old_state = "PENDING"
         case State.RUNNING | State.FINISHING:
-            word = "RUNNING"
+            old_state = "RUNNING"
         case State.SUCCEEDED:
-            word = "COMPLETED"
+            old_state = "COMPLETED"
         case _:
-            word = "FAILED"
+            old_state = "FAILED"
     reason = f", {task.reason}" if task.reason else ""
-    return f"{word}: {task.state}{reason}"
+    return f"{old_state}: {task.state}{reason}"
 
 
 async def _find(call: Call, user: User, text: str) -> TaskAnswer:

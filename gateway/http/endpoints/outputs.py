@@ -1,4 +1,4 @@
-"""Logs and output files, brought from the cluster piece by piece. Their content is never trusted as a page."""
+"""Logs and output files, fetched from the cluster in pieces. A browser never shows their content as a page."""
 
 from typing import Final
 from urllib.parse import quote
@@ -10,7 +10,7 @@ from pydantic import Field
 from gateway.errors import GatewayError
 from gateway.http.route import Call, Media, route
 from gateway.http.validation import refuse
-from gateway.values import Chunk, User
+from gateway.values import FilePiece, User
 from mltm.contract import routes
 from mltm.contract.base_models import Strict
 from mltm.contract.ids import TaskId
@@ -18,7 +18,7 @@ from mltm.contract.user_api import Outputs
 
 __all__ = ["LogQuery", "list_outputs", "read_log", "read_output"]
 
-RELAY_WAIT_S: Final = 20.0
+AGENT_WAIT_S: Final = 20.0
 _PIECE_BYTES: Final = 4 * 1024 * 1024
 _MAX_LOG_BYTES: Final = 8 * 1024 * 1024
 _log = structlog.get_logger(__name__)
@@ -27,20 +27,22 @@ _log = structlog.get_logger(__name__)
 class LogQuery(Strict):
     """Which piece of the log."""
 
-    offset: int = Field(default=0, ge=-(2**62), le=2**62, description="from where; negative: that much before the end")
+    offset: int = Field(
+        default=0, ge=-(2**62), le=2**62, description="first byte; a negative number counts from the end"
+    )
     length: int = Field(default=64 * 1024, ge=1, le=_MAX_LOG_BYTES)
-    attempt: int | None = Field(default=None, ge=1, le=9999, description="of which attempt; without it the newest")
+    attempt: int | None = Field(default=None, ge=1, le=9999, description="which attempt; without it the newest")
 
 
 @route("GET", routes.TASK_LOG, area="outputs", errors=(404, 504), media=Media("text/plain", "a piece of the log"))
 async def read_log(call: Call, user: User, task_id: TaskId, query: LogQuery) -> web.Response:
     """A piece of the task's log, as it was written.
 
-    X-Mltm-Offset says where it begins (later than asked for where the middle of a long log was dropped),
-    X-Mltm-Size how long the log is by now, X-Mltm-Final whether it may still grow.
+    X-Mltm-Offset is the first byte (later than asked for if the middle of a long log was dropped), X-Mltm-Size the
+    size of the log now. X-Mltm-Final is true if the log no longer grows.
     """
-    piece = await call.services.relay.read_log(
-        user, task_id, offset=query.offset, length=query.length, attempt=query.attempt, wait_s=RELAY_WAIT_S
+    piece = await call.services.cluster_files.read_log(
+        user, task_id, offset=query.offset, length=query.length, attempt=query.attempt, wait_s=AGENT_WAIT_S
     )
     return web.Response(body=piece.data, content_type="text/plain", charset="utf-8", headers=_describe(piece))
 
@@ -48,7 +50,7 @@ async def read_log(call: Call, user: User, task_id: TaskId, query: LogQuery) -> 
 @route("GET", routes.TASK_OUTPUTS, area="outputs", errors=(404, 504))
 async def list_outputs(call: Call, user: User, task_id: TaskId) -> Outputs:
     """The files in the task's outputs folder."""
-    return await call.services.relay.list_outputs(user, task_id, RELAY_WAIT_S)
+    return await call.services.cluster_files.list_outputs(user, task_id, AGENT_WAIT_S)
 
 
 @route(
@@ -60,12 +62,12 @@ async def list_outputs(call: Call, user: User, task_id: TaskId) -> Outputs:
     media=Media("application/octet-stream", "the file, or the asked range of it"),
 )
 async def read_output(call: Call, user: User, task_id: TaskId, path: str) -> web.StreamResponse:
-    """One output file, of any size. `Range` with one range of bytes is understood."""
+    """One output file, of any size. `Range` may ask for one range of bytes."""
     _check_path(path)
     start, stop = _read_range(call.request)
 
-    async def read(offset: int, length: int) -> Chunk:
-        return await call.services.relay.read_output(user, task_id, path, offset, length, RELAY_WAIT_S)
+    async def read(offset: int, length: int) -> FilePiece:
+        return await call.services.cluster_files.read_output(user, task_id, path, offset, length, AGENT_WAIT_S)
 
     if start < 0:
         size = (await read(0, 1)).size
@@ -91,7 +93,7 @@ async def read_output(call: Call, user: User, task_id: TaskId, path: str) -> web
     return response
 
 
-def _describe(piece: Chunk) -> dict[str, str]:
+def _describe(piece: FilePiece) -> dict[str, str]:
     return {
         "X-Mltm-Offset": str(piece.offset),
         "X-Mltm-Size": str(piece.size),
@@ -103,7 +105,7 @@ def _check_path(path: str) -> None:
     steps = path.split("/")
     if any(step in ("", ".", "..") for step in steps) or "\x00" in path or len(path) > 4096:
         raise refuse(
-            "bad_path", "path", "a path below the outputs folder, without . and .., is allowed", given=ascii(path)
+            "bad_path", "path", "only a path below the outputs folder, without . and .., is allowed", given=ascii(path)
         )
 
 
@@ -121,15 +123,15 @@ def _read_range(request: web.Request) -> tuple[int, int | None]:
 def _refuse_range(size: int | None) -> GatewayError:
     known = "" if size is None else f" The file has {size:,} bytes."
     return GatewayError(
-        f"The header Range asks for what is not there.{known}",
+        f"The header Range asks for bytes that do not exist.{known}",
         status=416,
         key="bad_range",
         title="No such range",
-        next_step="Ask for one range within the file, as in `Range: bytes=0-1023`, or leave the header out.",
+        next_step="Ask for one range within the file, as in `Range: bytes=0-1023`, or leave out the header.",
     )
 
 
-def _start_response(request: web.Request, path: str, first: Chunk, start: int, end: int) -> web.StreamResponse:
+def _start_response(request: web.Request, path: str, first: FilePiece, start: int, end: int) -> web.StreamResponse:
     is_part = "Range" in request.headers
     response = web.StreamResponse(status=206 if is_part else 200, headers=_describe(first))
     response.content_type = "application/octet-stream"
@@ -142,13 +144,13 @@ def _start_response(request: web.Request, path: str, first: Chunk, start: int, e
 
 
 def _render_disposition(name: str) -> str:
-    """Both spellings of RFC 6266: plain ASCII for old clients, UTF-8 for the others."""
+    """Both forms of RFC 6266: plain ASCII for old clients, UTF-8 for the others."""
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-+ ") else "_" for c in name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _break_off(request: web.Request, response: web.StreamResponse, message: str) -> web.StreamResponse:
-    """End the connection, so that the client cannot take what it has for the whole file."""
+    """Close the connection, so that the client does not take a part for the whole file."""
     _log.warning("download_broken_off", path=request.path, message=message)
     if request.transport is not None:
         request.transport.abort()

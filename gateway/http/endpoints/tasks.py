@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from gateway.http.route import Call, Reply, route
-from gateway.services.disk import finish
+from gateway.services.disk import run_to_end
 from gateway.values import Accepted, Upload, User
 from mltm.contract import routes
 from mltm.contract.base_models import Strict
@@ -23,16 +23,16 @@ class ListQuery(Strict):
 
 
 async def accept(call: Call, user: User, upload: Upload, key: str | None) -> Accepted:
-    """Hand the upload to the store; if this request is cancelled meanwhile, wait before its folder may be deleted."""
-    return await finish(call.services.intake.accept(user, upload, key))
+    """Accept the upload. If this request is cancelled meanwhile, wait for the end: its folder is deleted after that."""
+    return await run_to_end(call.services.submissions.accept(user, upload, key))
 
 
 @route("POST", routes.TASKS, area="tasks", status=201, also=(200,), errors=(400, 409, 413, 415, 503, 507))
 async def create_task(call: Call, user: User, idempotency_key: str | None, upload: Upload) -> Reply[TaskAnswer]:
-    """Hand in a task: its config, its script, and more files if it needs them.
+    """Submit a task: its config, its script, and more files if it needs them.
 
-    Answers as soon as the task is durable, 201. With an `Idempotency-Key` that was used for the same config and
-    files before, it answers 200 with that task; with other content, 409.
+    Answers 201 as soon as the task is stored. If the `Idempotency-Key` was used before, it answers 200 with that task;
+    409 if the config or the files are different.
     """
     accepted = await accept(call, user, upload, idempotency_key)
     place = routes.TASK.format(task_id=accepted.task.task_id)
@@ -41,7 +41,7 @@ async def create_task(call: Call, user: User, idempotency_key: str | None, uploa
 
 @route("GET", routes.TASKS, area="tasks")
 async def list_tasks(call: Call, user: User, query: ListQuery) -> TaskList:
-    """Your tasks, newest first; an administrator sees everybody's."""
+    """Your tasks, newest first. An administrator sees the tasks of all users."""
     return await call.services.tasks.list(user, state=query.state, before=query.before, limit=query.limit)
 
 
@@ -53,20 +53,20 @@ async def read_task(call: Call, user: User, task_id: TaskId) -> TaskAnswer:
 
 @route("POST", routes.TASK_CANCEL, area="tasks", errors=(404, 409))
 async def cancel_task(call: Call, user: User, task_id: TaskId) -> CancelAnswer:
-    """Ask for the task's end. The wish is durable with the answer; the state follows from the cluster."""
+    """Cancel the task. The request is stored when this answers; the state follows from the cluster."""
     return await call.services.tasks.request_cancel(user, task_id)
 
 
 @route("POST", routes.TASK_HOLD, area="tasks", errors=(404, 409))
 async def hold_task(call: Call, user: User, task_id: TaskId) -> HoldAnswer:
-    """Keep the task from being given to Slurm until it is released.
+    """Do not give the task to Slurm until it is released.
 
-    What Slurm has already is not taken back: that attempt runs, and no further one follows.
+    An attempt that Slurm already has still runs. No further attempt follows.
     """
     return await call.services.tasks.request_hold(user, task_id, "hold")
 
 
 @route("POST", routes.TASK_RELEASE, area="tasks", errors=(404, 409))
 async def release_task(call: Call, user: User, task_id: TaskId) -> HoldAnswer:
-    """Let a held task go on."""
+    """Let a held task continue."""
     return await call.services.tasks.request_hold(user, task_id, "release")

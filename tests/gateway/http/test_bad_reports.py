@@ -86,17 +86,17 @@ async def test_texts_for_people_are_cut_and_cleaned_and_never_refused(house: Hou
     assert told == ["taken"]
     row = await read_all(house, task_id)
     attempt = row["attempts"][0]
-    for message, most in (
+    for message, max_chars in (
         (row["reason"], MAX_MESSAGE_CHARS), (row["note"]["message"], MAX_MESSAGE_CHARS),
         (attempt["message"], MAX_MESSAGE_CHARS),
         (attempt["node"], MAX_LINE), (attempt["slurm_state"], MAX_LINE),
     ):  # fmt: skip
-        assert 0 < len(message) <= most
+        assert 0 < len(message) <= max_chars
         assert message.isprintable()
         assert message[:1] == text[:1] or text[0] == "\x9b"
 
 
-async def test_words_of_several_lines_stay_so(house: House) -> None:
+async def test_a_message_of_several_lines_stays_so(house: House) -> None:
     task_id = await house.make_task()
     await house.agent.report(task_id, "pending", message="one\n\ttwo", node="n\n1")
 
@@ -145,8 +145,8 @@ async def test_a_bad_detail_that_is_kept_already_is_left_out_and_named(house: Ho
     [
         {"note": '{"kind": "from a newer version"}'},
         {"note": "no JSON"},
-        {"card": "[]"},
-        {"card": '{"state": 1}'},
+        {"summary": "[]"},
+        {"summary": '{"state": 1}'},
         {"config": "{"},
         {"state": "unheard of"},
         {"submitted_at": "yesterday"},

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from gateway.http.endpoints import outputs
-from gateway.http.endpoints.table import ROUTES
+from gateway.http.endpoints.route_table import ROUTES
 from gateway.http.route import Route
 from mltm.contract import routes
 from mltm.contract.problems import Problem
@@ -152,7 +152,7 @@ async def test_junk_gets_an_answer_that_the_document_names(
 
     monkeypatch.setattr("gateway.services.agents.wait_for", wait_not)
     monkeypatch.setattr("gateway.services.users.is_password", lambda *_: False)
-    monkeypatch.setattr(outputs, "RELAY_WAIT_S", 0.0)
+    monkeypatch.setattr(outputs, "AGENT_WAIT_S", 0.0)
     task_id = await house.make_task("root")
     await house.call("GET", f"/v1/tasks/{task_id}/log", "root")
     (command,) = await house.agent.poll(wait=0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.http.endpoints.table import ROUTES
+from gateway.http.endpoints.route_table import ROUTES
 from gateway.store import agents
 from mltm.contract import routes
 from mltm.runtime.clock import Clock

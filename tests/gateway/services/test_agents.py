@@ -8,7 +8,7 @@ from gateway.errors import UnauthorizedError
 from gateway.services.passwords import hash_secret
 from gateway.store import agents
 from gateway.store.models import Agent
-from gateway.store.timestamps import render_moment
+from gateway.store.timestamps import render_timestamp
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import Spool
 from mltm.runtime.clock import Clock
@@ -28,8 +28,8 @@ async def revoke(house: House, which: FakeAgent | None = None) -> None:
     ("cluster", "key", "message"),
     [
         ("elsewhere", "no_agent", "cluster 'elsewhere' never had an agent"),
-        ("atena02", "no_agent", r"cluster 'atena02' has no agent now; its last one was revoked at \d{4}-"),
-        ("nowhere", "unknown_cluster", "'nowhere' is not a known cluster; known: atena02, elsewhere"),
+        ("atena02", "no_agent", r"cluster 'atena02' has no agent now; its last agent was revoked at \d{4}-"),
+        ("nowhere", "unknown_cluster", "'nowhere' is not a known cluster. Known clusters: atena02, elsewhere"),
     ],
 )
 async def test_a_cluster_without_an_agent_is_not_an_unknown_one(
@@ -51,7 +51,7 @@ async def test_somebody_elses_agent_is_none_for_me(house: House) -> None:
     status, problem = await house.submit("alice")
 
     assert (status, problem["key"]) == (422, "no_agent")
-    assert "has agents, but none that runs your tasks" in problem["detail"]
+    assert "has agents, but none of them runs your tasks" in problem["detail"]
     assert (await house.submit("bob"))[0] == 201
 
 
@@ -97,7 +97,7 @@ async def test_an_agent_of_another_spool_gets_nothing_of_the_old_ones(house: Hou
     listed = await house.in_database(agents.list_agents)
     assert [(row["revoked_at"] is None, row["active_tasks"]) for row in listed] == [(False, 1), (True, 0)]
     assert (
-        "with another spool it is not run again"
+        "An agent with another spool does not run it"
         in (await house.call("GET", f"/v1/tasks/{task_id}"))[1]["note"]["message"]
     )
 
@@ -185,7 +185,7 @@ async def test_a_code_that_was_refused_can_still_be_used_on_the_right_spool(hous
 
 
 def add_as_older_versions_did(agent_id: str, owner: str, spool: str, spool_id: str) -> None:
-    at = render_moment(Clock().now())
+    at = render_timestamp(Clock().now())
     Agent.create(
         agent_id=agent_id, cluster=CLUSTER, owner=owner, spool=spool, spool_id=spool_id, credential_sha256=agent_id,
         host="h", unix_user="u", version="1", enrolled_at=at,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.serve import open_services
+from gateway.app import open_services
 from gateway.services import submissions
 from gateway.services.passwords import hash_secret
 from gateway.services.publisher import Publisher
@@ -79,7 +79,7 @@ class Place:
         return Upload(TaskConfig.model_validate(config()), script, (), folder)
 
     async def accept(self, key: str | None = None) -> str:
-        made = submissions.Intake(self.database, self.settings, Clock(), Wake())
+        made = submissions.Submissions(self.database, self.settings, Clock(), Wake())
         return (await made.accept(ALICE, self.upload(), key)).task.task_id
 
     async def steps(self) -> dict[str, str]:
@@ -170,7 +170,7 @@ async def test_a_published_bundle_that_a_power_loss_took_is_published_again(plac
     running = place.publisher()
     await running.run_once()
     shutil.rmtree(place.spool.bundle(TaskId(lost)))
-    await place.database.call(outbox.mark, taken, "published", "taken", NOW)
+    await place.database.call(outbox.mark, taken, "published", "taken")
     await running.run_once()
 
     await running.republish()
@@ -184,7 +184,7 @@ async def test_a_removal_that_dies_anywhere_leaves_nothing(place: Place) -> None
     async def take() -> str:
         task_id = await place.accept()
         await place.publisher().run_once()
-        await place.database.call(outbox.mark, task_id, "published", "taken", NOW)
+        await place.database.call(outbox.mark, task_id, "published", "taken")
         return task_id
 
     await take()
@@ -231,21 +231,21 @@ async def test_dying_before_the_transaction_leaves_no_task_and_the_next_start_no
     async with open_services(place.settings) as services:
         assert (list(files.iterdir()), list(place.settings.staging.iterdir())) == ([], [])
         assert (await services.tasks.list(ALICE)).tasks == []
-        assert (await services.intake.accept(ALICE, place.upload(), "key")).created
+        assert (await services.submissions.accept(ALICE, place.upload(), "key")).created
 
 
 async def test_dying_after_the_transaction_keeps_the_task_for_the_repetition(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(submissions.Intake, "_read", Trap(at=1).wrap("answer", submissions.Intake._read))
+        patched.setattr(submissions.Submissions, "_read", Trap(at=1).wrap("answer", submissions.Submissions._read))
         with pytest.raises(KilledError):
             await place.accept("key")
 
     async with open_services(place.settings) as services:
         (task,) = (await services.tasks.list(ALICE)).tasks
         await eventually(place.spool.bundle(TaskId(task.task_id)).exists)
-        again = await services.intake.accept(ALICE, place.upload(), "key")
+        again = await services.submissions.accept(ALICE, place.upload(), "key")
         assert (again.created, again.task.task_id) == (False, task.task_id)
         assert len((await services.tasks.list(ALICE)).tasks) == 1
 

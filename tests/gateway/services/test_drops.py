@@ -11,13 +11,13 @@ from tests.gateway.build import CLUSTER, config
 from tests.gateway.fixtures import House, open_house
 
 TASK = "0190a0b0c0d07e0f8a0b0c0d0e0f0a0b"
-WORDS = "The drop 'run.json' can be no task: model_parms: no such field. It lies in /spool/bad/x."
+MESSAGE = "The drop 'run.json' can be no task: model_parms: no such field. It lies in /spool/bad/x."
 
 
 def manifest(shown: Any, **fields: object) -> dict[str, object]:
     return {
         "task_id": TASK, "owner": "", "cluster": CLUSTER, "submitted_at": START.isoformat(), "script_name": "",
-        "config": shown, "files": [], "source": "drop", "fault": WORDS, **fields,
+        "config": shown, "files": [], "source": "drop", "fault": MESSAGE, **fields,
     }  # fmt: skip
 
 
@@ -34,11 +34,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", CONFIGS)
 async def test_a_drop_that_can_be_no_task_is_shown_as_rejected_everywhere(house: House, case: str) -> None:
     shown = manifest(CONFIGS[case])
-    assert await house.agent.report(TASK, "rejected", message=WORDS, taken=True, manifest=shown) == ["taken"]
+    assert await house.agent.report(TASK, "rejected", message=MESSAGE, taken=True, manifest=shown) == ["taken"]
 
     status, task = await house.call("GET", f"/v1/tasks/{TASK}", "root")
     assert status == 200
-    assert (task["state"], task["final"], task["reason"], task["config"]) == ("rejected", True, WORDS, CONFIGS[case])
+    assert (task["state"], task["final"], task["reason"], task["config"]) == ("rejected", True, MESSAGE, CONFIGS[case])
     assert [event["state"] for event in task["history"]] == ["accepted", "rejected"]
     listed = (await house.call("GET", f"{routes.TASKS}?state=rejected", "root"))[1]["tasks"]
     rows = (await house.call("GET", "/tasks/", "root"))[1]
@@ -46,7 +46,7 @@ async def test_a_drop_that_can_be_no_task_is_shown_as_rejected_everywhere(house:
     for row in rows:
         assert row["experiment_name"] in (None, "wine quality")
         assert row["dataset_name"] in (None, "wine")
-    assert (await house.call("GET", f"/job_status/{TASK}", "root"))[1]["job_status"] == f"FAILED: rejected, {WORDS}"
+    assert (await house.call("GET", f"/job_status/{TASK}", "root"))[1]["job_status"] == f"FAILED: rejected, {MESSAGE}"
     assert (await house.call("GET", f"/task/{TASK}", "root"))[0] == 200
     assert (await house.call("POST", f"/v1/tasks/{TASK}/cancel", "root"))[0] == 409
 

@@ -115,8 +115,8 @@ async def test_a_full_disk_under_the_database_loses_nothing_and_lets_reading_go_
 
 async def test_reading_goes_on_while_the_database_cannot_be_written(house: House) -> None:
     task_id = await house.make_task("bob")
-    people: Any = house.services.people
-    await asyncio.to_thread(people._database.run_now, lambda db: db.execute_sql("pragma query_only = 1"))
+    users: Any = house.services.users
+    await asyncio.to_thread(users._database.run_now, lambda db: db.execute_sql("pragma query_only = 1"))
 
     assert (await house.call("GET", f"/v1/tasks/{task_id}", "root"))[0] == 200  # whose token was never used before
     status, problem = await house.call("POST", f"/v1/tasks/{task_id}/cancel", "bob")

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from gateway.serve import write_url
 from gateway.services.publisher import publish_bundle, remove_taken
-from gateway.store.outbox import Errand
+from gateway.services.spool_address import write_url
+from gateway.store.outbox import OutboxEntry
 from mltm.contract.ids import TaskId
 from mltm.contract.manifest import BundleFile, Manifest
 from mltm.contract.spool_layout import Spool
@@ -55,13 +55,13 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def build_errand(spool: Spool, step: str = "waiting") -> Errand:
+def build_entry(spool: Spool, step: str = "waiting") -> OutboxEntry:
     manifest = Manifest(
         task_id=TASK, owner="alice", cluster=CLUSTER, submitted_at=datetime(2026, 11, 29, tzinfo=UTC),
         script_name="script.py", config=config(),
         files=[BundleFile(name="entrypoint.py", size=len(SCRIPT), sha256="0" * 64)],
     )  # fmt: skip
-    return Errand(TASK, step, str(spool.root), manifest)
+    return OutboxEntry(TASK, step, str(spool.root), manifest)
 
 
 def look(folder: Path) -> list[tuple[str, int, float, bytes]]:
@@ -135,7 +135,7 @@ def test_links_that_lie_there_already_lead_nowhere(spool: Spool, victim: Path, s
     before = look(victim)
     swap(spool, victim, which)
     with contextlib.suppress(OSError):
-        publish_bundle(build_errand(spool), source, spool)
+        publish_bundle(build_entry(spool), source, spool)
     assert look(victim) == before
     with contextlib.suppress(OSError):
         remove_taken(TASK, spool)
@@ -146,7 +146,7 @@ def test_a_link_in_the_place_of_in_new_is_named(spool: Spool, victim: Path, sour
     put_link(spool.incoming, victim)
 
     with pytest.raises(OSError, match="link") as raised:
-        publish_bundle(build_errand(spool), source, spool)
+        publish_bundle(build_entry(spool), source, spool)
 
     assert raised.value.filename == str(spool.incoming)
 
@@ -167,7 +167,7 @@ def test_what_has_the_name_of_a_bundle_under_way_stops_no_bundle(
             place.write_text("x")
     (spool.incoming_tmp / OTHER).mkdir()
 
-    publish_bundle(build_errand(spool), source, spool)
+    publish_bundle(build_entry(spool), source, spool)
 
     assert (spool.bundle(TASK) / "files" / "entrypoint.py").read_bytes() == SCRIPT
     assert [path.name for path in spool.incoming_tmp.iterdir()] == [OTHER]  # that is another one's
@@ -177,7 +177,7 @@ def test_what_has_the_name_of_a_bundle_under_way_stops_no_bundle(
 def test_a_bundle_is_readable_for_the_agents_group_whatever_the_umask(spool: Spool, source: Path) -> None:
     before = os.umask(0o077)
     try:
-        publish_bundle(build_errand(spool), source, spool)
+        publish_bundle(build_entry(spool), source, spool)
     finally:
         os.umask(before)
     bundle = spool.bundle(TASK)
@@ -230,7 +230,7 @@ def test_a_swap_at_any_instant_writes_nothing_elsewhere(
         instants = Instants(at, lambda now=spool: swap(now, victim, which))  # type: ignore[misc]  # mypy#15459
         with instants.watch(), contextlib.suppress(OSError):
             if work == "publish":
-                publish_bundle(build_errand(spool), source, spool)
+                publish_bundle(build_entry(spool), source, spool)
             else:
                 remove_taken(TASK, spool)
 
@@ -255,7 +255,7 @@ def test_a_swapper_beside_the_publisher_gets_nothing_written(spool: Spool, victi
     try:
         for _ in range(60):
             with contextlib.suppress(OSError):
-                publish_bundle(build_errand(spool), source, spool)
+                publish_bundle(build_entry(spool), source, spool)
             with contextlib.suppress(OSError):
                 remove_taken(TASK, spool)
     finally:

@@ -1,4 +1,4 @@
-"""Questions to an agent (bytes of a file, a list of outputs) expire; wishes do not."""
+"""Questions to an agent (bytes of a file, a list of outputs) expire; requests of users do not."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ async def ask_in_vain(house: House, task_id: str) -> None:
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "RELAY_WAIT_S", 0.02)
+    monkeypatch.setattr(outputs, "AGENT_WAIT_S", 0.02)
 
 
 async def test_an_agent_that_was_away_is_not_asked_what_nobody_waits_for(house: House) -> None:
@@ -26,7 +26,7 @@ async def test_an_agent_that_was_away_is_not_asked_what_nobody_waits_for(house: 
     await ask_in_vain(house, task_id)
     await house.call("POST", f"/v1/tasks/{task_id}/cancel")
     kinds = [command["kind"] for command in await house.agent.poll(wait=0)]
-    assert kinds == ["cancel", "send_bytes", "list_outputs", "send_bytes"]  # a wish never waits behind them
+    assert kinds == ["cancel", "send_bytes", "list_outputs", "send_bytes"]  # a request never waits behind them
 
     house.time.ahead = LIFE + timedelta(seconds=1)
     assert [command["kind"] for command in await house.agent.poll(wait=0)] == ["cancel"]

@@ -5,9 +5,10 @@ from typing import Any
 
 import peewee
 import pytest
+from playhouse.migrations import Runner
 
+from gateway.app import open_database
 from gateway.errors import UnavailableError
-from gateway.serve import open_database
 from gateway.settings import GatewaySettings
 from gateway.store import migrate, models
 from gateway.store.database import Database
@@ -16,7 +17,7 @@ from gateway.store.models import DATABASE
 
 def read_schema(db: Any) -> dict[str, Any]:
     """Everything that SQLite knows of our tables: columns, keys, indexes, and the text they were made from."""
-    tables = [name for name in db.get_tables() if name not in ("sqlite_sequence", "migration_history")]
+    tables = [name for name in db.get_tables() if name not in ("sqlite_sequence", "schema_migration")]
     return {
         table: {
             "columns": db.execute_sql(f'pragma table_info("{table}")').fetchall(),
@@ -86,9 +87,66 @@ def test_a_file_that_lacks_a_migration_is_refused_in_words(tmp_path: Path, monke
     later.mkdir()
     for file in migrate.FOLDER.glob("*.py"):
         (later / file.name).write_bytes(file.read_bytes())
-    (later / "0002_later.py").write_text("def up(_migrator, _db):\n    pass\n")
+    (later / "0003_later.py").write_text("def up(_migrator, _db):\n    pass\n")
     monkeypatch.setattr(migrate, "FOLDER", later)
 
-    with pytest.raises(UnavailableError, match="0002_later has not been run") as raised:
+    with pytest.raises(UnavailableError, match="0003_later has not been run") as raised:
         open_database(settings)
     assert "mltm-gateway migrate" in raised.value.next_step
+
+
+_OLD_ROWS: dict[str, dict[str, object]] = {
+    "person": {"username": "ada", "role": "admin", "created_at": "2026"},
+    "event": {"task_id": "t", "at": "2026", "state": "accepted", "words": "dropped on the cluster"},
+    "command": {
+        "command_id": "c", "agent_id": "a", "task_id": "t", "kind": "cancel", "body": "{}", "created_at": "2026",
+        "words": "the disk is full",
+    },
+    "task": {
+        "task_id": "t", "owner": "ada", "cluster": "c", "agent_id": "a", "state": "accepted", "reason": "",
+        "note": "{}", "taken": 0, "cancel_requested": 0, "submitted_at": "2026", "updated_at": "2026",
+        "source": "upload", "script_name": "s.py", "config": "{}", "card": '{"x": 1}',
+    },
+    "agent": {
+        "agent_id": "a", "cluster": "c", "spool_id": "s", "credential_sha256": "x", "host": "h", "unix_user": "u",
+        "version": "1", "enrolled_at": "2026", "beat": '{"pid": 1}',
+    },
+}  # fmt: skip
+
+
+def add_old_rows(db: Any) -> None:
+    Runner(db, str(migrate.FOLDER)).up("0001_first")
+    for table, row in _OLD_ROWS.items():
+        places = ", ".join("?" * len(row))
+        db.execute_sql(f"insert into {table} ({', '.join(row)}) values ({places})", tuple(row.values()))  # noqa: S608
+
+
+def read_rows(db: Any) -> dict[str, list[tuple[Any, ...]]]:
+    tables = [name for name in db.get_tables() if name not in ("schema_migration", "meta")]
+    rows = {name: db.execute_sql(f'select * from "{name}"').fetchall() for name in tables}  # noqa: S608
+    return {name: found for name, found in rows.items() if found}
+
+
+def test_the_rows_of_an_old_database_stay_under_the_new_names_and_come_back_under_the_old(tmp_path: Path) -> None:
+    database = Database(tmp_path / "old.sqlite")
+    database.run_now(add_old_rows)
+    before, old_schema = database.run_now(read_rows), database.run_now(read_schema)
+
+    assert migrate.migrate(database) == ["0002_plain_names"]
+    after = database.run_now(read_rows)
+    shown = database.call_now(
+        lambda: (
+            models.UserRow.get_by_id("ada").role,
+            models.Event.get(task_id="t").message,
+            models.Command.get_by_id("c").message,
+            models.Task.get_by_id("t").summary,
+            models.Agent.get_by_id("a").heartbeat,
+        )
+    )
+    database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).down())
+    again, schema = database.run_now(read_rows), database.run_now(read_schema)
+    database.close()
+
+    assert shown == ("admin", "dropped on the cluster", "the disk is full", '{"x": 1}', '{"pid": 1}')
+    assert {**after, "person": after["users"]} == {**before, "users": after["users"]}
+    assert (again, schema == {**old_schema, "meta": schema["meta"]}) == (before, True)

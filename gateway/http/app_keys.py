@@ -1,4 +1,4 @@
-"""What a request finds in the application, and what is remembered beside a request."""
+"""The keys of what a request finds in the application, and of what is kept with a request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ __all__ = ["OPENAPI_DOCUMENT", "REQUEST_ID", "SERVICES", "SETTINGS", "SWAGGER_FI
 
 @dataclass(frozen=True)
 class StaticFile:
-    """A file that is served as it is, kept in memory."""
+    """A file in memory that is served as it is."""
 
     body: bytes
     content_type: str
@@ -28,6 +28,6 @@ REQUEST_ID: Final = web.RequestKey("request_id", str)
 
 
 def find_request_id(request: web.Request) -> str:
-    """Find the id that names this request in answers and logs; empty before it has one."""
+    """Find the id of this request in answers and logs; empty if it has none yet."""
     found: str = request.get(REQUEST_ID, "")
     return found

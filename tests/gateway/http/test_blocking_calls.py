@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway import serve as process
+from gateway.services import health
+from gateway.services.health import HealthCheck
 from mltm.contract.user_api import Health
 from tests.gateway.fixtures import House
 
@@ -19,7 +20,7 @@ async def test_health_is_told_without_blocking(house: House) -> None:
 def block_by_hand(path: str) -> Callable[[House], object]:
     """A line of the gateway's that blocks: the guard looks for the file that it stands in."""
     scope: dict[str, Any] = {}
-    exec(compile(f"import os, time\nplanted = lambda house: {path}", str(process.__file__), "exec"), scope)  # noqa: S102
+    exec(compile(f"import os, time\nplanted = lambda house: {path}", str(health.__file__), "exec"), scope)  # noqa: S102
     planted: Callable[[House], object] = scope["planted"]
     return planted
 
@@ -35,13 +36,13 @@ def block_by_hand(path: str) -> Callable[[House], object]:
     ],
 )
 async def test_a_blocking_call_in_the_loop_is_met(house: House, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
-    check = process._check
+    run = HealthCheck.run
 
-    async def plant(*parts: Any) -> Health:
+    async def plant(check: HealthCheck) -> Health:
         block_by_hand(line)(house)
-        return await check(*parts)
+        return await run(check)
 
-    monkeypatch.setattr(process, "_check", plant)
+    monkeypatch.setattr(HealthCheck, "run", plant)
     status, problem = await house.call("GET", "/healthz", None)
 
     assert (status, problem["key"]) == (500, "internal_error")

@@ -10,7 +10,7 @@ from yarl import URL
 from gateway.http.endpoints import outputs
 from gateway.store.commands import QUESTION_LIFE
 from gateway.store.models import CachedBytes
-from gateway.store.timestamps import render_moment
+from gateway.store.timestamps import render_timestamp
 from mltm.runtime.clock import Clock
 from tests.gateway.fixtures import House, open_house, serve
 
@@ -79,7 +79,7 @@ async def test_pieces_that_only_their_reader_wanted_do_not_stay(house: House) ->
     assert len(list(cache.iterdir())) == 4
 
     def age() -> None:
-        CachedBytes.update(kept_at=render_moment(Clock().now() - QUESTION_LIFE)).execute()
+        CachedBytes.update(kept_at=render_timestamp(Clock().now() - QUESTION_LIFE)).execute()
 
     await house.in_database(age)
     other = await house.make_task()
@@ -120,7 +120,7 @@ async def test_readers_of_the_same_piece_share_one_command(house: House) -> None
 
 
 async def test_an_agent_that_is_silent_is_504(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "RELAY_WAIT_S", 0.05)
+    monkeypatch.setattr(outputs, "AGENT_WAIT_S", 0.05)
     task_id = await house.make_task()
     for path in ("log", "outputs", "outputs/model.bin"):
         status, problem = await house.call("GET", f"/v1/tasks/{task_id}/{path}")

@@ -7,10 +7,10 @@ import pytest
 
 from gateway.http.endpoints import outputs
 from tests.gateway.fixtures import House
-from tests.gateway.services.test_outputs import LOG, answer_commands, read
+from tests.gateway.services.test_cluster_files import LOG, answer_commands, read
 
 SECRET = b"-----BEGIN PRIVATE KEY-----"
-WORDS = [
+MESSAGES = [
     "{path} 0 27 1",
     "../tls.key 0 27 1",
     "hello",
@@ -29,7 +29,7 @@ def secret(house: House) -> Path:
     return path
 
 
-@pytest.mark.parametrize("message", WORDS)
+@pytest.mark.parametrize("message", MESSAGES)
 async def test_a_plain_acknowledgement_brings_no_bytes(house: House, secret: Path, message: str) -> None:
     task_id = await house.make_task()
     reading = asyncio.create_task(read(house, f"/v1/tasks/{task_id}/log"))
@@ -49,7 +49,7 @@ async def test_a_plain_acknowledgement_brings_no_bytes(house: House, secret: Pat
     assert (await reading)[:2] == (200, LOG)
 
 
-async def test_the_words_of_a_refusal_are_only_shown(house: House, secret: Path) -> None:
+async def test_the_message_of_a_refusal_is_only_shown(house: House, secret: Path) -> None:
     task_id = await house.make_task()
     reading = asyncio.create_task(house.call("GET", f"/v1/tasks/{task_id}/log"))
     (command,) = await house.agent.poll()
@@ -64,7 +64,7 @@ async def test_the_words_of_a_refusal_are_only_shown(house: House, secret: Path)
 async def test_bytes_answer_nothing_but_a_question_for_bytes(
     house: House, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(outputs, "RELAY_WAIT_S", 0.02)
+    monkeypatch.setattr(outputs, "AGENT_WAIT_S", 0.02)
     task_id = await house.make_task()
     method, path = ("POST", "cancel") if kind == "cancel" else ("GET", "outputs")
     await house.call(method, f"/v1/tasks/{task_id}/{path}")

@@ -1,11 +1,11 @@
-"""Health, the OpenAPI document and its page. Nothing here needs a token, and the page needs no other host."""
+"""/healthz, the OpenAPI document and its page. Nothing here needs a token, and the page needs no other host."""
 
 from importlib.resources import files
 from typing import Final
 
 from aiohttp import web
 
-from gateway.http.keys import OPENAPI_DOCUMENT, SWAGGER_FILES, StaticFile
+from gateway.http.app_keys import OPENAPI_DOCUMENT, SWAGGER_FILES, StaticFile
 from gateway.http.route import Call, Media, Reply, route
 from mltm.contract import routes
 from mltm.contract.user_api import Health
@@ -17,7 +17,7 @@ _PAGE = "index.html"
 
 
 def read_swagger_files() -> dict[str, StaticFile]:
-    """Read the page and its files into memory, once, at start."""
+    """Read the page and its files into memory, once, at the start."""
     folder = files("gateway") / "static" / "swagger"
     names = {_PAGE: "text/html", **_TYPES}
     return {name: StaticFile((folder / name).read_bytes(), kind) for name, kind in names.items()}
@@ -25,8 +25,8 @@ def read_swagger_files() -> dict[str, StaticFile]:
 
 @route("GET", routes.HEALTH, area="service", also=(503,))
 async def read_health(call: Call) -> Reply[Health]:
-    """200 while tasks can be accepted, else 503 with what is wrong."""
-    health = await call.services.health()
+    """200 while the gateway can accept tasks, otherwise 503 with the reason."""
+    health = await call.services.health.run()
     return Reply(health, 503 if health.status == "failing" else 200)
 
 
@@ -38,7 +38,7 @@ async def read_openapi(call: Call) -> web.Response:
 
 @route("GET", routes.DOCS, area="service", media=Media("text/html", "a page"))
 async def read_docs(call: Call) -> web.Response:
-    """Every address of the gateway, to read and to try."""
+    """A page with every address of the gateway, to read and to try."""
     return _send(call.request.app[SWAGGER_FILES][_PAGE])
 
 

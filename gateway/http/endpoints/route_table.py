@@ -1,8 +1,8 @@
-"""The route table: everything that the gateway answers, in one place."""
+"""The route table: every address that the gateway answers, in one place."""
 
 from typing import Final
 
-from gateway.http.endpoints import agents, first_generation, meta, outputs, tasks, users
+from gateway.http.endpoints import agents, first_generation, health_and_docs, outputs, tasks, users
 from gateway.http.route import Route
 
 __all__ = ["ROUTES"]
@@ -34,8 +34,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     agents.poll_commands,
     agents.acknowledge,
     agents.deliver_bytes,
-    meta.read_health,
-    meta.read_openapi,
-    meta.read_docs,
-    meta.read_docs_file,
+    health_and_docs.read_health,
+    health_and_docs.read_openapi,
+    health_and_docs.read_docs,
+    health_and_docs.read_docs_file,
 )

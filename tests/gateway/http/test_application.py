@@ -23,9 +23,9 @@ async def _authenticate(bearer: str) -> User:
 
 @pytest.fixture
 async def client(tmp_path: Path) -> Any:
-    people = SimpleNamespace(authenticate=_authenticate)
-    services = cast("Services", SimpleNamespace(people=people, staging=tmp_path / "staging"))
-    async with TestClient(TestServer(build_app(services, GatewaySettings()))) as opened:
+    users = SimpleNamespace(authenticate=_authenticate)
+    services = cast("Services", SimpleNamespace(users=users))
+    async with TestClient(TestServer(build_app(services, GatewaySettings(data_dir=tmp_path)))) as opened:
         yield opened
 
 
