@@ -21,7 +21,6 @@ from agent.intake.private_copy import (
     build_staging,
     copy_listed,
     discard,
-    open_folder,
     publish,
     read_small,
 )
@@ -39,6 +38,7 @@ from mltm.contract.states import State
 from mltm.contract.task_config import check_json
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
+from mltm.runtime.hostile_files import open_folder_at, open_folder_below
 
 __all__ = ["Intake"]
 
@@ -120,10 +120,10 @@ class Intake:
         _log.info("task_taken", task_id=task_id, won=is_ours)
 
     def _copy(self, task_id: TaskId, place: Place) -> None:
-        with open_folder(self._spool.bundle(task_id)) as bundle:
+        with open_folder_below(self._spool.incoming, [task_id]) as bundle:
             raw = read_small(bundle, MANIFEST, _MAX_MANIFEST_BYTES)
             manifest = _parse_manifest(raw, task_id)
-            with open_folder(Path("files"), "files", bundle) as sources:
+            with open_folder_at(bundle, "files") as sources:
                 for listed in manifest.files:
                     copy_listed(sources, listed, place.input / listed.name)
         files.replace(place.control / MANIFEST, raw, self._clock.nonce(), 0o600)
@@ -168,7 +168,7 @@ class Intake:
     def _keep_manifest(self, task_id: TaskId, fault: str, nonce: str) -> None:
         """Keep what can be read of its manifest, so that a gateway that lost its rows can list it. Raises OSError."""
         try:
-            with open_folder(self._spool.bundle(task_id)) as bundle:
+            with open_folder_below(self._spool.incoming, [task_id]) as bundle:
                 raw = read_small(bundle, MANIFEST, _MAX_MANIFEST_BYTES)
         except (BadSourceError, OSError):
             return

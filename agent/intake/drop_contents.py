@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from agent.intake.drop_checksums import CHECKSUMS
-from agent.intake.private_copy import BadSourceError, open_folder, open_source, read_small
+from agent.intake.private_copy import BadSourceError, open_source, read_small
 from agent.intake.quiet_time import Entry, Print, is_unfinished_name
 from mltm.contract.base_models import JsonObject
 from mltm.contract.manifest import FILE_NAME, check_file_name
 from mltm.contract.parse_config import MAX_CONFIG_BYTES, ConfigError, parse_config, read_json_object
 from mltm.contract.spool_layout import ENTRYPOINT, RECEIPT_SUFFIX
 from mltm.contract.task_config import TaskConfig, check_json
+from mltm.runtime.hostile_files import Folder, list_names, open_folder_below, stat_at
 
 __all__ = [
     "READY_SUFFIX",
@@ -97,7 +98,7 @@ def look_into(source: Source) -> DropView:
         return DropView((), source.name, fault=Fault("unfinished", f"The agent's user may not read {where}."))
 
 
-def is_unchanged(drop: int, before: DropView) -> bool:
+def is_unchanged(drop: Folder, before: DropView) -> bool:
     """True where a single config in drop/ (an open folder) and its script have the sizes and times that they had.
 
     Much cheaper than a look, and there may be thousands. What changes within a tick of the file system's clock does not
@@ -107,7 +108,10 @@ def is_unchanged(drop: int, before: DropView) -> bool:
 
 
 def _look_into(source: Source) -> DropView:
-    with open_folder(source.folder) as folder, open_folder(source.files) as others:
+    with (
+        open_folder_below(source.folder.parent, [source.folder.name]) as folder,
+        open_folder_below(source.files.parent, [source.files.name]) as others,
+    ):
         if source.is_folder:
             return _look_into_folder(folder)
         view = _read_config(folder, source.name, _print(folder, [source.name]))
@@ -118,8 +122,8 @@ def _look_into(source: Source) -> DropView:
         return _check_files(others, replace(view, seen=(*view.seen, seen)), [script] if seen[3] else [])
 
 
-def _look_into_folder(folder: int) -> DropView:
-    listed = sorted(os.listdir(folder))
+def _look_into_folder(folder: Folder) -> DropView:
+    listed = sorted(list_names(folder))
     seen = _print(folder, listed)
     try:
         name = _find_config(listed)
@@ -143,7 +147,7 @@ def _find_config(listed: Sequence[str]) -> str:
     return named[0]
 
 
-def _read_config(folder: int, name: str, seen: Print) -> DropView:
+def _read_config(folder: Folder, name: str, seen: Print) -> DropView:
     try:
         raw = read_small(folder, name, MAX_CONFIG_BYTES, own_uid=os.geteuid())
     except BadSourceError as error:
@@ -177,7 +181,7 @@ def _can_be_carried(value: JsonObject) -> bool:
     return True
 
 
-def _check_files(folder: int, view: DropView, others: Sequence[str]) -> DropView:
+def _check_files(folder: Folder, view: DropView, others: Sequence[str]) -> DropView:
     if view.config is None:
         return view
     wanted = [n for n in others if not is_unfinished_name(n) and n != CHECKSUMS and not n.endswith(READY_SUFFIX)]
@@ -191,7 +195,7 @@ def _check_files(folder: int, view: DropView, others: Sequence[str]) -> DropView
     return replace(view, names=tuple(wanted), fault=fault)
 
 
-def _check_file(folder: int, name: str, script: str) -> Fault | None:
+def _check_file(folder: Folder, name: str, script: str) -> Fault | None:
     try:
         check_file_name(name)
         if name == ENTRYPOINT and script != ENTRYPOINT:
@@ -206,14 +210,14 @@ def _check_file(folder: int, name: str, script: str) -> Fault | None:
     return None
 
 
-def _print(descriptor: int, names: Sequence[str]) -> Print:
-    return tuple(read_entry(descriptor, name) for name in names)
+def _print(folder: Folder, names: Sequence[str]) -> Print:
+    return tuple(read_entry(folder, name) for name in names)
 
 
-def read_entry(descriptor: int, name: str) -> Entry:
+def read_entry(folder: Folder, name: str) -> Entry:
     """Stat a file in an open folder, following no link; what is not there has the times 0. Raises OSError."""
     try:
-        seen = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        seen = stat_at(folder, name)
     except FileNotFoundError:
         return (name, -1, 0, 0)
     size = seen.st_size if stat.S_ISREG(seen.st_mode) else -1

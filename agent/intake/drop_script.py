@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from agent.intake.drop_contents import DropView, find_source, is_candidate, is_unchanged, look_into, read_entry
-from agent.intake.private_copy import open_folder
 from agent.intake.quiet_time import Entry
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import Spool
 from mltm.runtime import files
+from mltm.runtime.hostile_files import open_folder_below
 
 __all__ = ["holds_script", "take_script_out"]
 
@@ -53,7 +53,7 @@ def _list_needed(
     drop/ before taking/: one that moves is seen in one of them.
     """
     names = [name for name in files.list_names(spool.drop) if is_candidate(name, is_folder=False)]
-    with open_folder(spool.drop) as drop:
+    with open_folder_below(spool.root, [spool.drop.name]) as drop:
         for name in names:
             view = views.get(name)
             if view is None or view.script == script or not is_unchanged(drop, view):
@@ -75,8 +75,8 @@ def _read_script(spool: Spool, place: Path, name: str) -> Iterator[str]:
 
 
 def _read(folder: Path, name: str) -> Entry:
-    with open_folder(folder) as descriptor:
-        return read_entry(descriptor, name)
+    with open_folder_below(folder.parent, [folder.name]) as opened:
+        return read_entry(opened, name)
 
 
 def _give_back(held: Path, place: Path) -> None:

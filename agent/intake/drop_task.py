@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from agent.intake.drop_checksums import CHECKSUMS, find_wrong_sum
 from agent.intake.drop_contents import DropView, Source, find_source, look_into
 from agent.intake.drop_script import holds_script, take_script_out
-from agent.intake.private_copy import BadSourceError, Place, build_staging, copy_file, discard, open_folder, publish
+from agent.intake.private_copy import BadSourceError, Place, build_staging, copy_file, discard, publish
 from agent.intake.quiet_time import Entry
 from agent.settings import AgentSettings
 from agent.spool.receipts import PLACE_FILE, read_place, render_place
@@ -23,6 +23,7 @@ from mltm.contract.manifest import BundleFile, Manifest
 from mltm.contract.spool_layout import ENTRYPOINT, MANIFEST, Spool
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
+from mltm.runtime.hostile_files import open_folder_below
 
 __all__ = ["Taker"]
 
@@ -131,7 +132,7 @@ class Taker:
 def _copy_all(source: Source, view: DropView, place: Place) -> list[BundleFile] | None:
     """Copy every file, synced and hashed; None where one was being written meanwhile."""
     listed = []
-    with open_folder(source.files) as folder:
+    with open_folder_below(source.files.parent, [source.files.name]) as folder:
         for name in view.names:
             target = ENTRYPOINT if name == view.script else name
             copied = copy_file(folder, name, place.input / target, own_uid=os.geteuid())

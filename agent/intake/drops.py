@@ -24,13 +24,13 @@ from agent.intake.drop_contents import (
     make_source,
 )
 from agent.intake.drop_task import Taker
-from agent.intake.private_copy import open_folder
 from agent.intake.quiet_time import LOOKS, Print, Watched, is_at_rest, look_at
 from agent.settings import AgentSettings
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import Spool
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
+from mltm.runtime.hostile_files import Folder, open_folder_below
 
 __all__ = ["Drops"]
 
@@ -71,11 +71,11 @@ class Drops:
         return [message for message in said if message]
 
     def _look_at_all(self, sources: Sequence[Source], said: list[str]) -> dict[str, DropView]:
-        with open_folder(self._spool.drop) as drop:
+        with open_folder_below(self._spool.root, [self._spool.drop.name]) as drop:
             looks = [(source.name, self._look_at(drop, source, said)) for source in sources]
         return {name: view for name, view in looks if view is not None}
 
-    def _look_at(self, drop: int, source: Source, said: list[str]) -> DropView | None:
+    def _look_at(self, drop: Folder, source: Source, said: list[str]) -> DropView | None:
         """What it is, where it is whole."""
         name, before = source.name, self._watched.get(source.name)
         try:
@@ -87,7 +87,7 @@ class Drops:
         is_whole = self._watch(self._watched, name, view) or self._is_declared(source, view, is_still=is_still)
         return view if is_whole else None
 
-    def _view(self, drop: int, source: Source, watched: Watched | None) -> DropView:
+    def _view(self, drop: Folder, source: Source, watched: Watched | None) -> DropView:
         """Look into it, unless it is as it was at two looks some seconds apart, and was looked into since."""
         known = self._views.pop(source.name, None)
         is_known = known is not None and watched is not None and watched.looks >= LOOKS and watched.seen == known.seen

@@ -7,7 +7,7 @@ from pathlib import Path
 from agent.uplink.outputs import MAX_PIECE_BYTES, Piece, resolve_offset
 from mltm.contract.spool_layout import PIECE_BYTES, Spool, TaskFolder
 from mltm.runtime import files
-from mltm.runtime.safe_open import list_entries, open_file, open_folder
+from mltm.runtime.hostile_files import list_entries, open_file_below, open_folder_below
 
 __all__ = ["is_attempt_over", "is_task_over", "read_log", "read_newest_attempt"]
 
@@ -32,7 +32,7 @@ def read_log(folder: TaskFolder, attempt: int, offset: int, length: int) -> Piec
         if within >= min(sizes.get(number, 0), PIECE_BYTES):
             break
         try:
-            with open_file(folder.path.parent, (*place, f"out.{number:06d}")) as descriptor:
+            with open_file_below(folder.path.parent, (*place, f"out.{number:06d}")) as descriptor:
                 part = os.pread(descriptor, min(most - len(data), PIECE_BYTES - within), within)
         except FileNotFoundError:  # dropped since it was listed
             break
@@ -70,8 +70,8 @@ def _is_attempt(name: str) -> bool:
 
 def _list(trusted: Path, place: tuple[str, ...]) -> list[tuple[str, os.stat_result]]:
     try:
-        with open_folder(trusted, place) as descriptor:
-            return list_entries(descriptor)
+        with open_folder_below(trusted, place) as opened:
+            return list_entries(opened)
     except FileNotFoundError:  # no log yet
         return []
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from mltm.contract.agent_api import OutputFile
 from mltm.contract.spool_layout import TaskFolder
-from mltm.runtime.safe_open import MAX_DEPTH, list_entries, open_file, open_folder
+from mltm.runtime.hostile_files import MAX_DEPTH, list_entries, open_file_below, open_folder_below
 
 __all__ = ["MAX_PIECE_BYTES", "Listing", "Piece", "list_outputs", "read_output", "resolve_offset"]
 
@@ -57,7 +57,7 @@ def list_outputs(folder: TaskFolder, *, most: int = _MAX_FILES) -> Listing:
 
 def read_output(folder: TaskFolder, path: str, offset: int, length: int) -> Piece:
     """Read at most 8 MiB of `outputs/<path>`. Raises OSError: FileNotFoundError for what is no regular file."""
-    with open_file(folder.path.parent, (folder.task_id, folder.outputs.name, *path.split("/"))) as descriptor:
+    with open_file_below(folder.path.parent, (folder.task_id, folder.outputs.name, *path.split("/"))) as descriptor:
         size = os.fstat(descriptor).st_size
         start = resolve_offset(offset, size)
         data = os.pread(descriptor, max(0, min(length, MAX_PIECE_BYTES)), start)
@@ -86,8 +86,8 @@ def _walk(folder: TaskFolder) -> Iterator[tuple[str, os.stat_result]]:
     while waiting:
         parts = waiting.pop()
         try:
-            with open_folder(trusted, (*top, *parts)) as descriptor:
-                entries = list_entries(descriptor)
+            with open_folder_below(trusted, (*top, *parts)) as opened:
+                entries = list_entries(opened)
         except OSError:
             if not parts:
                 raise

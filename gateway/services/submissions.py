@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import os
 import shutil
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -21,6 +20,7 @@ from mltm.contract.manifest import BundleFile, Manifest
 from mltm.contract.spool_layout import ENTRYPOINT
 from mltm.contract.user_api import TaskAnswer
 from mltm.runtime.clock import Clock
+from mltm.runtime.files import sync_folder
 
 __all__ = ["Intake", "files_folder", "fingerprint_upload", "sweep"]
 
@@ -96,15 +96,7 @@ def _keep_files(upload: Upload, folder: Path, settings: GatewaySettings) -> None
     for file in upload.files:
         file.path.rename(folder / (ENTRYPOINT if file is upload.script else file.name))
     for place in (folder, folder.parent):
-        _sync(place)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(place)
 
 
 def sweep(kept: Mapping[Path, Collection[str]]) -> None:

@@ -11,6 +11,7 @@ from agent.intake import drop_checksums, drop_contents, drop_script, drop_task
 from agent.intake import drops as drops_module
 from agent.intake.drops import Drops
 from agent.intake.quiet_time import Entry
+from mltm.runtime.hostile_files import Folder
 from tests.agent.spool.build import CONFIG, SCRIPT, Hands
 
 
@@ -87,7 +88,7 @@ def test_files_that_still_grow_are_not_hashed_and_none_is_hashed_twice_for_nothi
 ) -> None:
     hashed: list[str] = []
 
-    def hash_counted(folder: int, name: str, read: Callable[[int, str], str] = drop_checksums._hash) -> str:
+    def hash_counted(folder: Folder, name: str, read: Callable[[Folder, str], str] = drop_checksums._hash) -> str:
         hashed.append(name)
         return read(folder, name)
 
@@ -266,7 +267,7 @@ def test_a_change_within_a_tick_of_the_file_systems_clock_is_seen(
 ) -> None:
     """Size and times are the same before and after it: only a second look into the file shows it."""
 
-    def read_coarsely(folder: int, name: str) -> Entry:
+    def read_coarsely(folder: Folder, name: str) -> Entry:
         return (*read_entry(folder, name)[:2], 1, 1)
 
     read_entry = drop_contents.read_entry
