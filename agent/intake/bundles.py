@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 from pydantic import ValidationError
 
-from agent.intake.private_copy import BadSourceError, copy_listed, open_folder, read_small
+from agent.intake.private_copy import BadSourceError, copy_listed, read_small
 from agent.intake.quiet_time import QuietWatch, count_scan, is_quiet
 from agent.settings import AgentSettings
 from agent.spool.records import link_intent
@@ -31,6 +31,7 @@ from mltm.contract.states import State
 from mltm.contract.task_config import check_json
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
+from mltm.runtime.hostile_files import open_folder_at, open_folder_below
 
 __all__ = ["BundleIntake"]
 
@@ -115,10 +116,10 @@ class BundleIntake:
         _log.info("task_taken", task_id=task_id, won=is_ours)
 
     def _copy(self, task_id: TaskId, staged: StagedTask) -> None:
-        with open_folder(self._spool.bundle(task_id)) as bundle:
+        with open_folder_below(self._spool.incoming, [task_id]) as bundle:
             raw = read_small(bundle, MANIFEST, _MAX_MANIFEST_BYTES)
             manifest = _parse_manifest(raw, task_id)
-            with open_folder(Path("files"), "files", bundle) as sources:
+            with open_folder_at(bundle, "files") as sources:
                 for listed in manifest.files:
                     copy_listed(sources, listed, staged.input / listed.name)
         files.replace(staged.control / MANIFEST, raw, self._clock.nonce(), 0o600)
@@ -164,7 +165,7 @@ class BundleIntake:
     def _keep_manifest(self, task_id: TaskId, fault: str, nonce: str) -> None:
         """Keep what can be read of the manifest, so that a gateway that lost its rows can list it. Raises OSError."""
         try:
-            with open_folder(self._spool.bundle(task_id)) as bundle:
+            with open_folder_below(self._spool.incoming, [task_id]) as bundle:
                 raw = read_small(bundle, MANIFEST, _MAX_MANIFEST_BYTES)
         except (BadSourceError, OSError):
             return

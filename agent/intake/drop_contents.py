@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from agent.intake.drop_checksums import CHECKSUMS
-from agent.intake.private_copy import BadSourceError, open_folder, open_source, read_small
+from agent.intake.private_copy import BadSourceError, open_source, read_small
 from agent.intake.quiet_time import is_unfinished_name
 from agent.spool.file_stamp import Stamps, read_stamp, read_stamps
 from mltm.contract.base_models import JsonObject
@@ -15,6 +15,7 @@ from mltm.contract.manifest import FILE_NAME, check_file_name
 from mltm.contract.parse_config import MAX_CONFIG_BYTES, ConfigError, parse_config, read_json_object
 from mltm.contract.spool_layout import ENTRYPOINT, RECEIPT_SUFFIX
 from mltm.contract.task_config import TaskConfig, check_json
+from mltm.runtime.hostile_files import Folder, list_names, open_folder_below
 
 __all__ = [
     "READY_SUFFIX",
@@ -96,7 +97,7 @@ def read_drop(source: DropSource) -> DropContents:
         return DropContents((), source.name, fault=Fault("unfinished", f"The agent's user may not read {name}."))
 
 
-def is_unchanged(drop: int, before: DropContents) -> bool:
+def is_unchanged(drop: Folder, before: DropContents) -> bool:
     """True if a single config in drop/ (an open folder) and its script have the sizes and times that they had.
 
     Much cheaper than reading them, and there may be thousands. A change within one tick of the file system's clock does
@@ -106,7 +107,10 @@ def is_unchanged(drop: int, before: DropContents) -> bool:
 
 
 def _read_drop(source: DropSource) -> DropContents:
-    with open_folder(source.folder) as folder, open_folder(source.files) as others:
+    with (
+        open_folder_below(source.folder.parent, [source.folder.name]) as folder,
+        open_folder_below(source.files.parent, [source.files.name]) as others,
+    ):
         if source.is_folder:
             return _read_folder(folder)
         contents = _read_config(folder, source.name, read_stamps(folder, [source.name]))
@@ -118,8 +122,8 @@ def _read_drop(source: DropSource) -> DropContents:
         return _check_files(others, replace(contents, stamps=(*contents.stamps, stamp)), [script] if is_there else [])
 
 
-def _read_folder(folder: int) -> DropContents:
-    listed = sorted(os.listdir(folder))
+def _read_folder(folder: Folder) -> DropContents:
+    listed = sorted(list_names(folder))
     stamps = read_stamps(folder, listed)
     try:
         name = _find_config(listed)
@@ -143,7 +147,7 @@ def _find_config(listed: Sequence[str]) -> str:
     return named[0]
 
 
-def _read_config(folder: int, name: str, stamps: Stamps) -> DropContents:
+def _read_config(folder: Folder, name: str, stamps: Stamps) -> DropContents:
     try:
         raw = read_small(folder, name, MAX_CONFIG_BYTES, own_uid=os.geteuid())
     except BadSourceError as error:
@@ -177,7 +181,7 @@ def _can_be_kept(value: JsonObject) -> bool:
     return True
 
 
-def _check_files(folder: int, contents: DropContents, others: Sequence[str]) -> DropContents:
+def _check_files(folder: Folder, contents: DropContents, others: Sequence[str]) -> DropContents:
     if contents.config is None:
         return contents
     wanted = [n for n in others if not is_unfinished_name(n) and n != CHECKSUMS and not n.endswith(READY_SUFFIX)]
@@ -191,7 +195,7 @@ def _check_files(folder: int, contents: DropContents, others: Sequence[str]) -> 
     return replace(contents, names=tuple(wanted), fault=fault)
 
 
-def _check_file(folder: int, name: str, script: str) -> Fault | None:
+def _check_file(folder: Folder, name: str, script: str) -> Fault | None:
     try:
         check_file_name(name)
         if name == ENTRYPOINT and script != ENTRYPOINT:

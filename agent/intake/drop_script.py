@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from agent.intake.drop_contents import DropContents, find_source, is_candidate, is_unchanged, read_drop
-from agent.intake.private_copy import open_folder
 from agent.spool.file_stamp import FileStamp, read_stamp
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import Spool
 from mltm.runtime import files
+from mltm.runtime.hostile_files import open_folder_below
 
 __all__ = ["holds_script", "take_script_out"]
 
@@ -54,7 +54,7 @@ def _list_needed(
     drop/ before taking/: one that moves meanwhile is found in one of them.
     """
     names = [name for name in files.list_names(spool.drop) if is_candidate(name, is_folder=False)]
-    with open_folder(spool.drop) as drop:
+    with open_folder_below(spool.root, [spool.drop.name]) as drop:
         for name in names:
             contents = last_read.get(name)
             if contents is None or contents.script == script or not is_unchanged(drop, contents):
@@ -76,8 +76,8 @@ def _read_script(spool: Spool, place: Path, name: str) -> Iterator[str]:
 
 
 def _read(folder: Path, name: str) -> FileStamp:
-    with open_folder(folder) as descriptor:
-        return read_stamp(descriptor, name)
+    with open_folder_below(folder.parent, [folder.name]) as opened:
+        return read_stamp(opened, name)
 
 
 def _give_back(held: Path, place: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from agent.intake.drop_checksums import CHECKSUMS, find_wrong_sum
 from agent.intake.drop_contents import DropContents, DropSource, find_source, read_drop
 from agent.intake.drop_script import holds_script, take_script_out
-from agent.intake.private_copy import BadSourceError, copy_file, open_folder
+from agent.intake.private_copy import BadSourceError, copy_file
 from agent.settings import AgentSettings
 from agent.spool.file_stamp import FileStamp
 from agent.spool.receipts import ORIGIN_FILE, read_origin, render_origin
@@ -24,6 +24,7 @@ from mltm.contract.manifest import BundleFile, Manifest
 from mltm.contract.spool_layout import ENTRYPOINT, MANIFEST, Spool
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
+from mltm.runtime.hostile_files import open_folder_below
 
 __all__ = ["TakenDrops"]
 
@@ -137,7 +138,7 @@ class TakenDrops:
 def _copy_all(source: DropSource, contents: DropContents, staged: StagedTask) -> list[BundleFile] | None:
     """Copy every file, synced and hashed; None if one of them was written meanwhile."""
     listed = []
-    with open_folder(source.files) as folder:
+    with open_folder_below(source.files.parent, [source.files.name]) as folder:
         for name in contents.names:
             target = ENTRYPOINT if name == contents.script else name
             copied = copy_file(folder, name, staged.input / target, own_uid=os.geteuid())

@@ -23,7 +23,6 @@ from agent.intake.drop_contents import (
     read_drop,
 )
 from agent.intake.drop_task import TakenDrops
-from agent.intake.private_copy import open_folder
 from agent.intake.quiet_time import QUIET_SCANS, QuietWatch, count_scan, is_quiet
 from agent.settings import AgentSettings
 from agent.spool.file_stamp import Stamps
@@ -31,6 +30,7 @@ from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import Spool
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
+from mltm.runtime.hostile_files import Folder, open_folder_below
 
 __all__ = ["DropIntake"]
 
@@ -71,11 +71,11 @@ class DropIntake:
         return [message for message in messages if message]
 
     def _find_complete(self, sources: Sequence[DropSource], messages: list[str]) -> dict[str, DropContents]:
-        with open_folder(self._spool.drop) as drop:
+        with open_folder_below(self._spool.root, [self._spool.drop.name]) as drop:
             found = [(source.name, self._read_if_complete(drop, source, messages)) for source in sources]
         return {name: contents for name, contents in found if contents is not None}
 
-    def _read_if_complete(self, drop: int, source: DropSource, messages: list[str]) -> DropContents | None:
+    def _read_if_complete(self, drop: Folder, source: DropSource, messages: list[str]) -> DropContents | None:
         name, before = source.name, self._drop_watches.get(source.name)
         try:
             contents = self._read_if_changed(drop, source, before)
@@ -86,7 +86,7 @@ class DropIntake:
         is_complete = self._is_quiet(self._drop_watches, name, contents)
         return contents if is_complete or self._is_declared(source, contents, is_still=is_still) else None
 
-    def _read_if_changed(self, drop: int, source: DropSource, watch: QuietWatch | None) -> DropContents:
+    def _read_if_changed(self, drop: Folder, source: DropSource, watch: QuietWatch | None) -> DropContents:
         """Read a drop, unless it has not changed since it was read after it had been quiet for some seconds."""
         known = self._last_read.pop(source.name, None)
         is_known = (

@@ -1,7 +1,7 @@
 """Makes private copies of the files that users sent. Nothing is ever run from its source.
 
-Sources are opened from a folder's descriptor, without following links and without waiting on FIFOs; only regular
-files count (threat T6). A copy is hashed while it is written.
+Sources are opened in an open folder (`hostile_files`); only regular files count (threat T6). A copy is hashed while it
+is written.
 """
 
 import errno
@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mltm.contract.manifest import BundleFile
+from mltm.runtime import files
+from mltm.runtime.hostile_files import Folder, open_at
 
 __all__ = [
-    "BadSourceError", "Copied", "copy_file", "copy_listed", "open_folder", "open_source", "read_small",
+    "BadSourceError", "Copied", "copy_file", "copy_listed", "open_source", "read_small",
 ]  # fmt: skip
 
 _BLOCK = 1024 * 1024
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class BadSourceError(Exception):
@@ -37,21 +38,10 @@ class Copied:
 
 
 @contextmanager
-def open_folder(path: Path, name: str | None = None, parent: int | None = None) -> Iterator[int]:
-    """Open a folder (or the folder `name` in the descriptor `parent`), following no link. Raises OSError."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path if name is None else name, flags, dir_fd=parent)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def open_source(folder: int, name: str, *, own_uid: int | None = None) -> Iterator[int]:
+def open_source(folder: Folder, name: str, *, own_uid: int | None = None) -> Iterator[int]:
     """Open a regular file with one name; of `own_uid` if given. Raises BadSourceError, OSError."""
     try:
-        descriptor = os.open(name, _FLAGS, dir_fd=folder)
+        descriptor = open_at(folder, name)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.EMLINK}:
             raise BadSourceError(f"{name!a} is a symbolic link. Send the file itself.") from error
@@ -74,7 +64,7 @@ def _check_source(seen: os.stat_result, name: str, own_uid: int | None) -> None:
         raise BadSourceError(f"{name!a} belongs to another user (uid {seen.st_uid}). The agent's user must own it.")
 
 
-def read_small(folder: int, name: str, max_bytes: int, *, own_uid: int | None = None) -> bytes:
+def read_small(folder: Folder, name: str, max_bytes: int, *, own_uid: int | None = None) -> bytes:
     """Read at most `max_bytes` + 1 bytes of a regular file. Raises BadSourceError, OSError."""
     with open_source(folder, name, own_uid=own_uid) as descriptor:
         parts, wanted = [], max_bytes + 1
@@ -85,13 +75,13 @@ def read_small(folder: int, name: str, max_bytes: int, *, own_uid: int | None = 
 
 
 def copy_file(
-    folder: int, name: str, target: Path, *, max_bytes: int | None = None, own_uid: int | None = None
+    folder: Folder, name: str, target: Path, *, max_bytes: int | None = None, own_uid: int | None = None
 ) -> Copied:
     """Copy a regular file, synced; stops after `max_bytes` + 1 bytes. Raises BadSourceError, OSError."""
     digest, size = hashlib.sha256(), 0
     with open_source(folder, name, own_uid=own_uid) as source:
         before = _fingerprint(source)
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(target, files.NEW_FILE, 0o644)
         with os.fdopen(descriptor, "wb") as copy:
             while block := os.read(source, _BLOCK):
                 digest.update(block)
@@ -110,7 +100,7 @@ def _fingerprint(descriptor: int) -> tuple[int, int, int]:
     return seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
-def copy_listed(folder: int, listed: BundleFile, target: Path) -> None:
+def copy_listed(folder: Folder, listed: BundleFile, target: Path) -> None:
     """Copy a file that a manifest lists. Raises BadSourceError if its size or hash differs, OSError."""
     copied = copy_file(folder, listed.name, target, max_bytes=listed.size)
     if copied.size != listed.size:

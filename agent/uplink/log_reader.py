@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.uplink.file_bytes import MAX_READ_BYTES, FileBytes, resolve_offset
 from mltm.contract.spool_layout import PIECE_BYTES, TaskFolder
-from mltm.runtime.safe_open import list_entries, open_file, open_folder
+from mltm.runtime.hostile_files import list_entries, open_file_below, open_folder_below
 
 __all__ = ["read_log_bytes", "read_newest_attempt"]
 
@@ -29,7 +29,7 @@ def read_log_bytes(folder: TaskFolder, attempt: int, offset: int, length: int) -
         if within >= min(sizes.get(number, 0), PIECE_BYTES):
             break
         try:
-            with open_file(folder.path.parent, (*place, f"out.{number:06d}")) as descriptor:
+            with open_file_below(folder.path.parent, (*place, f"out.{number:06d}")) as descriptor:
                 part = os.pread(descriptor, min(wanted - len(data), PIECE_BYTES - within), within)
         except FileNotFoundError:  # dropped since it was listed
             break
@@ -52,8 +52,8 @@ def _is_attempt(name: str) -> bool:
 
 def _list(trusted: Path, place: tuple[str, ...]) -> list[tuple[str, os.stat_result]]:
     try:
-        with open_folder(trusted, place) as descriptor:
-            return list_entries(descriptor)
+        with open_folder_below(trusted, place) as opened:
+            return list_entries(opened)
     except FileNotFoundError:  # no log yet
         return []
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from agent.uplink.file_bytes import MAX_READ_BYTES, FileBytes, resolve_offset
 from mltm.contract.agent_api import OutputFile
 from mltm.contract.spool_layout import TaskFolder
-from mltm.runtime.safe_open import MAX_DEPTH, list_entries, open_file, open_folder
+from mltm.runtime.hostile_files import MAX_DEPTH, list_entries, open_folder_below
 
 __all__ = ["OutputListing", "list_outputs", "read_output"]
 
@@ -51,7 +51,7 @@ def list_outputs(folder: TaskFolder, *, max_files: int = _MAX_FILES) -> OutputLi
 
 def read_output(folder: TaskFolder, path: str, offset: int, length: int) -> FileBytes:
     """Read at most 8 MiB of `outputs/<path>`. Raises OSError: FileNotFoundError if that is not a regular file."""
-    with open_file(folder.path.parent, (folder.task_id, folder.outputs.name, *path.split("/"))) as descriptor:
+    with open_file_below(folder.path.parent, (folder.task_id, folder.outputs.name, *path.split("/"))) as descriptor:
         size = os.fstat(descriptor).st_size
         start = resolve_offset(offset, size)
         data = os.pread(descriptor, max(0, min(length, MAX_READ_BYTES)), start)
@@ -70,8 +70,8 @@ def _walk(folder: TaskFolder) -> Iterator[tuple[str, os.stat_result]]:
     while waiting:
         parts = waiting.pop()
         try:
-            with open_folder(trusted, (*top, *parts)) as descriptor:
-                entries = list_entries(descriptor)
+            with open_folder_below(trusted, (*top, *parts)) as opened:
+                entries = list_entries(opened)
         except OSError:
             if not parts:
                 raise

@@ -1,6 +1,5 @@
 """Receives a submission: tells config, script and extra files apart, and always removes what it does not hand on."""
 
-import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Sequence
@@ -18,6 +17,7 @@ from mltm.contract.manifest import check_file_name
 from mltm.contract.parse_config import MAX_CONFIG_BYTES, ConfigError, parse_config
 from mltm.contract.spool_layout import ENTRYPOINT
 from mltm.contract.task_config import TaskConfig
+from mltm.runtime.files import sync_folder
 
 __all__ = ["check_total_size", "receive_upload"]
 
@@ -72,7 +72,7 @@ def _build_upload(parts: Sequence[Part], folder: Path, settings: GatewaySettings
     extra = tuple(file for file in files if file is not script)
     for file in extra:
         _check_extra(file, settings)
-    _sync_folder(folder)
+    sync_folder(folder)
     return Upload(config=config, script=script, extra=extra, folder=folder)
 
 
@@ -182,11 +182,3 @@ def _find_script(files: Sequence[UploadedFile], config: TaskConfig) -> UploadedF
 
 def _list(parts: Sequence[Part]) -> str:
     return ", ".join(ascii(part.file_name or part.field) for part in parts) or "no parts"
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

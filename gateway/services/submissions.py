@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import os
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from mltm.contract.manifest import BundleFile, Manifest
 from mltm.contract.spool_layout import ENTRYPOINT
 from mltm.contract.user_api import TaskAnswer
 from mltm.runtime.clock import Clock
+from mltm.runtime.files import sync_folder
 
 __all__ = ["Submissions", "fingerprint_upload"]
 
@@ -95,12 +95,4 @@ def _keep_files(upload: Upload, folder: Path, settings: GatewaySettings) -> None
     for file in upload.files:
         file.path.rename(folder / (ENTRYPOINT if file is upload.script else file.name))
     for place in (folder, folder.parent):
-        _sync(place)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(place)

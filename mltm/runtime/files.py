@@ -1,4 +1,4 @@
-"""The one file port: every write of the agent goes through here, complete or not at all, and synced.
+"""Durable files: records and advice are written complete or not at all, and synced. The agent's go through here.
 
 Shared file systems lie: an error may come after the effect (rename(2), BUGS), a name may be stale (ESTALE). So the
 outcome is always read back, never taken from the call.
@@ -15,6 +15,8 @@ from typing import TypeVar
 from mltm.contract.spool_layout import is_ignored
 
 __all__ = [
+    "NEW_FILE",
+    "READ",
     "NoFileError",
     "link_once",
     "list_folders",
@@ -31,6 +33,9 @@ __all__ = [
 
 _T = TypeVar("_T")
 _STALE_RETRIES = 10
+# What is there already is never written to, a link never followed; a pipe is opened without waiting for its other end.
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class NoFileError(OSError):
@@ -62,7 +67,7 @@ def unlinked_name(target: Path, nonce: str) -> Path:
 
 
 def _write_private(path: Path, data: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    descriptor = os.open(path, NEW_FILE, mode)
     try:
         view = memoryview(data)
         while view:
@@ -115,7 +120,7 @@ def read_bytes(path: Path, max_bytes: int = 4 * 1024 * 1024) -> bytes | None:
 
     def step() -> bytes | None:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(path, READ)
         except FileNotFoundError:
             return None
         except OSError as error:

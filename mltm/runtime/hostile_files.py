@@ -1,7 +1,7 @@
-"""Writes below a folder that another account can change: from open folders, no link followed, no path looked up twice.
+"""Reads and writes below a folder that somebody else can change: user code, or another account.
 
-Names of what is being built cannot be guessed, and only new files are opened, so that nothing planted is ever
-written to or waited for. It knows nothing of tasks.
+From open folders, so that no link is followed and no path is looked up twice. A pipe blocks nobody. Names of what is
+being built cannot be guessed, and only new files are written to. It knows nothing of tasks.
 """
 
 import contextlib
@@ -9,20 +9,22 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mltm.runtime.files import NEW_FILE, READ
+
 __all__ = [
-    "Folder", "exists_at", "list_names", "make_folder_at", "make_private_name", "open_folder", "open_folder_at",
-    "remove_tree_at", "rename_at", "sync", "write_new_at",
+    "MAX_DEPTH", "Folder", "exists_at", "list_entries", "list_names", "make_folder_at", "make_private_name", "open_at",
+    "open_file_below", "open_folder", "open_folder_at", "open_folder_below", "remove_tree_at", "rename_at", "stat_at",
+    "sync", "write_new_at",
 ]  # fmt: skip
 
 # O_PATH needs no permission to read the folder, and opens no pipe or device.
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_MAX_DEPTH = 32
+MAX_DEPTH = 32
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,52 @@ class Folder:
 @contextmanager
 def open_folder(path: Path) -> Iterator[Folder]:
     """Open a folder by its absolute path, step by step from the root. Raises OSError (ELOOP: a link is in the way)."""
+    with open_folder_below(Path("/"), path.absolute().parts[1:]) as folder:
+        yield folder
+
+
+@contextmanager
+def open_folder_below(trusted: Path, parts: Sequence[str]) -> Iterator[Folder]:
+    """Open the folder `trusted/parts…`: links may lead to `trusted`, not below it. Raises OSError (ELOOP: a link)."""
     with contextlib.ExitStack() as stack:
-        folder = Folder(os.open("/", _FOLDER), Path("/"))
+        folder = Folder(os.open(trusted, _FOLDER & ~os.O_NOFOLLOW), trusted)
         stack.callback(os.close, folder.descriptor)
-        for name in path.absolute().parts[1:]:
+        for name in parts:
             folder = stack.enter_context(open_folder_at(folder, name))
         yield folder
+
+
+@contextmanager
+def open_file_below(trusted: Path, parts: Sequence[str]) -> Iterator[int]:
+    """Open the regular file `trusted/parts…` for reading. Raises OSError; FileNotFoundError also for a non-file."""
+    if not _is_plain_path(parts):
+        raise FileNotFoundError(errno.ENOENT, "not a path of a file here", "/".join(parts))
+    with open_folder_below(trusted, parts[:-1]) as folder:
+        descriptor = open_at(folder, parts[-1])
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FileNotFoundError(errno.ENOENT, "not a regular file", parts[-1])
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_plain_path(parts: Sequence[str]) -> bool:
+    """True for names that can only lead down, at most MAX_DEPTH of them."""
+    plain = all(part not in {"", ".", ".."} and "/" not in part and "\0" not in part for part in parts)
+    return plain and 0 < len(parts) <= MAX_DEPTH
+
+
+def open_at(folder: Folder, name: str) -> int:
+    """Open whatever has this name for reading; the caller looks at what it is, and closes it. Raises OSError."""
+    with _named(folder, name):
+        return os.open(name, READ, dir_fd=folder.descriptor)
+
+
+def stat_at(folder: Folder, name: str) -> os.stat_result:
+    """What has this name; a link is a link. Raises OSError."""
+    with _named(folder, name):
+        return os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
 
 
 @contextmanager
@@ -66,7 +108,7 @@ def make_folder_at(parent: Folder, name: str, mode: int) -> None:
 def write_new_at(folder: Folder, name: str, data: bytes, mode: int) -> None:
     """Make a file with exactly this mode, and sync it. Raises OSError (FileExistsError)."""
     with _named(folder, name):
-        descriptor = os.open(name, _NEW_FILE, mode, dir_fd=folder.descriptor)
+        descriptor = os.open(name, NEW_FILE, mode, dir_fd=folder.descriptor)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
             file.write(data)
@@ -91,8 +133,8 @@ def remove_tree_at(folder: Folder, name: str, *, depth: int = 0) -> None:
         except FileNotFoundError:
             return
         except IsADirectoryError:
-            if depth >= _MAX_DEPTH:
-                raise OSError(errno.ELOOP, f"more than {_MAX_DEPTH} folders are in each other", name) from None
+            if depth >= MAX_DEPTH:
+                raise OSError(errno.ELOOP, f"more than {MAX_DEPTH} folders are in each other", name) from None
         else:
             return
     with open_folder_at(folder, name) as inner:
@@ -104,18 +146,26 @@ def remove_tree_at(folder: Folder, name: str, *, depth: int = 0) -> None:
 
 def exists_at(folder: Folder, name: str) -> bool:
     """True where anything has this name, a link that leads nowhere too. Raises OSError."""
-    with _named(folder, name):
-        try:
-            os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return True
+    try:
+        stat_at(folder, name)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def list_names(folder: Folder) -> list[str]:
     """The names in a folder. Raises OSError."""
     with _readable(folder) as descriptor:
         return os.listdir(descriptor)  # noqa: PTH208 - pathlib knows no descriptors
+
+
+def list_entries(folder: Folder) -> list[tuple[str, os.stat_result]]:
+    """The names in a folder with what they are. What goes away meanwhile is left out. Raises OSError."""
+    entries: list[tuple[str, os.stat_result]] = []
+    for name in list_names(folder):
+        with contextlib.suppress(FileNotFoundError):
+            entries.append((name, stat_at(folder, name)))
+    return entries
 
 
 def sync(folder: Folder) -> None:

@@ -19,6 +19,7 @@ from agent.tasks import effects
 from mltm.contract.reports import Report
 from mltm.contract.states import State
 from mltm.runtime import files
+from mltm.runtime.hostile_files import Folder
 from tests.agent.intake.test_kills import run_killed
 from tests.agent.spool.build import CONFIG, SCRIPT, SpoolKit, make_link, make_second_name, send
 from tests.agent.tasks.slurm_world import CountedSlurm, World, make_world, open_world
@@ -133,7 +134,7 @@ def test_what_the_agent_may_not_read_is_given_up_in_words(
 ) -> None:
     opened = private_copy.open_source
 
-    def deny(folder: int, name: str, **options: Any) -> Any:
+    def deny(folder: Folder, name: str, **options: Any) -> Any:
         if name == "train.py":
             raise PermissionError(13, "Permission denied", name)
         return opened(folder, name, **options)

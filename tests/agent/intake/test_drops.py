@@ -12,6 +12,7 @@ from agent.intake import drops as drops_module
 from agent.intake.drops import DropIntake
 from agent.spool import file_stamp
 from agent.spool.file_stamp import FileStamp, read_stamp
+from mltm.runtime.hostile_files import Folder
 from tests.agent.spool.build import CONFIG, SCRIPT, SpoolKit
 
 
@@ -88,7 +89,7 @@ def test_files_that_still_grow_are_not_hashed_and_none_is_hashed_twice_for_nothi
 ) -> None:
     hashed: list[str] = []
 
-    def hash_counted(folder: int, name: str, read: Callable[[int, str], str] = drop_checksums._hash) -> str:
+    def hash_counted(folder: Folder, name: str, read: Callable[[Folder, str], str] = drop_checksums._hash) -> str:
         hashed.append(name)
         return read(folder, name)
 
@@ -267,7 +268,7 @@ def test_a_change_within_a_tick_of_the_file_systems_clock_is_seen(
 ) -> None:
     """Size and times are the same before and after it: only a second look into the file shows it."""
 
-    def read_coarsely(folder: int, name: str) -> FileStamp:
+    def read_coarsely(folder: Folder, name: str) -> FileStamp:
         return read_stamp(folder, name)._replace(mtime_ns=1, ctime_ns=1)
 
     for module in (drop_contents, file_stamp):
