@@ -113,7 +113,7 @@ def add_user(
     """Add a user."""
     _check_name(username)
     if role not in ("user", "admin"):
-        raise InvalidError(f"--role is {role!r}. It can be user or admin.", key="bad_role")
+        raise InvalidError(f"--role is {role!r}. It can be user or admin.", key="bad_role", next_step="")
     password = hash_password(_read_password(from_stdin=password_stdin))
     _run_in_database(config, users.add_user, username, "admin" if role == "admin" else "user", password, Clock().now())
     print(f"{username} can log in now ({role}), at the gateway of {read_settings(config, {}).database_path.absolute()}")
@@ -183,7 +183,9 @@ def make_code(
     _check_name(cluster)
     if (owner is None) != shared:
         raise InvalidError(
-            "Give --owner NAME, or --shared for an agent that runs the tasks of all users.", key="bad_owner"
+            "Give --owner NAME, or --shared for an agent that runs the tasks of all users.",
+            key="bad_owner",
+            next_step="",
         )
     settings, clock = read_settings(config, {}), Clock()
     secret, now = clock.new_secret("enrol_"), clock.now()
@@ -233,7 +235,7 @@ def _check_name(name: str) -> None:
     try:
         check_key(name)
     except ValueError as error:
-        raise InvalidError(f"{name!r} is not a valid name: {error}.", key="bad_name") from error
+        raise InvalidError(f"{name!r} is not a valid name: {error}.", key="bad_name", next_step="") from error
 
 
 def _read_password(*, from_stdin: bool) -> str:
@@ -245,7 +247,9 @@ def _read_password(*, from_stdin: bool) -> str:
         )
     password: str = sys.stdin.readline().rstrip("\n") if from_stdin else typer.prompt("Password", hide_input=True)
     if len(password) < 8:
-        raise InvalidError("The password is too short. It needs at least 8 characters.", key="short_password")
+        raise InvalidError(
+            "The password is too short. It needs at least 8 characters.", key="short_password", next_step=""
+        )
     return password
 
 

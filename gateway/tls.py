@@ -54,7 +54,7 @@ def _read_versions(*paths: Path) -> Versions:
 
 
 def _load(cert: Path, key: Path) -> ssl.SSLContext:
-    """Build a server's context. The key may have no passphrase: OpenSSL would stop and ask on the terminal."""
+    """Build a server's context. The key must not have a passphrase: OpenSSL would stop and ask on the terminal."""
 
     def no_passphrase() -> NoReturn:
         raise _refuse(f"The private key {key} has a passphrase, and nobody can type it.", _COPY_THE_KEY)

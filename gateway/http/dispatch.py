@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 from pydantic import BaseModel, TypeAdapter
 
 from gateway.http.app_keys import SERVICES, SETTINGS
@@ -12,8 +13,6 @@ from gateway.http.problems import guard
 from gateway.http.route import Call, Reply, Route
 
 __all__ = ["add_route"]
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def add_route(app: web.Application, route: Route) -> None:

@@ -13,7 +13,8 @@ from typing import BinaryIO
 from aiohttp import BodyPartReader, MultipartReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from gateway.errors import GatewayError, InvalidError, TooLargeError
+from gateway.errors import GatewayError, TooLargeError
+from gateway.http.validation import refuse
 from gateway.services.disk import run_on_disk
 from mltm.contract.problems import FieldProblem
 
@@ -21,7 +22,7 @@ __all__ = ["Limits", "Part", "build_too_large", "receive_parts"]
 
 _BLOCK_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
-# aiohttp removes leading slashes of a file name; here they are put back, so that the name is refused.
+# aiohttp removes leading slashes of a file name. They are put back here, so that the name is refused.
 _LEADING_SLASH = re.compile(r"""filename\*?\s*=\s*"?(?:[\w-]+'[^']*')?(?:[\\/]|%2f|%5c)""", re.IGNORECASE)
 
 
@@ -52,7 +53,7 @@ async def receive_parts(request: web.Request, folder: Path, limits: Limits) -> l
     try:
         async for part in _iterate(request):
             if len(parts) == limits.parts:
-                raise _build_refusal("too_many_parts", "files", f"at most {limits.parts} parts are allowed")
+                raise refuse("too_many_parts", "files", f"at most {limits.parts} parts are allowed")
             parts.append(await _receive(part, folder / f"{len(parts):03d}", limits))
     except (ValueError, AssertionError, RuntimeError, HttpProcessingError) as error:
         raise _malformed("The body is not a complete multipart/form-data body.") from error
@@ -151,11 +152,6 @@ def build_too_large(name: str, limit: int) -> TooLargeError:
     """Build the error for a part over its limit."""
     problem = FieldProblem(field=name[:128] or "files", allowed=f"at most {limit:,} bytes are allowed")
     return TooLargeError(str(problem), fields=[problem])
-
-
-def _build_refusal(key: str, field: str, allowed: str) -> InvalidError:
-    problem = FieldProblem(field=field, allowed=allowed)
-    return InvalidError(str(problem), key=key, fields=[problem])
 
 
 def _malformed(message: str) -> GatewayError:

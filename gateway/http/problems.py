@@ -1,9 +1,8 @@
 """Turns errors into RFC 9457 problem documents: the only broad `except` of the HTTP half is here."""
 
-from collections.abc import Awaitable, Callable
-
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.errors import GatewayError, TooLargeError
 from gateway.http.app_keys import find_request_id
@@ -12,7 +11,6 @@ from mltm.contract.problems import CONTENT_TYPE, Problem
 __all__ = ["MAX_URL_CHARS", "answer_errors", "guard", "render_problem"]
 
 MAX_URL_CHARS = 8190
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = structlog.get_logger(__name__)
 
 
@@ -78,37 +76,18 @@ def _translate(request: web.Request, error: web.HTTPException) -> GatewayError:
     address = f"{request.method} {request.path[:200]}"
     match error.status:
         case 404:
-            return GatewayError(
-                f"This gateway has no {address}.",
-                status=404,
-                key="route_not_found",
-                title="No such address",
-                next_step="See /docs for every address of this gateway.",
-            )
+            key, title, next_step = "route_not_found", "No such address", "See /docs for every address of this gateway."
+            detail = f"This gateway has no {address}."
         case 405:
-            allowed = error.headers.get("Allow", "")
-            return GatewayError(
-                f"{address} is not possible. Allowed methods: {allowed}.",
-                status=405,
-                key="method_not_allowed",
-                title="Method not allowed",
-                next_step="See /docs for every address and its methods.",
-            )
+            key, title = "method_not_allowed", "Method not allowed"
+            detail = f"{address} is not possible. Allowed methods: {error.headers.get('Allow', '')}."
+            next_step = "See /docs for every address and its methods."
         case 413:
             return TooLargeError(f"The body of {address} is larger than allowed.")
         case 417:
-            return GatewayError(
-                "The only supported value of Expect is 100-continue.",
-                status=417,
-                key="unknown_expectation",
-                title="Unknown expectation",
-                next_step="Leave out the header Expect.",
-            )
+            key, title, next_step = "unknown_expectation", "Unknown expectation", "Leave out the header Expect."
+            detail = "The only supported value of Expect is 100-continue."
         case _:
-            return GatewayError(
-                f"{address}: {error.reason}.",
-                status=error.status,
-                key="bad_request",
-                title="The request cannot be read",
-                next_step="Compare your request with /docs.",
-            )
+            key, title, next_step = "bad_request", "The request cannot be read", "Compare your request with /docs."
+            detail = f"{address}: {error.reason}."
+    return GatewayError(detail, status=error.status, key=key, title=title, next_step=next_step)

@@ -1,16 +1,15 @@
 """What every answer has: a request id, and the headers that protect browsers."""
 
 import uuid
-from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.http.app_keys import REQUEST_ID
 
 __all__ = ["name_request", "secure_answer"]
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

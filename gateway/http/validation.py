@@ -80,7 +80,7 @@ def check_media_type(request: web.Request, *allowed: str) -> None:
             status=415,
             key="unsupported_media_type",
             title="Wrong content type",
-            next_step=f"Send the body as {wanted}; with curl: {_CURL.get(allowed[0], '--data-binary @file')}.",
+            next_step=f"Send the body as {wanted}. With curl: {_CURL.get(allowed[0], '--data-binary @file')}.",
             fields=[problem],
         )
 

@@ -21,7 +21,7 @@ def write_urls(spools: Iterable[Path], url: str) -> None:
         try:
             write_url(Spool(folder), url)
         except OSError as error:
-            _log.warning("spool_not_told", spool=str(folder), url=url, error=str(error))
+            _log.warning("url_not_written", spool=str(folder), url=url, error=str(error))
 
 
 def write_url(spool: Spool, url: str) -> None:

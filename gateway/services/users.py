@@ -38,7 +38,7 @@ class Users:
                 "The user name or the password is wrong.",
                 key="bad_login",
                 title="Not logged in",
-                next_step="Check both; an administrator can set a new password with `mltm-gateway user passwd`.",
+                next_step="Check both. An administrator can set a new password with `mltm-gateway user passwd`.",
             )
         self._failures.pop(username, None)
         life = timedelta(days=self._token_days)

@@ -127,7 +127,7 @@ def _check_spool(code: EnrolCode, spool_id: str) -> None:
         if other.owner != code.owner:
             raise ConflictError(
                 "This spool belongs to an agent with another owner, revoked or not (an agent for all users counts as "
-                "another owner). Its tasks and files are not handed on.",
+                "another owner). Another agent does not get its tasks and files.",
                 key="spool_taken",
                 title="Not enrolled",
                 next_step="Set `spool` in the agent's config to a folder that no agent has used: give it a new, empty "

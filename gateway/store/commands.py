@@ -15,7 +15,7 @@ from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity, User
 from mltm.contract.agent_api import Ack, CommandMessage
 from mltm.contract.problems import FieldProblem
-from mltm.contract.routes import AGENT_ACK, AGENT_BYTES
+from mltm.contract.routes import AGENT_ACK, AGENT_BYTES, AGENT_COMMANDS
 from mltm.contract.states import State, is_final
 from mltm.contract.user_api import CancelAnswer, HoldAnswer
 
@@ -83,7 +83,11 @@ def _find_command(agent: AgentIdentity, command_id: str) -> Command:
     """The row of a command to this agent. Raises NotFoundError (command_not_found)."""
     row: Command | None = Command.get_or_none(Command.command_id == command_id, Command.agent_id == agent.agent_id)
     if row is None:
-        raise NotFoundError(f"This agent has no command {command_id[:80]!r}.", key="command_not_found")
+        raise NotFoundError(
+            f"This agent has no command {command_id[:80]!r}.",
+            key="command_not_found",
+            next_step=f"List its open commands: GET {AGENT_COMMANDS}.",
+        )
     return row
 
 

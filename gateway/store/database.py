@@ -33,11 +33,11 @@ PRAGMAS = (
 
 
 class Database:
-    """A SQLite file behind one thread. `call` writes, `read` only reads; `run` leaves transactions to the function."""
+    """A SQLite file behind one thread. `call` writes, `read` only reads; `run_now` opens no transaction."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.peewee = peewee.SqliteDatabase(str(path), pragmas=PRAGMAS)
+        self._peewee = peewee.SqliteDatabase(str(path), pragmas=PRAGMAS)
         self._thread = ThreadPoolExecutor(1, "database")
 
     def call_now(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -64,26 +64,26 @@ class Database:
             return await asyncio.wrap_future(future)
 
     def _open(self) -> None:
-        DATABASE.initialize(self.peewee)  # this thread's
-        self.peewee.connect(reuse_if_open=True)
+        DATABASE.initialize(self._peewee)  # for this thread
+        self._peewee.connect(reuse_if_open=True)
 
     def _write(self, job: Callable[[], T]) -> T:
         self._open()
-        with self.peewee.atomic("IMMEDIATE"):
+        with self._peewee.atomic("IMMEDIATE"):
             return job()
 
     def _read(self, job: Callable[[], T]) -> T:
         self._open()
-        with self.peewee.atomic():
+        with self._peewee.atomic():
             return job()
 
     def _plain(self, fn: Callable[[peewee.SqliteDatabase], T]) -> T:
         self._open()
-        return fn(self.peewee)
+        return fn(self._peewee)
 
     def close(self) -> None:
         """Finish what is queued and close the file."""
-        self._thread.submit(self.peewee.close).result()
+        self._thread.submit(self._peewee.close).result()
         self._thread.shutdown()
 
 

@@ -223,7 +223,7 @@ class Command(Base):
     answer = peewee.TextField(null=True)
 
     class Meta:
-        """Open commands of an agent are asked for at every poll."""
+        """Every poll reads the open commands of an agent."""
 
         indexes = ((("agent_id", "closed_at"), False),)
 

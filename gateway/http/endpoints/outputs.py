@@ -151,7 +151,7 @@ def _render_disposition(name: str) -> str:
 
 def _break_off(request: web.Request, response: web.StreamResponse, message: str) -> web.StreamResponse:
     """Close the connection, so that the client does not take a part for the whole file."""
-    _log.warning("download_broken_off", path=request.path, message=message)
+    _log.warning("download_aborted", path=request.path, message=message)
     if request.transport is not None:
         request.transport.abort()
     return response
