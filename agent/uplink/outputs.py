@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from agent.uplink.file_bytes import MAX_READ_BYTES, FileBytes, resolve_offset
 from mltm.contract.agent_api import OutputFile
 from mltm.contract.spool_layout import TaskFolder
-from mltm.runtime.hostile_files import MAX_DEPTH, list_entries, open_folder_below
+from mltm.runtime.hostile_files import MAX_DEPTH, list_entries, open_file_below, open_folder_below
 
 __all__ = ["OutputListing", "list_outputs", "read_output"]
 

@@ -1,8 +1,6 @@
-import pytest
-
 from mltm.contract.states import State
 from mltm.contract.user_api import TaskAnswer
-from mltm.wire.logs import LogChunk, LogSource, follow_log, take_new
+from mltm.wire.logs import LogChunk, LogSource, follow_log
 from tests.mltm.client.build import open_client
 from tests.mltm.client.fake_gateway import TASK_ID, FakeGateway, Fault, Log, build_task
 
@@ -105,22 +103,3 @@ async def test_the_end_of_a_log_is_asked_for_with_a_negative_offset(gateway: Fak
     async with open_client(gateway) as client:
         chunk = await client.log(TASK_ID, offset=-4)
     assert (chunk.data, chunk.offset, chunk.size, chunk.final) == (b"6789", 6, 10, True)
-
-
-@pytest.mark.parametrize(
-    ("offset", "data", "position", "expected"),
-    [
-        (0, b"abc", 0, (b"abc", 0, 0)),
-        (0, b"abc", 2, (b"c", 2, 0)),
-        (0, b"abc", 3, (b"", 3, 0)),
-        (0, b"ab", 5, (b"", 5, 0)),
-        (9, b"abc", 4, (b"abc", 9, 5)),
-        (9, b"", 4, (b"", 9, 5)),
-        (7, b"abc", -3, (b"abc", 7, 0)),
-    ],
-)
-def test_new_bytes_are_what_lies_behind_the_position(
-    offset: int, data: bytes, position: int, expected: tuple[bytes, int, int]
-) -> None:
-    new = take_new(LogChunk(data, offset, 99, final=False), position)
-    assert (new.data, new.offset, new.skipped) == expected

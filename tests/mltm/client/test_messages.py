@@ -1,5 +1,4 @@
 import hashlib
-import json
 import socket
 import ssl
 from collections.abc import Iterator
@@ -9,14 +8,12 @@ import pytest
 
 from mltm.client import Client
 from mltm.contract.parse_config import ConfigError
-from mltm.contract.states import State
-from mltm.notebook import SyncClient
 from mltm.wire.errors import MltmError, UnreachableError
 from mltm.wire.retry_policy import RetryPolicy
 from tests.certificates import make_certificate
 from tests.gateway.certificates import Authority, build_strict_context
 from tests.mltm.client.build import CONFIG, INSTANT, open_client, write_submission
-from tests.mltm.client.fake_gateway import TASK_ID, TOKEN, FakeGateway, Fault, build_task, run_gateway
+from tests.mltm.client.fake_gateway import TOKEN, FakeGateway, run_gateway
 
 ONE_TRY = RetryPolicy(request_s=0.0, sleep=INSTANT.sleep)
 
@@ -167,16 +164,3 @@ async def test_wrong_files_are_found_before_anything_is_sent(gateway: FakeGatewa
         with pytest.raises(IsADirectoryError):
             await client.submit(config, script, [other])
     assert gateway.seen == []
-
-
-def test_the_face_without_await_does_the_same(gateway: FakeGateway, tmp_path: Path) -> None:
-    config, script = write_submission(tmp_path)
-    gateway.looks[TASK_ID] = [build_task(State.RUNNING), build_task(State.SUCCEEDED)]
-    gateway.outputs["metrics.json"] = b'{"accuracy": 0.9}'
-    gateway.faults = [Fault("POST", "/v1/tasks", status=503)]
-    with SyncClient(open_client(gateway)) as client:
-        task = client.wait(client.submit(config, script).task_id)
-        assert list(client.follow_log(task.task_id)) == []
-        client.download(task.task_id, "metrics.json", tmp_path / "metrics.json")
-    assert task.state is State.SUCCEEDED
-    assert json.loads((tmp_path / "metrics.json").read_text())["accuracy"] == 0.9
