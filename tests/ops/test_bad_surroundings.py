@@ -38,7 +38,7 @@ def test_a_full_disk(site: AgentSite, word: str) -> None:
 
     assert done.returncode == 1
     assert f"The disk is full: {site.spool}" in done.stdout + done.stderr
-    assert "Make space there" in done.stdout + done.stderr
+    assert "Free some space" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("word", RUNS)
