@@ -58,7 +58,7 @@ def test_no_sbatch_in_path(site: AgentSite) -> None:
     checked, first = site.run("check"), site.run("once")
 
     assert checked.returncode == 1
-    assert "FAIL  programs: sbatch, squeue, scancel, scontrol not found in PATH" in checked.stdout
+    assert "FAIL  programs: Cannot find sbatch, squeue, scancel, scontrol in PATH" in checked.stdout
     assert "slurm.path in the config" in checked.stdout
     assert first.returncode == 0
     assert "1 active tasks" in first.stdout
