@@ -1,4 +1,4 @@
-"""The on-cluster daemon: takes bundles and drops in, runs them through Slurm, and reports to the gateway.
+"""The on-cluster daemon: accepts bundles and drops, runs them through Slurm, and reports to the gateway.
 
-It only calls out. Its rooms, from the ground up: slurm, protocol, spool, intake, job, tasks, uplink, check, daemon.
+It only calls out. pyproject.toml has the order of its rooms: none imports from one above it.
 """

@@ -10,7 +10,7 @@ import typer
 
 from agent.app import assemble
 from agent.check.checks import run_checks
-from agent.check.folder import Trial
+from agent.check.folder import FolderTestOptions
 from agent.errors import AgentError, SettingsError
 from agent.settings import read_settings
 from agent.uplink.enrolment import enrol_agent
@@ -41,7 +41,7 @@ def enroll(
     settings = read_settings(_find_config(config))
     url = gateway or settings.gateway_url
     if not url:
-        raise SettingsError("No gateway is named.", next_step="Give --gateway URL, or set gateway_url in the config.")
+        raise SettingsError("No gateway is given.", next_step="Give --gateway URL, or set gateway_url in the config.")
     secret = sys.stdin.readline().strip() if code_stdin else code or typer.prompt("Code", hide_input=True)
     enrolled = asyncio.run(enrol_agent(settings, url, secret))
     whose = f"tasks of {enrolled.owner}" if enrolled.owner else "everybody's tasks"
@@ -52,7 +52,7 @@ def enroll(
 @app.command("run")
 def run(
     config: Config = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="say more in the log")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="log more")] = False,
 ) -> None:
     """Run until SIGTERM."""
     set_up_logging(is_verbose=verbose)
@@ -66,7 +66,7 @@ async def _run(config: Path) -> None:
 
 @app.command("once")
 def once(config: Config = None) -> None:
-    """Do one round, send what there is to report, and say what happened."""
+    """Do one round, send the reports, and say what happened."""
     set_up_logging()
     if not asyncio.run(_once(_find_config(config))):
         raise typer.Exit(1)
@@ -94,16 +94,16 @@ def check(
     config: Config = None,
     processes: Annotated[int, typer.Option(min=2, max=1000, help="how many race for claims in the spool")] = 64,
     claims: Annotated[
-        int, typer.Option(min=1, max=100_000, help="how many claims they race for, in 5 s at most")
+        int, typer.Option(min=1, max=100_000, help="how many claims they race for, for at most 5 s")
     ] = 100,
-    with_job: Annotated[bool, typer.Option("--with-job", help="also race a compute node, by a job of seconds")] = False,
+    with_job: Annotated[bool, typer.Option("--with-job", help="also race a compute node, by a short job")] = False,
     partition: Annotated[str | None, typer.Option(help="of that job; default: the site's")] = None,
     account: Annotated[str | None, typer.Option(help="of that job; default: yours")] = None,
 ) -> None:
-    """Look at everything that the agent needs, and try whether the spool can be trusted; exit 1 where it is wrong."""
+    """Check what the agent needs, and whether the spool can be trusted. Exit code 1 if something is wrong."""
     set_up_logging()
-    trial = Trial(processes, claims, with_job=with_job, partition=partition, account=account)
-    findings = asyncio.run(run_checks(read_settings(_find_config(config)), os.environ, trial))
+    options = FolderTestOptions(processes, claims, with_job=with_job, partition=partition, account=account)
+    findings = asyncio.run(run_checks(read_settings(_find_config(config)), os.environ, options))
     for finding in findings:
         print(f"{finding.grade:<5} {finding.what}{': ' + finding.message if finding.message else ''}")
     if any(finding.grade == "FAIL" for finding in findings):
@@ -111,7 +111,7 @@ def check(
 
 
 def main() -> None:
-    """Run the command; errors are sentences on stderr."""
+    """Run the command. Errors are sentences on stderr, with exit code 1."""
     try:
         app()
     except AgentError as error:

@@ -1,6 +1,6 @@
-"""The agent's config file (TOML): where things are, what the site allows, how politely Slurm is asked.
+"""The agent's config file (TOML): paths, the site's policy, and how often Slurm is asked.
 
-The policy here is obeyed whatever the gateway says. Read once, by the command line, and passed down.
+The agent obeys the policy here, whatever the gateway says. Read once, by the command line, and passed down.
 """
 
 import tomllib
@@ -18,7 +18,7 @@ Seconds = Annotated[float, Field(ge=0)]
 
 
 class InstanceType(Strict):
-    """A site's instance type: what it means in Slurm's words. A task's own `resources` go before these."""
+    """A site's instance type, as Slurm's options. A task's own `resources` override these."""
 
     partition: str
     nodes: int | None = None
@@ -31,7 +31,7 @@ class InstanceType(Strict):
 
 
 class Policy(Strict):
-    """What this site allows. None: no rule here; Slurm and the catalogue folders still decide."""
+    """What this site allows. None: no rule; Slurm and the catalogue folders still decide."""
 
     accounts: list[str] | None = None
     partitions: list[str] | None = None
@@ -45,14 +45,14 @@ class Policy(Strict):
 
 
 class Bucket(Strict):
-    """A token bucket: at most `burst` calls at once, `per_second` on average."""
+    """A rate limit: at most `burst` calls at once, and `per_second` on average."""
 
     burst: int = Field(ge=1)
     per_second: float = Field(gt=0)
 
 
 class SlurmSettings(Strict):
-    """How Slurm is asked. `path` is put before PATH (the programs' folder), for sites without them in PATH."""
+    """How Slurm is called. path: the folder of its programs, if PATH lacks it; it is put before PATH."""
 
     path: str | None = None
     conf: Path | None = None
@@ -62,7 +62,7 @@ class SlurmSettings(Strict):
     query_timeout_s: Seconds = 60
     poll_interval_s: Seconds = 30
     accounting_interval_s: Seconds = 60
-    kill_wait_s: Seconds = 30  #: TERM, then so long until KILL; where Slurm's own KillWait is shorter, that
+    kill_wait_s: Seconds = 30  #: TERM, then so long until KILL; Slurm's KillWait, if that is shorter
     extra_transient: list[str] = Field(default_factory=list)
     extra_limit: list[str] = Field(default_factory=list)
     extra_permanent: list[str] = Field(default_factory=list)
@@ -71,8 +71,8 @@ class SlurmSettings(Strict):
 class Waits(Strict):
     """The protocol's waits, in seconds.
 
-    Shortening them costs wasted jobs, never a task, except `beat_still_s` and `look_again_s`, which are evidence:
-    keep them at a site.
+    To shorten them wastes jobs, but never loses a task. Do not shorten `beat_still_s` and `look_again_s` at a site:
+    they are evidence.
     """
 
     rescan_s: Seconds = 30
@@ -83,7 +83,7 @@ class Waits(Strict):
     drop_look_s: Seconds = 10
     drop_give_up_s: Seconds = 600
     fence_after_s: Seconds = 60
-    late_accept_s: Seconds = 300  #: in place of fence_after_s where sbatch gave up waiting for Slurm's answer
+    late_accept_s: Seconds = 300  #: instead of fence_after_s, if sbatch gave up waiting for Slurm's answer
     no_claim_s: Seconds = 300
     unlisted_s: Seconds = 300
     beat_still_s: Seconds = 300
@@ -105,7 +105,7 @@ class AgentSettings(Strict):
     credential_file: Path
     ca_file: Path | None = None
     runtime: Literal["apptainer", "singularity", "none"] = "apptainer"
-    images_dir: Path | None = None  #: <image_name>.sif lies here
+    images_dir: Path | None = None  #: contains <image_name>.sif
     images: dict[str, Path] = Field(default_factory=dict)  #: catalogue: a SIF, or for runtime `none` a Python
     datasets_dir: Path | None = None
     gpu_flag: bool = True  #: --nv for tasks that ask for GPUs
@@ -121,15 +121,15 @@ class AgentSettings(Strict):
 
 
 def read_settings(path: Path) -> AgentSettings:
-    """Read and check the config file. Raises SettingsError that names file, field and what is allowed."""
-    hint = "Correct the file and start again; every field is explained in docs/agent.md."
+    """Read and check the config file. Raises SettingsError, which names the file, the field and what is allowed."""
+    hint = "Correct the file and start again. docs/agent.md explains every field."
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
         return AgentSettings.model_validate(fields)
     except FileNotFoundError as error:
         raise SettingsError(f"There is no config file {path}.", next_step="Name it with --config.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"The config file {path} cannot be read: {error}.", next_step=hint) from error
+        raise SettingsError(f"Cannot read the config file {path}: {error}.", next_step=hint) from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"The config file {path} is wrong: {wrong}.", next_step=hint) from error
+        raise SettingsError(f"The config file {path} is not valid: {wrong}.", next_step=hint) from error

@@ -1,4 +1,4 @@
-"""`mltm-agent check`: whether the surroundings are right, measured and said in words.
+"""`mltm-agent check`: whether the surroundings are right, and what to do if not.
 
 It touches no task and leaves nothing behind.
 """

@@ -1,4 +1,4 @@
-"""`mltm-agent check`: what the agent needs from its surroundings, each looked at and said in words."""
+"""`mltm-agent check`: checks everything that the agent needs, and says for each whether it is right."""
 
 import os
 import shutil
@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from agent.check.finding import Finding
-from agent.check.folder import Trial, check_ground, check_node, conclude
+from agent.check.folder import FolderTestOptions, check_on_this_host, check_with_node, summarise
 from agent.errors import AgentError
 from agent.settings import AgentSettings
 from agent.slurm.client import Slurm
-from agent.slurm.values import PollFailed, SlurmFacts
+from agent.slurm.values import KILL_WAIT_MESSAGE, PollFailed, SlurmFacts
 from agent.spool.gateway_binding import check_gateway
 from agent.spool.setup import explain_os_error, prepare_spool
-from agent.tasks.queue import KILL_WAIT_MESSAGE
 from agent.uplink.address import build_tls
 from agent.uplink.client import GatewayClient, open_session
 from agent.uplink.credential import read_credential
@@ -22,10 +21,12 @@ from mltm.runtime.clock import Clock
 __all__ = ["judge_binds", "run_checks"]
 
 
-async def run_checks(settings: AgentSettings, environment: Mapping[str, str], trial: Trial) -> list[Finding]:
-    """Check everything; nothing that is wrong stops the rest. Forks: call it where no other thread runs."""
+async def run_checks(
+    settings: AgentSettings, environment: Mapping[str, str], options: FolderTestOptions
+) -> list[Finding]:
+    """Check everything: a check that fails stops no other. Forks: call it when no other thread runs."""
     findings = [_try("spool", lambda: _check_spool(settings))]
-    findings += _check_folder(settings, environment, trial)
+    findings += _check_folder(settings, environment, options)
     findings += _check_programs(settings, environment)
     findings.append(_try("slurm", lambda: _check_slurm(settings, environment)))
     findings += _check_catalogue(settings)
@@ -53,25 +54,25 @@ def _check_spool(settings: AgentSettings) -> Finding:
     check_gateway(identity.spool, read_credential(settings.credential_file))
     free = shutil.disk_usage(settings.spool).free
     if free < 1024**3:
-        return Finding("warn", "spool", f"only {free // 1024**2} MiB are free in {settings.spool}")
+        return Finding("warn", "spool", f"Only {free // 1024**2} MiB are free in {settings.spool}. Free some space.")
     return Finding("ok", "spool", str(settings.spool))
 
 
-def _check_folder(settings: AgentSettings, environment: Mapping[str, str], trial: Trial) -> list[Finding]:
-    """The trials of the spool's folder, and the sentence that sums them up."""
+def _check_folder(settings: AgentSettings, environment: Mapping[str, str], options: FolderTestOptions) -> list[Finding]:
+    """Test the spool's folder; the last finding is the summary."""
     try:
-        found = check_ground(settings, trial)
+        found = check_on_this_host(settings, options)
     except OSError as error:
         return [Finding("FAIL", "folder", str(explain_os_error(error, settings.spool)))]
-    if trial.with_job:
+    if options.with_job:
         slurm = Slurm(settings.slurm, environment, Clock())
         try:
-            found += check_node(settings, slurm, trial)
+            found += check_with_node(settings, slurm, options)
         except (AgentError, OSError) as error:
             found.append(Finding("FAIL", "node", str(error)))
         finally:
             slurm.close()
-    return [*found, conclude(settings.spool, found, with_job=trial.with_job)]
+    return [*found, summarise(settings.spool, found, with_job=options.with_job)]
 
 
 def _check_programs(settings: AgentSettings, environment: Mapping[str, str]) -> list[Finding]:
@@ -80,7 +81,7 @@ def _check_programs(settings: AgentSettings, environment: Mapping[str, str]) -> 
     names += [] if settings.runtime == "none" else [settings.runtime]
     missing = [name for name in names if shutil.which(name, path=path) is None]
     if missing:
-        message = f"{', '.join(missing)} not found in PATH. Load the site's module, or set slurm.path in the config."
+        message = f"Cannot find {', '.join(missing)} in PATH. Load the site's module, or set slurm.path in the config."
         return [Finding("FAIL", "programs", message)]
     return [Finding("ok", "programs", ", ".join(names))]
 
@@ -108,16 +109,16 @@ def _check_catalogue(settings: AgentSettings) -> list[Finding]:
         if folder is None:
             continue
         is_there = folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
-        message = str(folder) if is_there else f"{folder} cannot be read; correct {what}_dir in the config."
+        message = str(folder) if is_there else f"Cannot read {folder}. Correct {what}_dir in the config."
         findings.append(Finding("ok" if is_there else "FAIL", what, message))
     for key, place in settings.images.items():
         if not place.exists():
-            findings.append(Finding("FAIL", f"image {key}", f"{place} is not there; correct [images] in the config."))
+            findings.append(Finding("FAIL", f"image {key}", f"{place} does not exist. Correct [images] in the config."))
     return findings
 
 
 def judge_binds(settings: AgentSettings) -> list[Finding]:
-    """Warn of the site's own binds that open what no task must reach; links in their paths are followed."""
+    """Warn of the site's own binds that give tasks what they must not reach. Links in their paths are followed."""
     if settings.runtime == "none":
         return []
     binds = [bind for item in settings.binds for bind in item.split(",")]
@@ -128,7 +129,7 @@ def judge_binds(settings: AgentSettings) -> list[Finding]:
 
 
 def _explain_bind(bind: str, settings: AgentSettings) -> str:
-    """`bind`: source, source:target or source:target:options. Below the source everything is bound."""
+    """Say what is wrong with a bind: source, source:target or source:target:options. All below the source is bound."""
     source, *rest = bind.split(":")
     for what, kept in (("spool", settings.spool), ("agent's credential", settings.credential_file)):
         if _overlap(Path(source), kept):
@@ -137,8 +138,8 @@ def _explain_bind(bind: str, settings: AgentSettings) -> str:
     for place in catalogue:
         if "ro" not in rest[1:] and _overlap(Path(source), place):
             return (
-                f"{bind!r} lets every task write in {place}. A link put there leads a later task out of its container. "
-                f"Bind it for reading only: {source}:{rest[0] if rest else source}:ro."
+                f"{bind!r} lets every task write to {place}. A link put there leads a later task out of its container. "
+                f"Bind it read-only: {source}:{rest[0] if rest else source}:ro."
             )
     return ""
 
@@ -152,4 +153,4 @@ async def _check_gateway(settings: AgentSettings) -> Finding:
     async with open_session() as session:
         client = GatewayClient(session, settings, tls=build_tls(settings.ca_file))
         await client.poll_commands(0)
-    return Finding("ok", "gateway", "it answers, and knows this agent")
+    return Finding("ok", "gateway", "it answers and knows this agent")

@@ -8,7 +8,7 @@ __all__ = ["Finding"]
 
 @dataclass(frozen=True)
 class Finding:
-    """grade: warn is worth a look, FAIL stops the agent or loses tasks. message: what is wrong, and what to do."""
+    """grade: at `FAIL` the agent stops or loses tasks. message: what is wrong, and what to do."""
 
     grade: Literal["ok", "warn", "FAIL"]
     what: str

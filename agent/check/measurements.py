@@ -1,6 +1,6 @@
-"""Measures the folder that everything rests on: claims raced by many processes, and how late a change is seen.
+"""Measures the spool's folder: lets many processes race for claims, and times how late a change is seen.
 
-It judges nothing (`folder` does), and leaves nothing behind. Everything goes through the one file port.
+It judges nothing (`folder` does), and leaves nothing behind. All of it goes through mltm.runtime.files.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mltm.runtime import files
 
-__all__ = ["Race", "open_trial_folder", "race_claims", "time_visibility"]
+__all__ = ["Race", "open_test_folder", "race_claims", "time_visibility"]
 
 _NAME = "claim.{:06d}"
 
@@ -31,8 +31,8 @@ class Race:
 
 
 @contextlib.contextmanager
-def open_trial_folder(parent: Path) -> Iterator[Path]:
-    """A folder of our own beside the real records; it is removed again. Raises OSError."""
+def open_test_folder(parent: Path) -> Iterator[Path]:
+    """Make a folder beside the real records, and remove it again. Raises OSError."""
     folder = Path(tempfile.mkdtemp(prefix="check.", dir=parent))
     try:
         yield folder
@@ -43,9 +43,9 @@ def open_trial_folder(parent: Path) -> Iterator[Path]:
 def race_claims(folder: Path, processes: int, claims: int, limit_s: float) -> Race:
     """Let all processes take the same claims in the same order, starting together; after `limit_s` they stop.
 
-    Forks: call it where no other thread runs. Raises OSError.
+    Forks: call it when no other thread runs. Raises OSError.
     """
-    with tempfile.TemporaryDirectory(prefix="mltm-race-") as place:  # results must not depend on what is tested
+    with tempfile.TemporaryDirectory(prefix="mltm-race-") as place:  # elsewhere: `folder` is what is tested
         answers = [Path(place) / str(number) for number in range(processes)]
         hold, go = os.pipe()
         racers = [
@@ -56,8 +56,10 @@ def race_claims(folder: Path, processes: int, claims: int, limit_s: float) -> Ra
         os.close(go)
         for racer in racers:
             os.waitpid(racer, 0)
-        said = [answer.read_text().splitlines() if answer.exists() else ["error a process died"] for answer in answers]
-    return _count(folder, said)
+        answered = [
+            answer.read_text().splitlines() if answer.exists() else ["error a process died"] for answer in answers
+        ]
+    return _count(folder, answered)
 
 
 def _fork(step: Callable[[], None]) -> int:
@@ -67,11 +69,11 @@ def _fork(step: Callable[[], None]) -> int:
     try:
         step()
     finally:
-        os._exit(0)  # nothing of the parent's is flushed or closed by its copy
+        os._exit(0)  # the copy must not flush or close what is the parent's
 
 
 def _run_racer(folder: Path, number: int, claims: int, limit_s: float, answer: Path, gate: tuple[int, int]) -> None:
-    """Take the claims; line n of the answer is what claim n was decided to be."""
+    """Take the claims. Line n of the answer says who won claim n."""
     hold, go = gate
     os.close(go)
     os.read(hold, 1)  # the end of file comes to all racers at once
@@ -89,21 +91,21 @@ def _run_racer(folder: Path, number: int, claims: int, limit_s: float, answer: P
     answer.write_text("\n".join(lines))
 
 
-def _count(folder: Path, said: Sequence[Sequence[str]]) -> Race:
-    errors = [line for lines in said for line in lines if line.startswith("error ")]
+def _count(folder: Path, answered: Sequence[Sequence[str]]) -> Race:
+    errors = [line for lines in answered for line in lines if line.startswith("error ")]
     raced = torn = 0
-    for claim in range(max(map(len, said), default=0)):
-        answers = [lines[claim] for lines in said if len(lines) > claim]
+    for claim in range(max(map(len, answered), default=0)):
+        answers = [lines[claim] for lines in answered if len(lines) > claim]
         if len(answers) < 2 or any(answer.startswith("error ") for answer in answers):
             continue
         raced += 1
         final = files.read_bytes(folder / _NAME.format(claim))
         torn += len({*answers, (final or b"").decode(errors="replace")}) != 1
-    return Race(len(said), raced, torn, errors[0].removeprefix("error ") if errors else "")
+    return Race(len(answered), raced, torn, errors[0].removeprefix("error ") if errors else "")
 
 
 def time_visibility(folder: Path, changes: int = 20, limit_s: float = 5.0) -> float | None:
-    """How many seconds another process's new file took to be listed, at worst; None where one was not in `limit_s`.
+    """Time in seconds until another process's new file is listed, at worst; None if one was not within `limit_s`.
 
     Both clocks are this host's own. Forks.
     """

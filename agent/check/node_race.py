@@ -16,11 +16,11 @@ RACER: Final = Path(__file__).with_name("racer.sh")
 CLAIMS: Final = 40
 _START_S = 300.0
 _ANSWER_S = 130.0  #: nfs(5): names are kept for 60 s by default, and there are two ways
-_LOOK_S = 0.005
+_POLL_S = 0.005
 
 
 class NodeRaceError(AgentError):
-    """The race could not be run to its end."""
+    """The race did not come to its end."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ def race_node(folder: Path, slurm: Slurm, *, partition: str | None, account: str
     answer = slurm.submit(request)
     if answer.job_id is None:
         raise NodeRaceError(
-            f"Slurm did not take the job: {answer.message}",
-            next_step="Name --partition and --account that you may use.",
+            f"Slurm did not accept the job: {answer.message}",
+            next_step="Give --partition and --account that you may use.",
         )
     try:
         return _race(folder)
     except TimeoutError as error:
         raise NodeRaceError(
-            f"The job {answer.job_id} has not answered in {error}.",
-            next_step="Was it started (squeue)? Then the node does not see the spool, or sees it late. Else try later.",
+            f"The job {answer.job_id} did not answer within {error}.",
+            next_step="If squeue says that it was started, the node does not see the spool. If not, try later.",
         ) from error
     finally:
         slurm.cancel([(answer.job_id, name)])
@@ -65,7 +65,7 @@ def _race(folder: Path) -> NodeRace:
     for claim in range(CLAIMS):
         began_s = time.monotonic()
         files.replace(folder / f"go.{claim}", b"", "host")
-        if claim % 2:  # every other time only when the node is at it, as far as that can be seen from here
+        if claim % 2:  # every second claim only once the node has begun with it, as far as this host can see
             _wait(folder, f".node.{claim}", _START_S)
         decided = files.link_once(folder / f"claim.{claim}", b"host", "host")
         answered = _wait(folder, f"answer.{claim}", _ANSWER_S if claim else _START_S)
@@ -80,6 +80,6 @@ def _wait(folder: Path, name: str, limit_s: float) -> bytes:
     while (found := files.read_bytes(folder / name)) is None:
         if time.monotonic() > until_s:
             raise TimeoutError(f"{limit_s:g} s")
-        files.list_names(folder)  # asks the file server again
-        time.sleep(_LOOK_S)
+        files.list_names(folder)  # so that the file server is asked again
+        time.sleep(_POLL_S)
     return found

@@ -20,16 +20,19 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What was found: the image's file and the dataset's file, or why there is none."""
+    """The files of the image and of the dataset that a task names. dataset: None if it names none."""
 
-    image: Path | Refusal
-    dataset: Path | Refusal | None
+    image: Path
+    dataset: Path | None
 
 
-def read_catalogue(config: TaskConfig, settings: AgentSettings) -> Catalogue:
-    """Find the image and the dataset that this task names."""
+def read_catalogue(config: TaskConfig, settings: AgentSettings) -> Catalogue | Refusal:
+    """Find the image and the dataset that this task names, or say which one there is not."""
+    image = find_image(config, settings)
+    if isinstance(image, Refusal):
+        return image
     dataset = find_dataset(config.dataset_name, settings) if config.dataset_name is not None else None
-    return Catalogue(image=find_image(config, settings), dataset=dataset)
+    return dataset if isinstance(dataset, Refusal) else Catalogue(image, dataset)
 
 
 def find_image(config: TaskConfig, settings: AgentSettings) -> Path | Refusal:

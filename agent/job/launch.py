@@ -36,8 +36,13 @@ class Launch:
 def plan_launch(config: TaskConfig, folder: TaskFolder, attempt: int, settings: AgentSettings) -> Launch | Refusal:
     """Plan one attempt, or say why this site refuses it."""
     requested = plan_request(config, settings)
-    refusal = check_policy(config, requested, settings.policy)
-    return refusal or _plan(config, folder, attempt, settings, requested, read_catalogue(config, settings))
+    found = check_policy(config, requested, settings.policy) or read_catalogue(config, settings)
+    if isinstance(found, Refusal):
+        return found
+    needed = [found.image, *([found.dataset] if found.dataset else [])]
+    if settings.runtime != "none" and (refusal := check_bind_paths([folder.path, *needed])) is not None:
+        return refusal
+    return _plan(config, folder, attempt, settings, requested, found)
 
 
 def _plan(
@@ -46,31 +51,24 @@ def _plan(
     attempt: int,
     settings: AgentSettings,
     requested: Requested,
-    catalogue: Catalogue,
-) -> Launch | Refusal:
-    image, dataset = catalogue.image, catalogue.dataset
-    if isinstance(image, Refusal):
-        return image
-    if isinstance(dataset, Refusal):
-        return dataset
+    found: Catalogue,
+) -> Launch:
+    image, dataset = found.image, found.dataset
     variables = build_environment(config, folder, attempt, dataset)
     command = build_script_argv(config, folder, dataset)
-    needed = [image, *([dataset] if dataset else [])]
-    checks = [folder.input / ENTRYPOINT, params_path(folder, attempt), *needed]
     argv, folders = [str(image), *command], list[Path]()
     if settings.runtime != "none":
-        if (refusal := check_bind_paths([folder.path, *needed])) is not None:
-            return refusal
         argv = build_container_argv(
             settings, folder, attempt, image=image, dataset=dataset, command=["python3", *command],
             names=variables, with_gpus=bool(requested.gpus),
         )  # fmt: skip
         variables = rename_variables(variables)
         folders += [started_folder(folder, attempt), folder.attempt_tmp(attempt)]
+    needed = [folder.input / ENTRYPOINT, params_path(folder, attempt), image, *([dataset] if dataset else [])]
     return Launch(
         argv=tuple(argv),
         env=tuple(f"{name}={value}" for name, value in variables.items()),
-        checks=(*checks, *folders),
+        checks=(*needed, *folders),
         folders=tuple(folders),
         params=render_params(config.model_params),
         request=_build_request(config, folder, attempt, settings, requested),

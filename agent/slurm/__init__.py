@@ -1,4 +1,4 @@
 """Slurm: its commands, their output, its error texts and its rate limits; the only owner of `sh`.
 
-It judges no task: it says what Slurm said, as values.
+It judges no task: it returns what Slurm said, as values.
 """

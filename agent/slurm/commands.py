@@ -24,9 +24,9 @@ __all__ = [
     "build_submit_argv",
 ]  # fmt: skip
 
-# squeue's letter for each column. Name and reason are free text: jobs of this user that are not ours may be called
-# anything, even with a bar or a line feed. So every job ends with a mark, which also shows that none was cut off, and
-# the header is asked for: without it an answer that got lost would look like an empty list.
+# squeue's letter for each column. Name and reason are free text: a job of this user that is not ours may have any
+# name, even with a bar or a line feed. So every job ends with a mark, which also shows that none was cut off. And the
+# header is asked for: without it, an answer that got lost would be the same as an empty list.
 LIST_COLUMNS = MappingProxyType(
     {
         "job_id": "%i",
@@ -51,7 +51,7 @@ _WINDOW_MARGIN = timedelta(days=1)
 def build_environment(
     outer: Mapping[str, str], *, path: str | None = None, conf: Path | None = None, is_submission: bool = False
 ) -> dict[str, str]:
-    """Build the whole environment of a call from the agent's own; what is not named here does not reach Slurm.
+    """Build the whole environment of a call from the agent's own. What is not named here does not reach Slurm.
 
     That removes SBATCH_*, SQUEUE_*, SACCT_FORMAT and SLURM_* (an agent inside a job), which would change options, and
     every token. A submission's environment becomes the job's (sbatch's default --export=ALL is kept, because NONE and

@@ -1,6 +1,6 @@
-"""What Slurm's refusals mean, as data: a text, its class. Evidence: slurm_errno.c of 22.05 to 26.05.
+"""What Slurm's refusals mean, as data: each text has a class. Evidence: slurm_errno.c of 22.05 to 26.05.
 
-Texts are looked for without regard to case (some sites' plugins print lower case). What is not listed is ambiguous.
+Upper and lower case are the same (some sites' plugins print lower case). A text that is not listed is ambiguous.
 """
 
 import re
@@ -10,13 +10,13 @@ from types import MappingProxyType
 from typing import Literal
 
 __all__ = [
-    "NOISE", "TEXTS", "ExtraTexts", "Refusal", "classify_refusal", "is_gone", "is_rate_limit", "is_without_accounting",
-    "read_message",
+    "NOISE", "TEXTS", "ExtraTexts", "RefusalClass", "classify_refusal", "is_gone", "is_rate_limit",
+    "is_without_accounting", "read_message",
 ]  # fmt: skip
 
-Refusal = Literal["ambiguous", "transient", "limit", "permanent"]
+RefusalClass = Literal["ambiguous", "transient", "limit", "permanent"]
 
-# sbatch tells that it tries again by itself; not an error.
+# sbatch says that it tries again by itself. This is not an error.
 NOISE = (
     "Slurm job queue full, sleeping and retrying",
     "Job creation temporarily disabled, retrying",
@@ -65,7 +65,7 @@ _TRANSIENT = (
     "Unable to process configuration file",
     "Could not establish a configuration source",
     "Invalid user for SlurmUser",
-    # Ours is constant and never empty: on a network file system its bytes came late (nextflow #4154).
+    # Our script is constant and never empty: on a network file system its bytes came late (nextflow #4154).
     "Batch script is empty!",
     "Cannot allocate memory",
     "Too many open files",
@@ -107,22 +107,22 @@ _PERMANENT = (
     "This does not look like a batch script.",
     "contain a NULL character '\\0'",
     "Batch script contains DOS line breaks",
-    # sbatch's own words for a value it cannot read; it ends with 255 before it asks slurmctld (seen in 22.05).
+    # sbatch's own text for a value that it cannot read. It ends with 255 before it asks slurmctld (seen in 22.05).
     "Invalid --",
     "is not a valid node count",
     "unrecognized option",
 )
 
-TEXTS: MappingProxyType[Refusal, tuple[str, ...]] = MappingProxyType(
+TEXTS: MappingProxyType[RefusalClass, tuple[str, ...]] = MappingProxyType(
     {"ambiguous": _AMBIGUOUS, "transient": _TRANSIENT, "limit": _LIMIT, "permanent": _PERMANENT}
 )
 
 _GONE = ("Invalid job id specified", "already completing or completed", "Job/step already completing")
 
-# Which limit "Job violates accounting/QOS policy" means: a number of jobs is a matter of waiting, a size is not.
+# Which limit "Job violates accounting/QOS policy" means: for a number of jobs, waiting helps; for a size, it does not.
 _COUNT_LIMIT = re.compile(r"(max|grp)submitjobs?", re.IGNORECASE)
 _SIZE_LIMIT = re.compile(r"maxwall|perjob|pernode|qosmin", re.IGNORECASE)
-# The last error decides; what a site's plugin prints before this line is for people.
+# The last error decides. What a site's plugin prints before this line is for people.
 _CODE_LINE = re.compile(r"batch job submission failed:\s*(.*)", re.IGNORECASE)
 _RATE_LIMIT = re.compile(r"rate[ -]?limit", re.IGNORECASE)
 _NO_ACCOUNTING = re.compile(r"accounting storage is disabled", re.IGNORECASE)
@@ -130,17 +130,17 @@ _NO_ACCOUNTING = re.compile(r"accounting storage is disabled", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class ExtraTexts:
-    """A site's own patterns, plain text; they go before ours."""
+    """A site's own texts. They override ours."""
 
     transient: Sequence[str] = ()
     limit: Sequence[str] = ()
     permanent: Sequence[str] = ()
 
 
-def classify_refusal(stderr: str, extra: ExtraTexts | None = None) -> Refusal:
-    """Say what a failed sbatch's stderr means. Never raises; an unknown text is ambiguous."""
+def classify_refusal(stderr: str, extra: ExtraTexts | None = None) -> RefusalClass:
+    """Find the class of a failed sbatch's stderr. Never raises. An unknown text is ambiguous."""
     site = extra or ExtraTexts()
-    own: tuple[tuple[Refusal, Sequence[str]], ...] = (
+    own: tuple[tuple[RefusalClass, Sequence[str]], ...] = (
         ("permanent", site.permanent),
         ("limit", site.limit),
         ("transient", site.transient),
@@ -150,10 +150,10 @@ def classify_refusal(stderr: str, extra: ExtraTexts | None = None) -> Refusal:
             return outcome
     lines = [line for line in stderr.splitlines() if line.strip() and not _has_any(line, NOISE)]
     found = _classify_last(lines)
-    return _which_limit(stderr) if found == "limit" else found
+    return _classify_limit(stderr) if found == "limit" else found
 
 
-def _classify_last(lines: Sequence[str]) -> Refusal:
+def _classify_last(lines: Sequence[str]) -> RefusalClass:
     codes = [match[1] for line in lines if (match := _CODE_LINE.search(line))]
     if codes:
         return _classify_line(codes[-1]) or "ambiguous"
@@ -161,11 +161,11 @@ def _classify_last(lines: Sequence[str]) -> Refusal:
     return known[-1] if known else "ambiguous"
 
 
-def _classify_line(line: str) -> Refusal | None:
+def _classify_line(line: str) -> RefusalClass | None:
     return next((outcome for outcome, texts in TEXTS.items() if _has_any(line, texts)), None)
 
 
-def _which_limit(stderr: str) -> Refusal:
+def _classify_limit(stderr: str) -> RefusalClass:
     if _COUNT_LIMIT.search(stderr) or not _SIZE_LIMIT.search(stderr):
         return "limit"
     return "permanent"
@@ -177,23 +177,23 @@ def _has_any(text: str, patterns: Sequence[str]) -> bool:
 
 
 def is_rate_limit(stderr: str) -> bool:
-    """True where Slurm says that this user calls too often (23.02 and newer)."""
+    """True if Slurm says that this user calls too often (23.02 and newer)."""
     return _RATE_LIMIT.search(stderr) is not None
 
 
 def is_gone(stderr: str) -> bool:
-    """True where scancel says of every job that it is over or unknown: nothing is left to cancel."""
+    """True if scancel says of every job that it is over or unknown: nothing is left to cancel."""
     lines = [line for line in stderr.splitlines() if line.strip()]
     return bool(lines) and all(_has_any(line, _GONE) for line in lines)
 
 
 def is_without_accounting(stderr: str) -> bool:
-    """True where sacct says that this site keeps no accounting."""
+    """True if sacct says that this site keeps no accounting."""
     return _NO_ACCOUNTING.search(stderr) is not None
 
 
 def read_message(stderr: str) -> str:
-    """Slurm's own words for people: its lines without the program's name and without noise, 500 characters at most."""
+    """Read Slurm's own message: the lines without the program's name and without noise, at most 500 characters."""
     lines = [
         re.sub(r"^\w+: (error|fatal): ", "", line.strip())
         for line in stderr.splitlines()

@@ -1,4 +1,4 @@
-"""The door between the agent's decisions and Slurm. All calls block, and none for long but by its own time limit."""
+"""The port between the agent's decisions and Slurm. All calls block, but never longer than their time limit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -31,14 +31,14 @@ class SlurmPort(Protocol):
     def submit_many(
         self, requests: Sequence[SubmitRequest], *, wait_s: float = 20.0
     ) -> Iterator[tuple[str, SbatchAnswer]]:
-        """Submit, and give each answer with its job's name; `deferred` for what the bucket or `wait_s` does not allow.
+        """Submit, and yield each answer with its job's name; `deferred` if the bucket or `wait_s` does not allow it.
 
-        An answer is there as soon as Slurm gave it, whatever becomes of the others.
+        An answer is yielded as soon as Slurm has given it, whatever happens to the others.
         """
         ...
 
     def list_jobs(self, *, spare: int = 0) -> JobList | PollFailed | NotAsked:
-        """Ask squeue once for every job of this user; only where the bucket then has `spare` calls left."""
+        """Ask squeue once for every job of this user; only if the bucket then has `spare` calls left."""
         ...
 
     def account(
@@ -50,9 +50,9 @@ class SlurmPort(Protocol):
     def cancel(
         self, jobs: Sequence[tuple[JobId, str]], *, signal: str | None = None, listed: JobList | None = None
     ) -> CancelOutcome:
-        """Cancel (or signal) jobs by id and name; a job of that id under another name is left alone.
+        """Cancel (or signal) jobs by id and name; a job of that id with another name is not touched.
 
-        `listed`: a good poll of this very moment, where the caller has one; otherwise many jobs cost one more squeue.
+        listed: a good poll of this moment, if the caller has one; otherwise many jobs cost one more squeue.
         """
         ...
 
@@ -61,5 +61,5 @@ class SlurmPort(Protocol):
         ...
 
     def close(self) -> None:
-        """End what still runs; a submission cut off here counts as ambiguous after a restart."""
+        """End what still runs. A submission that is cut off here counts as ambiguous after a restart."""
         ...

@@ -1,4 +1,4 @@
-"""What is asked of sbatch: values only. The argv is built in agent/slurm/commands.py."""
+"""What sbatch is asked for, as a value. agent/slurm/commands.py builds the argv."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,9 @@ __all__ = ["SubmitRequest"]
 
 @dataclass(frozen=True)
 class SubmitRequest:
-    """One sbatch call. None: the site's default. `job_name` is the key under which the job is found again.
+    """One sbatch call. None: the site's default. job_name: the key by which the job is found again.
 
-    Nothing here may hold user text but what the policy has checked; `script` is the constant wrapper.
+    It holds no user text that the policy has not checked. script: the constant wrapper.
     """
 
     job_name: str

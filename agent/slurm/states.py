@@ -1,6 +1,6 @@
 """Slurm's job states as data (job_state_codes.html; enum job_states and its flags).
 
-A state that is not here is shown as it is and ends nothing: the agent has to outlive new versions of Slurm.
+A state that is not listed here is shown as it is, and ends nothing: new versions of Slurm may have new ones.
 """
 
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ from typing import Literal
 
 from mltm.contract.states import State
 
-__all__ = ["Kind", "SlurmStanding", "classify_state", "is_launch_failure", "needs_attention"]
+__all__ = ["Kind", "StateMeaning", "classify_state", "is_launch_failure", "needs_attention"]
 
 Kind = Literal["pending", "running", "paused", "finishing", "ended", "unknown"]
 
 
 @dataclass(frozen=True)
-class SlurmStanding:
-    """What a state of Slurm's says. `ended`: the end it names; COMPLETED, FAILED and REVOKED name none."""
+class StateMeaning:
+    """What a state of Slurm's means. ended: the end that it names; COMPLETED, FAILED and REVOKED name none."""
 
     kind: Kind
     ended: State | None = None
     attention: bool = False  #: a person should look
 
 
-_PENDING = SlurmStanding("pending")
-_RUNNING = SlurmStanding("running")
-_PAUSED = SlurmStanding("paused")
-_FINISHING = SlurmStanding("finishing")
-_ODD_START = SlurmStanding("pending", attention=True)
-_UNKNOWN = SlurmStanding("unknown", attention=True)
+_PENDING = StateMeaning("pending")
+_RUNNING = StateMeaning("running")
+_PAUSED = StateMeaning("paused")
+_FINISHING = StateMeaning("finishing")
+_ODD_START = StateMeaning("pending", attention=True)
+_UNKNOWN = StateMeaning("unknown", attention=True)
 
-_STANDINGS = MappingProxyType(
+_MEANINGS = MappingProxyType(
     {
         "PENDING": _PENDING,
         "CONFIGURING": _PENDING,
@@ -53,16 +53,16 @@ _STANDINGS = MappingProxyType(
         "STOPPED": _PAUSED,
         "COMPLETING": _FINISHING,
         "UPDATE_DB": _FINISHING,
-        "COMPLETED": SlurmStanding("ended"),
-        "FAILED": SlurmStanding("ended"),
-        "REVOKED": SlurmStanding("ended"),  # a federation's other cluster has it: nobody here can know the end
-        "CANCELLED": SlurmStanding("ended", State.CANCELLED),
-        "TIMEOUT": SlurmStanding("ended", State.TIMEOUT),
-        "DEADLINE": SlurmStanding("ended", State.DEADLINE),
-        "OUT_OF_MEMORY": SlurmStanding("ended", State.OUT_OF_MEMORY),
-        "NODE_FAIL": SlurmStanding("ended", State.NODE_FAIL),
-        "BOOT_FAIL": SlurmStanding("ended", State.NODE_FAIL),
-        "PREEMPTED": SlurmStanding("ended", State.PREEMPTED),
+        "COMPLETED": StateMeaning("ended"),
+        "FAILED": StateMeaning("ended"),
+        "REVOKED": StateMeaning("ended"),  # another cluster of the federation has it: its end is not known here
+        "CANCELLED": StateMeaning("ended", State.CANCELLED),
+        "TIMEOUT": StateMeaning("ended", State.TIMEOUT),
+        "DEADLINE": StateMeaning("ended", State.DEADLINE),
+        "OUT_OF_MEMORY": StateMeaning("ended", State.OUT_OF_MEMORY),
+        "NODE_FAIL": StateMeaning("ended", State.NODE_FAIL),
+        "BOOT_FAIL": StateMeaning("ended", State.NODE_FAIL),
+        "PREEMPTED": StateMeaning("ended", State.PREEMPTED),
     }
 )
 
@@ -78,28 +78,28 @@ _STUCK_REASONS = (
 )
 
 
-def classify_state(text: str) -> SlurmStanding:
-    """Read a state as squeue or sacct print it: `CANCELLED by 1000`, `OUT_OF_ME+` and lower case are understood."""
+def classify_state(text: str) -> StateMeaning:
+    """Classify a state as squeue or sacct print it, also `CANCELLED by 1000`, `OUT_OF_ME+` and lower case."""
     parts = text.split()
     name = parts[0].upper() if parts else ""
     if name.endswith("+"):
         return _complete(name.rstrip("+"))
-    return _STANDINGS.get(name, _UNKNOWN)
+    return _MEANINGS.get(name, _UNKNOWN)
 
 
-def _complete(start: str) -> SlurmStanding:
-    """A state that sacct cut at its column's width; it counts only where it can be but one."""
-    if start in _STANDINGS:
-        return _STANDINGS[start]
-    found = [standing for name, standing in _STANDINGS.items() if start and name.startswith(start)]
+def _complete(start: str) -> StateMeaning:
+    """Complete a state that sacct cut at its column's width. It counts only if it can be only one state."""
+    if start in _MEANINGS:
+        return _MEANINGS[start]
+    found = [meaning for name, meaning in _MEANINGS.items() if start and name.startswith(start)]
     return found[0] if len(found) == 1 else _UNKNOWN
 
 
 def is_launch_failure(reason: str) -> bool:
-    """True where a pending job's reason says that its launch failed and that Slurm put it back, held."""
+    """True if a pending job's reason says that its launch failed, and that Slurm requeued and holds it."""
     return reason.strip().lower().startswith(_LAUNCH_REASONS)
 
 
 def needs_attention(reason: str) -> bool:
-    """True where a pending job's reason is one that waiting alone does not cure."""
+    """True if waiting alone does not solve a pending job's reason."""
     return reason.strip().lower().startswith(_STUCK_REASONS)

@@ -1,6 +1,6 @@
 """What Slurm's answers mean, as values. "No reply", "not listed" and "ended" are different types (style: Absence).
 
-`message` are Slurm's own, for the history and for people; no rule reads them.
+Each `message` is Slurm's own, for the history and for people. No rule reads it.
 """
 
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from typing import Literal
 from mltm.contract.ids import JobId
 
 __all__ = [
-    "Accounting", "AccountingLine", "CancelOutcome", "JobLine", "JobList", "NoAccounting", "NotAsked", "PollFailed",
-    "SbatchAnswer", "SlurmFacts", "SubmitOutcome",
+    "KILL_WAIT_MESSAGE", "Accounting", "AccountingLine", "CancelOutcome", "JobLine", "JobList", "NoAccounting",
+    "NotAsked", "PollFailed", "SbatchAnswer", "SlurmFacts", "SubmitOutcome",
 ]  # fmt: skip
 
+KILL_WAIT_MESSAGE = "Slurm's KillWait is shorter than kill_wait_s in the agent's config, so Slurm's is used."
 SubmitOutcome = Literal["accepted", "ambiguous", "transient", "limit", "permanent", "deferred"]
 
 
@@ -20,7 +21,7 @@ SubmitOutcome = Literal["accepted", "ambiguous", "transient", "limit", "permanen
 class SbatchAnswer:
     """Slurm's answer to one sbatch.
 
-    accepted: `job_id` is set. ambiguous: a job may exist (`job_id` is a hint where one was printed). transient: surely
+    accepted: `job_id` is set. ambiguous: a job may exist (`job_id` is a hint, if one was printed). transient: surely
     no job; the same attempt may be tried again. limit: surely no job; try again when a job of ours ends. permanent:
     surely no job, ever. deferred: no answer yet (the bucket is empty, or the call still runs): pass the same request
     again at the next tick; it is never sent twice for that.

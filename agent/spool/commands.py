@@ -1,6 +1,6 @@
 """Records the gateway's cancel, hold and release in the task's control folder, before they are acknowledged.
 
-It only records; every decision reads the records there. Repeated and late commands find their record and are harmless.
+It only records; every decision reads the records. A repeated or late command finds its record, and is harmless.
 """
 
 import re
@@ -20,14 +20,14 @@ _ENDED = Ack(outcome="refused", message="The task has already ended.")
 
 
 def record_command(spool: Spool, command: CommandMessage, clock: Clock) -> Ack:
-    """Link a cancel, hold or release into the task's log; done only when it is durable.
+    """Link a cancel, hold or release into the task's journal. The answer is `done` only once it is durable.
 
-    Raises OSError where it could not be written: then nothing is acknowledged, and the gateway repeats it.
+    Raises OSError if it cannot be written: then nothing is acknowledged, and the gateway repeats the command.
     """
     if command.kind not in {"cancel", "hold", "release"}:
-        return Ack(outcome="refused", message=f"{command.kind} is not recorded in a task's log.")
+        return Ack(outcome="refused", message=f"The command {command.kind} is not recorded in a task's journal.")
     if not _COMMAND_ID.fullmatch(command.command_id):
-        return Ack(outcome="refused", message="The command's id is not made of letters, digits and hyphens.")
+        return Ack(outcome="refused", message="The command's id may have only letters, digits and hyphens.")
     folder = spool.task(TaskId(command.task_id))
     if _has_ended(spool, folder):
         return _ENDED
@@ -35,7 +35,7 @@ def record_command(spool: Spool, command: CommandMessage, clock: Clock) -> Ack:
     record = Command.model_validate(
         {"kind": command.kind, "command_id": command.command_id, "by": command.by, "at": clock.now()}
     )
-    files.link_once(_place(folder, command), render_record(record), clock.nonce())
+    files.link_once(_choose_path(folder, command), render_record(record), clock.nonce())
     return _ENDED if _has_ended(spool, folder) else Ack(outcome="done")
 
 
@@ -44,7 +44,7 @@ def _has_ended(spool: Spool, folder: TaskFolder) -> bool:
 
 
 def _make_control(spool: Spool, folder: TaskFolder, clock: Clock) -> None:
-    """For a task that is not copied yet: the marker first, so that a folder is never there that nobody looks at."""
+    """Make the folder of a task that is not copied yet. The marker comes first, so that every folder is read."""
     if folder.control.is_dir():
         return
     files.make_folder(spool.active)
@@ -52,6 +52,6 @@ def _make_control(spool: Spool, folder: TaskFolder, clock: Clock) -> None:
     files.make_folder(folder.control, mode=0o700)
 
 
-def _place(folder: TaskFolder, command: CommandMessage) -> Path:
-    """One cancel is enough for ever; of holds and releases the latest id wins (ids are uuid7, they sort by time)."""
+def _choose_path(folder: TaskFolder, command: CommandMessage) -> Path:
+    """One cancel is enough. Of holds and releases the latest id counts (ids are uuid7, which sort by time)."""
     return folder.cancel if command.kind == "cancel" else folder.hold_order(command.kind, command.command_id)

@@ -1,7 +1,7 @@
-"""Which gateway a spool belongs to: the one whose random id its agent was first enrolled with. Names are for people.
+"""Binds a spool to one gateway, by the random id of the gateway where its agent was first enrolled.
 
-Two installations may bear one name, and a spool that reports to both would give each of them the other's tasks.
-Spools of before were bound by the name alone; those are bound by the id at the next enrolment.
+Names are for people: two gateways may have the same one, and a spool that reports to both would give each of them the
+other's tasks. Old spools were bound by the name alone; the next enrolment binds them by the id.
 """
 
 from pathlib import Path
@@ -18,11 +18,11 @@ __all__ = ["bind_gateway", "check_gateway"]
 
 
 class _Gateway(Protocol):
-    """What the enrolment told of the gateway, and the credential keeps."""
+    """What the enrolment says about the gateway, and the credential keeps."""
 
     @property
     def gateway_id(self) -> str:
-        """Empty for a gateway of before."""
+        """Empty for an old gateway."""
 
     @property
     def gateway_name(self) -> str:
@@ -30,7 +30,7 @@ class _Gateway(Protocol):
 
 
 def bind_gateway(spool: Spool, enrolled: Enrolled, clock: Clock) -> None:
-    """Bind the spool to the gateway that the agent is enrolled at now, or see that it is. Raises SpoolError."""
+    """Bind the spool to the gateway where the agent enrols now. Raises SpoolError if it belongs to another one."""
     try:
         bound = _read(spool.gateway_id)
         if not bound and enrolled.gateway_id:
@@ -44,7 +44,7 @@ def bind_gateway(spool: Spool, enrolled: Enrolled, clock: Clock) -> None:
 
 
 def check_gateway(spool: Spool, gateway: _Gateway) -> None:
-    """See that the spool is bound to this gateway; changes nothing. Raises SpoolError."""
+    """Check that the spool belongs to this gateway; changes nothing. Raises SpoolError."""
     name, bound = _read(spool.gateway_name), _read(spool.gateway_id)
     if not name and not bound:
         raise SpoolError(
@@ -54,22 +54,22 @@ def check_gateway(spool: Spool, gateway: _Gateway) -> None:
     same = bound == gateway.gateway_id if bound or gateway.gateway_id else name == gateway.gateway_name
     if not same:
         raise SpoolError(
-            f"The spool {spool.root} belongs to {_describe(name, bound)}, and the agent is enrolled at "
+            f"The spool {spool.root} belongs to {_describe(name, bound)}, but the agent is enrolled at "
             f"{_describe(gateway.gateway_name, gateway.gateway_id)}.",
-            next_step="Enrol at the spool's gateway again, or name another, empty spool in the agent's config.",
+            next_step="Enrol at the spool's gateway again, or set another, empty spool in the agent's config.",
         )
 
 
 def _check_upgrade(spool: Spool, enrolled: Enrolled) -> None:
-    """A name proves nothing; that the spool has reported to this very generation of the database does."""
+    """Raise SpoolError unless the spool has reported to this generation of the database: a name proves nothing."""
     name, generation = _read(spool.gateway_name), _read(spool.generation)
     if generation == enrolled.generation if generation else name in {"", enrolled.gateway_name}:
         return
     raise SpoolError(
-        f"The spool {spool.root} was bound to {_describe(name, '')} before gateways had ids. Whether that is "
-        f"{_describe(enrolled.gateway_name, enrolled.gateway_id)} cannot be seen: its database or its name is another.",
-        next_step=f"If it is, restored or renamed, remove {spool.generation} and {spool.gateway_name} and enrol again "
-        "with a new code; if not, name another, empty spool in the agent's config.",
+        f"The spool {spool.root} was bound to {_describe(name, '')} before gateways had ids. It may not be "
+        f"{_describe(enrolled.gateway_name, enrolled.gateway_id)}, because the database or the name is different.",
+        next_step=f"If it is the same one, restored or renamed, remove {spool.generation} and {spool.gateway_name} and "
+        "enrol again with a new code. If it is not, set another, empty spool in the agent's config.",
     )
 
 
@@ -77,8 +77,8 @@ def _describe(name: str, gateway_id: str) -> str:
     return f"the gateway {name!r} (id {gateway_id[:8]})" if gateway_id else f"the gateway {name!r}"
 
 
-def _read(place: Path) -> str:
+def _read(path: Path) -> str:
     try:
-        return (files.read_bytes(place, 200) or b"").decode(errors="replace").strip()
+        return (files.read_bytes(path, 200) or b"").decode(errors="replace").strip()
     except OSError as error:
-        raise explain_os_error(error, place) from error
+        raise explain_os_error(error, path) from error

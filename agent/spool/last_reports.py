@@ -1,4 +1,4 @@
-"""Everything that this spool knows, as new reports: for a gateway whose database is another than before."""
+"""Builds the last report of each task again, for a gateway whose database was restored or replaced."""
 
 import contextlib
 from collections.abc import Iterator
@@ -25,10 +25,10 @@ def read_last_reports(spool: Spool) -> Iterator[ReportDraft]:
 
 
 def read_last_report(spool: Spool, task_id: TaskId) -> ReportDraft | None:
-    """A task's last report with its config; None for what is no task yet. Raises OSError.
+    """A task's last report with its config; None if it is not a task yet. Raises OSError.
 
-    It is a new report: the old one with a manifest added would be the same number with another content. Of a task
-    that nothing was reported of yet it says only that it is here, which any other report outweighs.
+    It is a new report: the old one with a manifest added would have the same number and another content. If nothing
+    was reported of the task yet, it says only that the task is here, and any other report overrides it.
     """
     draft = read_tombstone(spool, task_id) or _read_last(spool, task_id)
     manifest = read_manifest(spool, task_id) or (draft.manifest if draft else None)
@@ -39,7 +39,7 @@ def read_last_report(spool: Spool, task_id: TaskId) -> ReportDraft | None:
 
 
 def _read_last(spool: Spool, task_id: TaskId) -> ReportDraft | None:
-    # Of several boots (or hosts) the one that saw the task last knows best.
+    # Of several boots (or hosts), the one that observed the task last is right.
     told = [kept.told.last_report for kept in list_kept(spool, task_id) if kept.told.last_report]
     with contextlib.suppress(ValidationError):
         return parse_details(ReportDraft, told[0]) if told else None

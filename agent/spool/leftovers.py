@@ -1,4 +1,4 @@
-"""The list of fenced attempts of which Slurm may still have a job: an empty file each in `agent/leftovers`.
+"""The list of fenced attempts that may still have a job in Slurm: an empty file for each in `agent/leftovers`.
 
 Each is named like its job. The list outlives the task's end, a kill of the agent and a Slurm that does not answer; it
 decides nothing, because a job is cancelled only once the journal says that an agent owns the attempt.

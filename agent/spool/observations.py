@@ -1,6 +1,6 @@
-"""What agents keep of active tasks: what was observed of them, and what was told. Advice: a new process goes on alike.
+"""What agents keep of active tasks: what they observed, and what they told. It is advice, for the next process.
 
-A file a task and boot, `agent/observations/<boot>/<task>`: another boot's clock and counts mean nothing here.
+One file for each task and boot, `agent/observations/<boot>/<task>`: the clock and the counts are of one boot.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ class Kept:
 
 
 @cache
-def _shape() -> TypeAdapter[Kept]:
+def _kept_adapter() -> TypeAdapter[Kept]:
     return TypeAdapter(Kept)
 
 
@@ -54,15 +54,15 @@ def _parse(raw: bytes) -> Kept:
     """Read a file; one of version 0.1 has all fields side by side. Raises ValueError."""
     fields = json.loads(raw)
     if not isinstance(fields, dict):
-        raise ValueError("an object is needed")  # noqa: TRY004 - what is read, not what is passed
+        raise ValueError("a JSON object is needed")  # noqa: TRY004 - what is read, not what is passed
     try:
-        return _shape().validate_python(fields)
+        return _kept_adapter().validate_python(fields)
     except ValidationError:
         told = {
             "reported": fields.get("reported", ""), "last_report": fields.get("last_report", ""),
             "late_exits": tuple(fields.get("late_told", ())),
         }  # fmt: skip
-        return _shape().validate_python({"observed": fields, "told": told})
+        return _kept_adapter().validate_python({"observed": fields, "told": told})
 
 
 def continue_observation(kept: list[Kept], boot_id: str, attempt: int, now_s: float) -> Kept:

@@ -1,6 +1,6 @@
-"""The outbox: one file per event, so that no report is lost, whoever dies. Only the gateway's 2xx removes one.
+"""The outbox: one file per report, so that none is lost if a process dies. Only the gateway's 2xx removes one.
 
-An event's identity is (spool id, epoch, sequence); the epoch is this process's own, so a counter is enough.
+A report's identity is (spool id, epoch, sequence); the epoch is this process's own, so a counter is enough.
 """
 
 import re
@@ -28,7 +28,7 @@ def _name(epoch: int, seq: int) -> str:
 
 
 class Outbox:
-    """The events that the gateway has not confirmed. Make one per epoch; it may be used from several threads."""
+    """The reports that the gateway has not confirmed. One per epoch; it may be used from several threads."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Outbox:
         bad: Path | None = None,
         on_put: Callable[[], object] = lambda: None,
     ) -> None:
-        """`on_put`: called after each put, in the caller's thread."""
+        """on_put: called after each put, in the caller's thread."""
         self._folder = folder
         self._bad = bad if bad is not None else folder.parent / "bad"
         self._spool_id = spool_id
@@ -51,7 +51,7 @@ class Outbox:
         self._on_put = on_put
 
     def put(self, draft: ReportDraft | Mapping[str, object]) -> Report:
-        """Give the draft its identity and write it, durably. Raises SpoolError where it may not have been written."""
+        """Give the draft its identity and write it, durably. Raises SpoolError if it may not be written."""
         draft = draft if isinstance(draft, ReportDraft) else ReportDraft.model_validate(draft)
         while True:
             report = self._number(draft)
@@ -61,14 +61,14 @@ class Outbox:
         self._on_put()
         return report
 
-    def pending(self, limit: int, *, without: Iterable[Report] = ()) -> list[Report]:
-        """Read the oldest events, at most `limit`. An unreadable file is set aside and stops no other."""
-        passed_over = {_name(report.epoch, report.seq) for report in without}
+    def read_oldest(self, limit: int, *, without: Iterable[Report] = ()) -> list[Report]:
+        """Read the oldest reports, at most `limit`. A damaged file is set aside, and stops no other. Raises OSError."""
+        skipped = {_name(report.epoch, report.seq) for report in without}
         reports: list[Report] = []
         for name in self._names():
             if len(reports) >= limit:
                 break
-            if name in passed_over:
+            if name in skipped:
                 continue
             report = self._read(name)
             if report is not None:
@@ -76,20 +76,20 @@ class Outbox:
         return reports
 
     def remove(self, reports: Iterable[Report]) -> None:
-        """Forget events that the gateway has. One that comes back after a crash is sent again, which is harmless."""
+        """Remove reports that the gateway has. If a crash brings one back, it is sent again, which is harmless."""
         for report in reports:
             files.remove(self._path(report))
 
     def count(self) -> int:
-        """How many events wait."""
+        """How many reports wait. Raises OSError."""
         return len(self._names())
 
     def list_set_aside(self) -> list[str]:
-        """The names of events in `bad/`, oldest first: each stays there until a person has looked at it."""
+        """The names of the reports in `bad/`, oldest first. Each stays there until a person moves it away."""
         return [name for name in files.list_names(self._bad) if _NAME.fullmatch(name)]
 
     def set_aside(self, report: Report, message: str) -> bool:
-        """Move an event that the gateway will never take to `bad/`, with the reason beside it. False: it stays."""
+        """Move a report that the gateway refuses to `bad/`, with the reason beside it; False if it cannot be moved."""
         return self._set_aside(_name(report.epoch, report.seq), message)
 
     def _number(self, draft: ReportDraft) -> Report:
@@ -106,8 +106,8 @@ class Outbox:
             return files.link_once(self._path(report), data, self._clock.nonce(), mode=0o600)
         except OSError as error:
             raise SpoolError(
-                f"A report of task {report.task_id} cannot be written to {self._folder}: {error.strerror or error}.",
-                next_step="Free space there, or make the folder writable for the agent's user.",
+                f"Cannot write a report of task {report.task_id} to {self._folder}: {error.strerror or error}.",
+                next_step="Free some space, or make the folder writable for the agent's user.",
             ) from error
 
     def _path(self, report: Report) -> Path:
@@ -122,19 +122,19 @@ class Outbox:
             if data is None:  # another agent on this spool has just sent it
                 return None
             report = parse_details(Report, data)
-        except OSError as error:  # may pass (EIO, ESTALE): a good report is not thrown out for it
+        except OSError as error:  # it may pass (EIO, ESTALE), and the report may be good
             _log.warning("report_unreadable", file=name, message=str(error))
             return None
         except ValidationError as error:
-            self._set_aside(name, f"It is no report: {error}")
+            self._set_aside(name, f"It is not a report: {error}")
             return None
         if name != _name(report.epoch, report.seq):
-            self._set_aside(name, f"Its name does not fit its content (epoch {report.epoch}, sequence {report.seq}).")
+            self._set_aside(name, f"Its name does not match its content (epoch {report.epoch}, sequence {report.seq}).")
             return None
         return report
 
     def _set_aside(self, name: str, message: str) -> bool:
-        """The reason first: an event without its reason would puzzle, a reason alone says what was going on."""
+        """Write the reason first: a report without a reason explains nothing, a reason alone still does."""
         _log.error("report_set_aside", file=name, message=message)
         try:
             files.make_folder(self._bad)

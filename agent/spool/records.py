@@ -1,4 +1,4 @@
-"""The write-once log on disk: reads it, and links records into it. Decides nothing."""
+"""The journal on disk, which is written once: reads it, and links records into it. Decides nothing."""
 
 import itertools
 from collections.abc import Sequence
@@ -57,9 +57,9 @@ def _claims() -> TypeAdapter[JobClaim | Fence]:
 
 
 def read_journal(spool: Spool, task_id: TaskId, names: Sequence[str] | None = None) -> TaskJournal:
-    """Read a task's log. `names`: a listing of its control folder, where the caller has one already.
+    """Read a task's journal. names: a listing of its control folder, if the caller has one.
 
-    Raises OSError, and SpoolError where a deciding record cannot be understood (advice that cannot is passed over).
+    Raises OSError, and SpoolError if a deciding record is damaged (damaged advice is ignored).
     """
     folder = spool.task(task_id)
     listed = files.list_names(folder.control) if names is None else names
@@ -84,21 +84,21 @@ def read_journal(spool: Spool, task_id: TaskId, names: Sequence[str] | None = No
     )
 
 
-def name_deciding(log: TaskJournal) -> tuple[object, ...]:
-    """What decides in a log, to tell whether a record is new here."""
-    last = log.last
+def name_deciding(journal: TaskJournal) -> tuple[object, ...]:
+    """Name the records that decide, to see later whether there is a new one."""
+    last = journal.last
     found = () if last is None else (last.claim and last.claim.nonce, last.noted is not None, last.declined is not None)
-    return (log.manifest is not None, len(log.attempts), log.closed and log.closed.nonce, *found)
+    return (journal.manifest is not None, len(journal.attempts), journal.closed and journal.closed.nonce, *found)
 
 
-def sync_found(spool: Spool, log: TaskJournal, *, is_first: bool) -> None:
-    """Make durable what was found, before anything rests on it: whoever made it may have died before it could.
+def sync_found(spool: Spool, journal: TaskJournal, *, is_first: bool) -> None:
+    """Make what was found durable, before anything depends on it: its writer may have died before it could.
 
-    `is_first`: the task itself is new here, so that its place in tasks/ is synced too. Raises OSError.
+    is_first: the task itself is new here, so that its folder's name in tasks/ is synced too. Raises OSError.
     """
-    folder = spool.task(log.task_id)
+    folder = spool.task(journal.task_id)
     files.sync_folder(folder.control)
-    if log.last is not None and log.last.noted is not None:
+    if journal.last is not None and journal.last.noted is not None:
         files.sync_folder(folder.notes)
     if is_first:
         files.sync_folder(folder.path)
@@ -106,29 +106,29 @@ def sync_found(spool: Spool, log: TaskJournal, *, is_first: bool) -> None:
 
 
 def link_intent(attempt: Attempt, record: Submit | Closed) -> Submit | Closed:
-    """Put an intent in place, or find the one that is there. Won: the one returned has the caller's nonce."""
+    """Link an intent, or read the one that is there. Returns the record that counts. Raises OSError, SpoolError."""
     decided = files.link_once(attempt.intent, render_record(record), record.nonce)
     return _parse_intent(attempt.intent, decided)
 
 
 def link_claim(attempt: Attempt, record: Fence) -> JobClaim | Fence:
-    """Fence an attempt, or find who owns it."""
+    """Fence an attempt, or read who owns it. Returns the record that counts. Raises OSError, SpoolError."""
     decided = files.link_once(attempt.claim, render_record(record), record.nonce)
     return _parse_claim(attempt.claim, decided)
 
 
 def link_note(attempt: Attempt, claim: JobClaim, clock: Clock) -> None:
-    """Note the claim where user code cannot reach. Whoever was first noted the same claim."""
+    """Note the claim out of user code's reach. Whoever was first noted the same claim. Raises OSError."""
     files.link_once(attempt.note, render_record(Note(claim=claim, at=clock.now())), clock.nonce())
 
 
 def link_amended(folder: TaskFolder, record: Amended, clock: Clock) -> None:
-    """Correct an end, once; whoever was first has corrected it."""
+    """Correct an end, once. Whoever was first has corrected it. Raises OSError."""
     files.link_once(folder.amended, render_record(record), clock.nonce())
 
 
 def write_submitted(attempt: Attempt, record: Submitted, clock: Clock) -> None:
-    """Write what Slurm answered: advice, the last one stays."""
+    """Write what Slurm answered. It is advice: the last one replaces the others. Raises OSError."""
     files.replace(attempt.submitted, render_record(record), clock.nonce())
 
 
@@ -138,7 +138,7 @@ def _read_intent(attempt: Attempt) -> Submit | Closed | None:
 
 
 def _read_claim(attempt: Attempt, *, is_owner_known: bool) -> JobClaim | Fence | None:
-    """Read a claim; a damaged one is as good as gone where its note or exit record says whose it was (rule 4)."""
+    """Read a claim. A damaged one counts as missing if its note or exit record says who owned it (rule 4)."""
     try:
         raw = _read_deciding(attempt.claim)
         return None if raw is None else _parse_claim(attempt.claim, raw)
@@ -186,26 +186,26 @@ def _parse_claim(path: Path, raw: bytes) -> JobClaim | Fence:
 
 def _unreadable(path: Path) -> SpoolError:
     return SpoolError(
-        f"The record {path} is damaged: a hand or the file system did that, the product never does.",
-        next_step="Put it back whole, from a backup of the spool: its task then goes on by itself. Do not remove it and"
-        " write none: its code could start twice. Without a backup leave it; no other task waits for it.",
+        f"The record {path} is damaged. A person or the file system did that; this program never does.",
+        next_step="Restore it from a backup of the spool, and its task goes on by itself. Do not remove or rewrite it: "
+        "the task's code could start twice. Without a backup, leave it; no other task waits for it.",
     )
 
 
-def _read_advice(path: Path, shape: type[_Record]) -> _Record | None:
+def _read_advice(path: Path, record_type: type[_Record]) -> _Record | None:
     try:
         raw = files.read_bytes(path)
-        return None if raw is None else shape.model_validate_json(raw)
+        return None if raw is None else record_type.model_validate_json(raw)
     except (files.NoFileError, ValidationError):
         return None
 
 
-def _read_all(control: Path, listed: Sequence[str], prefix: str, shape: type[_Record]) -> tuple[_Record, ...]:
-    found = (_read_advice(control / name, shape) for name in listed if name.startswith(prefix))
+def _read_all(control: Path, listed: Sequence[str], prefix: str, record_type: type[_Record]) -> tuple[_Record, ...]:
+    found = (_read_advice(control / name, record_type) for name in listed if name.startswith(prefix))
     return tuple(record for record in found if record is not None)
 
 
 def _is_held(listed: Sequence[str]) -> bool:
-    """hold.<id> and release.<id> carry ids that sort by time; the latest one says."""
-    orders = sorted((name.partition(".")[2], name) for name in listed if name.startswith(("hold.", "release.")))
-    return bool(orders) and orders[-1][1].startswith("hold.")
+    """True if the latest of hold.<id> and release.<id> is a hold. The ids sort by time."""
+    found = sorted((name.partition(".")[2], name) for name in listed if name.startswith(("hold.", "release.")))
+    return bool(found) and found[-1][1].startswith("hold.")

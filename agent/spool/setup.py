@@ -1,6 +1,6 @@
-"""Makes a spool ready at the agent's start: its folders, its id, and this process's epoch.
+"""Prepares a spool at the agent's start: its folders, its id, and this process's epoch.
 
-Everything that can be wrong with the place is said here, in words, before any task is touched.
+Everything that can be wrong with the spool's folder is found here, before any task is read.
 """
 
 import errno
@@ -22,39 +22,42 @@ __all__ = ["SpoolIdentity", "explain_os_error", "prepare_spool"]
 
 _SPOOL_ID = re.compile(r"[0-9a-f]{32}")
 # `%` and `\` are patterns in sbatch's --output (sbatch(1), FILENAME PATTERN); `:` and `,` separate the parts of a
-# container's --bind. All four would make a path mean another one.
-_UNUSABLE = "%\\:,"
-_MOST_RACES = 1000
-_WORDS = {
-    errno.ENOSPC: ("The disk is full", "Make space there; nothing is lost, and everything is tried again."),
-    errno.EDQUOT: ("The disk quota is used up", "Make space there; nothing is lost, and everything is tried again."),
-    errno.EROFS: ("The file system is read-only", "Remount it for writing, or name another spool in the config."),
-    errno.EACCES: ("Access is denied", "Give the agent's user read and write permission on that folder."),
-    errno.EPERM: ("It is not permitted", "The spool must belong to the agent's user and its file system know link(2)."),
-    errno.ENOTDIR: ("A file is where a folder should be", "Move it away, or name another spool in the config."),
-    errno.EIO: ("The file system reports an input/output error", "Ask the people who run it; it is tried again."),
+# container's --bind. Any of the four would change which path is meant.
+_BAD_CHARACTERS = "%\\:,"
+_MAX_TRIES = 1000
+_EXPLANATIONS = {
+    errno.ENOSPC: ("The disk is full", "Free some space. Nothing is lost, and everything is tried again."),
+    errno.EDQUOT: ("The disk quota is used up", "Free some space. Nothing is lost, and everything is tried again."),
+    errno.EROFS: ("The file system is read-only", "Remount it for writing, or set another spool in the config."),
+    errno.EACCES: ("Access is denied", "Give the agent's user permission to read and write it."),
+    errno.EPERM: (
+        "The operation is not permitted",
+        "The spool must belong to the agent's user, on a file system with link(2).",
+    ),
+    errno.ENOTDIR: ("A file is where a folder should be", "Move it away, or set another spool in the config."),
+    errno.EIO: ("The file system reports an input/output error", "Ask its administrators. The agent tries again."),
     errno.ENAMETOOLONG: ("The name is too long", "Use a shorter name."),
 }
 
 
 @dataclass(frozen=True)
 class SpoolIdentity:
-    """A spool that can be used, its id, and the number that this start of the agent took."""
+    """A spool that can be used, its id, and the number of this start of the agent."""
 
     spool: Spool
     spool_id: SpoolId
     epoch: int
 
 
-def explain_os_error(error: OSError, where: Path) -> SpoolError:
-    """Turn an error of the file system into a sentence with the place and a next step."""
-    fallback = (os.strerror(error.errno) if error.errno else str(error), "It is tried again; see the agent's log.")
-    what, next_step = _WORDS.get(error.errno or 0, fallback)
-    return SpoolError(f"{what}: {os.fsencode(where).decode(errors='replace')}.", next_step=next_step)
+def explain_os_error(error: OSError, path: Path) -> SpoolError:
+    """Turn an error of the file system into a sentence with the path and a next step."""
+    fallback = (os.strerror(error.errno) if error.errno else str(error), "The agent tries again. See its log.")
+    what, next_step = _EXPLANATIONS.get(error.errno or 0, fallback)
+    return SpoolError(f"{what}: {os.fsencode(path).decode(errors='replace')}.", next_step=next_step)
 
 
 def prepare_spool(settings: AgentSettings, clock: Clock) -> SpoolIdentity:
-    """Make and check the spool's folders, read or make its id, take the next epoch. Raises SpoolError."""
+    """Make and check the spool's folders, read or make its id, and take the next epoch. Raises SpoolError."""
     root = settings.spool
     _check_path(root)
     spool = Spool(root)
@@ -70,12 +73,14 @@ def prepare_spool(settings: AgentSettings, clock: Clock) -> SpoolIdentity:
 def _check_path(root: Path) -> None:
     text = str(root)
     if not root.is_absolute():
-        raise SpoolError(f"The spool's path {text!r} is not absolute.", next_step="Write it from / on in the config.")
-    if not text.isprintable() or any(character in _UNUSABLE for character in text):
         raise SpoolError(
-            f"The spool's path {text!r} cannot be used: Slurm and containers would misread % \\ : , or control "
-            "characters in it.",
-            next_step="Name a spool without them in the agent's config.",
+            f"The spool's path {text!r} is not absolute.", next_step="Write the whole path, from / on, in the config."
+        )
+    if not text.isprintable() or any(character in _BAD_CHARACTERS for character in text):
+        raise SpoolError(
+            f"The spool's path {text!r} cannot be used: Slurm and containers would misread its % \\ : , or control "
+            "characters.",
+            next_step="Set a spool without them in the agent's config.",
         )
 
 
@@ -98,22 +103,22 @@ def _check_writable(folder: Path) -> None:
 
 
 def _check_folder(folder: Path, *, is_root: bool) -> None:
-    """Others must not be able to swap what the agent works on (threat T6)."""
+    """Raise SpoolError if others could replace what the agent works on (threat T6)."""
     # The root itself may be a link: the person who wrote the config chose it.
     seen = folder.stat() if is_root else folder.lstat()
     if not stat.S_ISDIR(seen.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     if is_root:
         if seen.st_mode & stat.S_IWOTH:
-            raise SpoolError(f"Everybody may write in the spool {folder}.", next_step=f"Do `chmod o-w {folder}`.")
+            raise SpoolError(f"Everybody may write to the spool {folder}.", next_step=f"Run: chmod o-w {folder}")
         return
     if seen.st_uid != os.geteuid():
         raise SpoolError(
             f"The folder {folder} belongs to another user (uid {seen.st_uid}).",
-            next_step="One user's agent works on a spool: remove the folder, or name another spool in the config.",
+            next_step="A spool is for one user's agent. Remove the folder, or set another spool in the config.",
         )
     if seen.st_mode & 0o022:
-        raise SpoolError(f"Others may write in {folder}.", next_step=f"Do `chmod 700 {folder}`.")
+        raise SpoolError(f"Others may write to {folder}.", next_step=f"Run: chmod 700 {folder}")
 
 
 def _read_spool_id(spool: Spool, clock: Clock) -> SpoolId:
@@ -121,15 +126,15 @@ def _read_spool_id(spool: Spool, clock: Clock) -> SpoolId:
     text = found.decode(errors="replace").strip()
     if not _SPOOL_ID.fullmatch(text):
         raise SpoolError(
-            f"The spool's id in {spool.spool_id} cannot be understood.",
-            next_step="Restore the file from a backup; it is 32 hex digits that the gateway knows this spool by.",
+            f"The spool's id in {spool.spool_id} is not valid.",
+            next_step="Restore the file from a backup. It has 32 hex digits, by which the gateway knows this spool.",
         )
     return SpoolId(text)
 
 
 def _take_epoch(spool: Spool, clock: Clock) -> int:
-    """Epochs are never removed: one that was taken twice would give two reports one identity."""
-    for _ in range(_MOST_RACES):
+    """Take the next epoch. None is ever removed: an epoch that is taken twice would give two reports one identity."""
+    for _ in range(_MAX_TRIES):
         nonce = clock.nonce()
         taken = [int(name) for name in files.list_names(spool.epochs) if name.isdecimal()]
         epoch = max(taken, default=0) + 1
@@ -137,5 +142,5 @@ def _take_epoch(spool: Spool, clock: Clock) -> int:
         if files.link_once(spool.epochs / str(epoch), mine, nonce, 0o600) == mine:
             return epoch
     raise SpoolError(
-        f"No epoch could be taken in {spool.epochs}.", next_step="Are agents started in a loop? Stop them."
+        f"Cannot take an epoch in {spool.epochs}.", next_step="If agents are started in a loop, stop them."
     )

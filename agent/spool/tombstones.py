@@ -1,4 +1,4 @@
-"""What stays of a task that ended: a tombstone in done/ with its last report. It outlives everything else.
+"""What is kept of a task that ended: a tombstone in done/ with its last report. It outlives everything else.
 
 Nothing here removes a user's outputs.
 """
@@ -23,25 +23,25 @@ _log = structlog.get_logger(__name__)
 
 
 def write_tombstone(spool: Spool, task_id: TaskId, report_json: str, clock: Clock) -> None:
-    """Keep a task's last report, synced; a correction takes the former one's place. Raises OSError."""
+    """Keep a task's last report, synced. A correction replaces it. Raises OSError."""
     files.replace(spool.tombstone(task_id), report_json.encode(), clock.nonce(), 0o600)
 
 
 def has_tombstone(spool: Spool, task_id: TaskId) -> bool:
-    """True for a task that has ended. Raises OSError, because a trouble is no answer."""
+    """True for a task that has ended. Raises OSError: a file system that fails is not an answer."""
     return files.read_bytes(spool.tombstone(task_id), 1) is not None
 
 
 def retire(spool: Spool, task_id: TaskId) -> None:
-    """Take a task that has its tombstone off the active ones. Raises SpoolError where it has none, OSError."""
+    """Make a task with a tombstone inactive. Raises SpoolError if it has none, OSError."""
     if not has_tombstone(spool, task_id):
-        raise SpoolError(f"Task {task_id} has no tombstone yet, so that it stays active.")
+        raise SpoolError(f"Task {task_id} has no tombstone yet, so it stays active.")
     files.remove(spool.active / task_id)
     files.sync_folder(spool.active)
 
 
 def read_manifest(spool: Spool, task_id: TaskId) -> Manifest | None:
-    """Read a task's manifest; None where there is none that can be understood. Raises OSError."""
+    """Read a task's manifest; None if there is none, or it is not valid. Raises OSError."""
     raw = files.read_bytes(spool.task(task_id).manifest)
     try:
         return None if raw is None else Manifest.model_validate_json(raw)
@@ -50,7 +50,7 @@ def read_manifest(spool: Spool, task_id: TaskId) -> Manifest | None:
 
 
 def read_tombstone(spool: Spool, task_id: TaskId) -> ReportDraft | None:
-    """Read a task's last report, without the identity it was sent under. Raises OSError."""
+    """Read a task's last report, without the identity that it was sent with. Raises OSError."""
     raw = files.read_bytes(spool.tombstone(task_id))
     try:
         return None if raw is None else parse_details(ReportDraft, raw)

@@ -12,15 +12,23 @@ import structlog
 
 from agent.settings import AgentSettings
 from agent.slurm.port import SlurmPort
-from agent.slurm.values import Accounting, AccountingLine, JobLine, JobList, NotAsked, PollFailed, SlurmFacts
+from agent.slurm.values import (
+    KILL_WAIT_MESSAGE,
+    Accounting,
+    AccountingLine,
+    JobLine,
+    JobList,
+    NotAsked,
+    PollFailed,
+    SlurmFacts,
+)
 from agent.tasks.state import TaskState
 from mltm.contract.ids import TaskId, parse_job_name, render_job_name
 from mltm.runtime.clock import Clock
 
-__all__ = ["KILL_WAIT_MESSAGE", "Queue", "QueueSnapshot"]
+__all__ = ["Queue", "QueueSnapshot"]
 
 _log = structlog.get_logger(__name__)
-KILL_WAIT_MESSAGE = "Slurm's KillWait is shorter than kill_wait_s in the agent's config, so Slurm's is used."
 _FACTS_EVERY_S = 3600.0
 _MAX_NAMES = 100
 _NEVER = float("-inf")

@@ -154,14 +154,20 @@ async def _request(
             text = await response.text()
             _raise_for_status(response, text, origin)
             return answer_type.model_validate_json(text)
-    except TimeoutError as error:
-        raise GatewayAwayError(f"The gateway at {origin} did not answer within {timeout_s:g} s.") from error
-    except aiohttp.ClientConnectorCertificateError as error:
-        raise GatewayAwayError(_explain_certificate(error.certificate_error, origin)) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        if isinstance(error, ValidationError):
-            raise GatewayAwayError(f"{origin} did not respond like a compatible gateway.") from error
-        raise GatewayAwayError(f"Cannot reach the gateway at {origin}: {error}.") from error
+        raise GatewayAwayError(_explain_failure(error, origin, timeout_s)) from error
+
+
+def _explain_failure(error: Exception, origin: str, timeout_s: float) -> str:
+    match error:
+        case TimeoutError():
+            return f"The gateway at {origin} did not answer within {timeout_s:g} s."
+        case aiohttp.ClientConnectorCertificateError():
+            return _explain_certificate(error.certificate_error, origin)
+        case ValidationError():
+            return f"{origin} did not respond like a compatible gateway."
+        case _:
+            return f"Cannot reach the gateway at {origin}: {error}."
 
 
 def _explain_certificate(error: Exception, origin: str) -> str:

@@ -97,7 +97,7 @@ class Reporter:
 
     def _read_batch(self) -> list[Report]:
         waiting = [report for reports in self._unknown.values() for report in reports]
-        batch = self._outbox.pending(self._max_reports, without=waiting)
+        batch = self._outbox.read_oldest(self._max_reports, without=waiting)
         self._show_set_aside()
         self._alerts.clear("outbox")
         return batch

@@ -38,7 +38,7 @@ def test_a_full_disk(site: AgentSite, word: str) -> None:
 
     assert done.returncode == 1
     assert f"The disk is full: {site.spool}" in done.stdout + done.stderr
-    assert "Make space there" in done.stdout + done.stderr
+    assert "Free some space" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("word", RUNS)
@@ -58,7 +58,7 @@ def test_no_sbatch_in_path(site: AgentSite) -> None:
     checked, first = site.run("check"), site.run("once")
 
     assert checked.returncode == 1
-    assert "FAIL  programs: sbatch, squeue, scancel, scontrol not found in PATH" in checked.stdout
+    assert "FAIL  programs: Cannot find sbatch, squeue, scancel, scontrol in PATH" in checked.stdout
     assert "slurm.path in the config" in checked.stdout
     assert first.returncode == 0
     assert "1 active tasks" in first.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.check.folder import judge_news, judge_node, judge_race, judge_visibility
+from agent.check.folder import judge_node, judge_race, judge_visibility, judge_watching
 from agent.check.measurements import Race
 from agent.check.node_race import NodeRace
 from agent.settings import Waits
@@ -22,7 +22,7 @@ REFUSES = "def refuse(*_, **__): raise PermissionError(1, 'Operation not permitt
 HIDES = "old = os.listdir\nos.listdir = lambda p='.': [n for n in old(p) if not n.startswith('change')]"
 # This host believes that it has won, whatever was decided.
 DISAGREES = """
-from agent import files
+from mltm.runtime import files
 made = files.link_once
 def link_once(path, data, *others):
     decided = made(path, data, *others)
@@ -65,7 +65,7 @@ def test_a_good_folder_can_be_trusted(site: AgentSite) -> None:
 
     assert read_line(said, "claims") == "ok    claims: 30 claims raced by 64 processes, exactly one winner each"
     assert read_line(said, "visibility").startswith("ok ")
-    assert read_line(said, "news").startswith("ok ")
+    assert read_line(said, "watching").startswith("ok ")
     assert f"{site.spool} can be trusted on this host; --with-job" in read_line(said, "folder")
 
 
@@ -74,7 +74,7 @@ def test_a_link_that_replaces_is_noticed(site: AgentSite, fault: str) -> None:
     said = check(site, fault, "--processes=16", "--claims=30")
 
     assert re.search(r"FAIL +claims: \d+ of \d+ claims .* a task could start twice", said.stdout)
-    assert "Name a spool on another file system" in read_line(said, "claims")
+    assert "Set a spool on another file system" in read_line(said, "claims")
     assert f"FAIL  folder: {site.spool} cannot be trusted: see claims above." in said.stdout
     assert said.returncode == 1
 
@@ -113,7 +113,7 @@ def test_the_wait_for_an_exit_record_has_to_be_twice_the_delay(delay_s: float | 
     ("ext4", True, True, "ok"), ("ext4", False, True, "warn"), ("nfs4", False, False, "ok"), ("", True, False, "ok"),
 ])  # fmt: skip
 def test_an_inotify_that_hears_nothing_is_told(kind: str, grade: str, *, hears: bool, is_used: bool) -> None:
-    assert judge_news(kind, hears=hears, is_used=is_used).grade == grade
+    assert judge_watching(kind, hears=hears, is_used=is_used).grade == grade
 
 
 @pytest.mark.slurm
@@ -134,7 +134,7 @@ def test_a_node_that_cannot_be_raced_is_told(site: AgentSite, slurm_lab: Lab) ->
     said = check(site, "", "--processes=2", "--claims=20", "--with-job", "--partition=nowhere", **slurm)
 
     assert "invalid partition" in read_line(said, "node").lower()
-    assert "Name --partition and --account" in read_line(said, "node")
+    assert "Give --partition and --account" in read_line(said, "node")
     assert said.returncode == 1
 
 

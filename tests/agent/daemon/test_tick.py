@@ -165,7 +165,7 @@ def test_an_exit_record_ends_the_task_without_another_call(world: World[CountedS
 
     world.run(after_s=1)
 
-    assert [report.state for report in world.outbox.pending(50)][-1] is State.SUCCEEDED
+    assert [report.state for report in world.outbox.read_oldest(50)][-1] is State.SUCCEEDED
     assert world.kit.spool.tombstone(task_id).exists()
     assert world.run(after_s=1).active == 0
     assert calls["sbatch"] == world.slurm.calls["sbatch"]

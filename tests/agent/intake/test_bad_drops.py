@@ -44,7 +44,7 @@ def with_field(**fields: object) -> bytes:
 def check_rejected(world: World[CountedSlurm], name: str, message: str) -> Report:
     """One task, told of and written down as rejected, in the same words; nothing is under way any more."""
     spool = world.kit.spool
-    (report,) = [r for r in world.outbox.pending(100) if r.closed][-1:]
+    (report,) = [r for r in world.outbox.read_oldest(100) if r.closed][-1:]
     assert (report.state, report.taken, report.attempt) == (State.REJECTED, True, 1)
     assert message in report.message
     receipt = json.loads((spool.drop / f"{name}.receipt.json").read_text())
@@ -169,7 +169,7 @@ def test_a_folder_in_the_receipts_place_keeps_no_task_from_its_end(world: World[
     (world.kit.spool.drop / "run.json.receipt.json").mkdir()
     world.kit.drop("run.json", with_field(model_parms={}))
     run_for_s(world, 60)
-    assert [report.state for report in world.outbox.pending(100)] == [State.REJECTED]
+    assert [report.state for report in world.outbox.read_oldest(100)] == [State.REJECTED]
     assert not list(world.kit.spool.active.iterdir())
 
 

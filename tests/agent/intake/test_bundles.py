@@ -203,7 +203,7 @@ def test_a_faulty_bundle_killed_at_any_call_is_rejected_once_in_the_same_words(t
         world = open_world(kit, CountedSlurm())
         for _ in range(5):
             world.run(after_s=20)
-        said = {(report.state, report.message) for report in world.outbox.pending(100) if report.closed}
+        said = {(report.state, report.message) for report in world.outbox.read_oldest(100) if report.closed}
         assert said == {(State.REJECTED, kit.manifest(TASK).fault)}
         if not was_killed:
             assert nth > 5

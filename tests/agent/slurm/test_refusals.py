@@ -5,7 +5,7 @@ import pytest
 from agent.slurm.errors import (
     NOISE,
     ExtraTexts,
-    Refusal,
+    RefusalClass,
     classify_refusal,
     is_gone,
     is_rate_limit,
@@ -84,7 +84,7 @@ Invalid job array specification
 Invalid user id
 Incompatible versions of client and server code
 """
-LOCAL: tuple[tuple[str, Refusal], ...] = (
+LOCAL: tuple[tuple[str, RefusalClass], ...] = (
     ("sbatch: error: Unable to open file /spool/wrapper.sh", "permanent"),
     ("sbatch: error: Batch script is empty!", "transient"),  # on NFS its bytes came late (nextflow #4154)
     ("sbatch: error: Batch script contains only whitespace!", "permanent"),
@@ -97,13 +97,13 @@ LOCAL: tuple[tuple[str, Refusal], ...] = (
     ("sbatch: fatal: Unable to process configuration file", "transient"),
     ("sbatch: fatal: Invalid user for SlurmUser slurm, ignored", "transient"),
 )
-TABLE: list[tuple[str, Refusal]] = [
+TABLE: list[tuple[str, RefusalClass]] = [
     *((text, "ambiguous") for text in AMBIGUOUS.strip().splitlines()),
     *((text, "transient") for text in TRANSIENT.strip().splitlines()),
     *((text, "permanent") for text in PERMANENT.strip().splitlines()),
 ]
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
-LIMITS: tuple[tuple[str, Refusal], ...] = (
+LIMITS: tuple[tuple[str, RefusalClass], ...] = (
     ("AssocMaxSubmitJobLimit", "limit"),
     ("AssocGrpSubmitJobsLimit", "limit"),
     ("QOSMaxSubmitJobPerUserLimit", "limit"),
@@ -154,18 +154,18 @@ CAPTURED: dict[str, str] = {
 
 
 @pytest.mark.parametrize(("text", "outcome"), TABLE)
-def test_a_text_of_slurmctld_has_its_class_in_any_case(text: str, outcome: Refusal) -> None:
+def test_a_text_of_slurmctld_has_its_class_in_any_case(text: str, outcome: RefusalClass) -> None:
     said = f"sbatch: error: Batch job submission failed: {text}\n"
     assert [classify_refusal(form) for form in (said, said.lower(), said.upper())] == [outcome] * 3
 
 
 @pytest.mark.parametrize(("text", "outcome"), LOCAL)
-def test_a_text_of_sbatch_itself_has_its_class(text: str, outcome: Refusal) -> None:
+def test_a_text_of_sbatch_itself_has_its_class(text: str, outcome: RefusalClass) -> None:
     assert classify_refusal(text + "\n") == outcome
 
 
 @pytest.mark.parametrize(("reason", "outcome"), LIMITS)
-def test_the_line_before_tells_a_limit_of_jobs_from_one_of_size(reason: str, outcome: Refusal) -> None:
+def test_the_line_before_tells_a_limit_of_jobs_from_one_of_size(reason: str, outcome: RefusalClass) -> None:
     said = f"sbatch: error: {reason}\n" if reason else ""
     assert classify_refusal(f"{said}sbatch: error: Batch job submission failed: {POLICY}\n") == outcome
 
@@ -207,7 +207,7 @@ def test_the_last_try_decides() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["transient", "limit", "permanent"])
-def test_a_sites_own_texts_go_first(outcome: Refusal) -> None:
+def test_a_sites_own_texts_go_first(outcome: RefusalClass) -> None:
     extra = ExtraTexts(**{outcome: ["", "project QUOTA spent"]})
     said = "sbatch: error: Project quota spent\nsbatch: error: Batch job submission failed: Unspecified error\n"
     assert classify_refusal(said, extra) == outcome

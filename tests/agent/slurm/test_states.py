@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.slurm.states import Kind, SlurmStanding, classify_state, is_launch_failure, needs_attention
+from agent.slurm.states import Kind, StateMeaning, classify_state, is_launch_failure, needs_attention
 from mltm.contract.states import State
 
 NOT_ENDED: tuple[tuple[str, Kind, bool], ...] = (
@@ -48,13 +48,13 @@ ENDED: tuple[tuple[str, State | None], ...] = (
 
 @pytest.mark.parametrize(("text", "kind", "attention"), NOT_ENDED)
 def test_a_state_that_is_no_end_names_none(text: str, kind: Kind, *, attention: bool) -> None:
-    assert classify_state(text) == SlurmStanding(kind, None, attention)
+    assert classify_state(text) == StateMeaning(kind, None, attention)
     assert classify_state(text.lower()) == classify_state(text)
 
 
 @pytest.mark.parametrize(("text", "end"), ENDED)
 def test_an_end_is_named_where_slurm_alone_can_know_it(text: str, end: State | None) -> None:
-    assert classify_state(text) == SlurmStanding("ended", end)
+    assert classify_state(text) == StateMeaning("ended", end)
 
 
 @pytest.mark.parametrize(

@@ -43,13 +43,13 @@ def test_events_come_back_oldest_first_across_epochs(make: Callable[[int], Outbo
     for outbox in (later, earlier):
         outbox.put(draft())
         outbox.put(draft(State.RUNNING))
-    assert [(r.epoch, r.seq) for r in make(13).pending(10)] == [(3, 1), (3, 2), (12, 1), (12, 2)]
-    assert [(r.epoch, r.seq) for r in make(13).pending(3)] == [(3, 1), (3, 2), (12, 1)]
+    assert [(r.epoch, r.seq) for r in make(13).read_oldest(10)] == [(3, 1), (3, 2), (12, 1), (12, 2)]
+    assert [(r.epoch, r.seq) for r in make(13).read_oldest(3)] == [(3, 1), (3, 2), (12, 1)]
 
 
 def test_a_restarted_agent_reads_the_same_report(make: Callable[[int], Outbox]) -> None:
     before = make(1).put(draft(message="Priorität", job_id="7", note={"kind": "held", "message": "by hand"}))
-    (after,) = make(2).pending(10)
+    (after,) = make(2).read_oldest(10)
     assert after == before
     assert digest_report(after) == digest_report(before)
     assert after.at == NOW
@@ -60,7 +60,7 @@ def test_only_removed_events_go_and_twice_is_harmless(make: Callable[[int], Outb
     first, second = outbox.put(draft()), outbox.put({**draft().model_dump(), "state": "running"})
     outbox.remove([first])
     outbox.remove([first])
-    assert outbox.pending(10) == [second]
+    assert outbox.read_oldest(10) == [second]
     assert outbox.count() == 1
 
 
@@ -71,11 +71,11 @@ def test_an_unreadable_file_is_set_aside_and_stops_no_other(tmp_path: Path, make
     misnamed = tmp_path / "outbox" / "0000000001-000000000002.json"
     misnamed.write_text(Outbox(tmp_path / "elsewhere", SPOOL_ID, 1, Clock())._number(draft()).model_dump_json())
     good = outbox.put(draft())
-    assert outbox.pending(10) == [good]
+    assert outbox.read_oldest(10) == [good]
     assert outbox.count() == 1
     assert (tmp_path / "bad" / broken.name).exists()
-    assert "no report" in (tmp_path / "bad" / f"{broken.name}.message").read_text()
-    assert "does not fit" in (tmp_path / "bad" / f"{misnamed.name}.message").read_text()
+    assert "not a report" in (tmp_path / "bad" / f"{broken.name}.message").read_text()
+    assert "does not match" in (tmp_path / "bad" / f"{misnamed.name}.message").read_text()
 
 
 def test_a_read_error_throws_no_good_report_out(
@@ -89,8 +89,8 @@ def test_a_read_error_throws_no_good_report_out(
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "read_bytes", fail)
-        assert outbox.pending(10) == []
-    assert len(outbox.pending(10)) == 1
+        assert outbox.read_oldest(10) == []
+    assert len(outbox.read_oldest(10)) == 1
     assert not (tmp_path / "bad").exists()
 
 
@@ -104,7 +104,7 @@ def test_a_sequence_is_not_used_again_after_a_failed_write(
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "link_once", full)
-        with pytest.raises(SpoolError, match=r"No space left.*Free space"):
+        with pytest.raises(SpoolError, match=r"No space left.*Free some space"):
             outbox.put(draft())
     assert outbox.put(draft()).seq == 2
 
@@ -113,7 +113,7 @@ def test_a_name_taken_by_other_content_is_stepped_over(make: Callable[[int], Out
     first = make(1).put(draft())
     second = make(1).put(draft(State.RUNNING))  # the same epoch again: must not happen, and does no harm
     assert (first.seq, second.seq) == (1, 2)
-    assert len(make(1).pending(10)) == 2
+    assert len(make(1).read_oldest(10)) == 2
 
 
 def test_a_report_that_is_refused_lies_in_bad_with_its_reason(tmp_path: Path, make: Callable[[int], Outbox]) -> None:
@@ -137,7 +137,7 @@ def test_a_file_of_before_there_were_limits_is_sent_as_far_as_it_fits(make: Call
     old = {**report.model_dump(mode="json", exclude_defaults=True), "job_id": "9" * 5000, "message": "x" * 100_000}
     path.write_text(json.dumps(old))
 
-    (kept,) = make(2).pending(10)
+    (kept,) = make(2).read_oldest(10)
 
     assert (kept.seq, kept.job_id, kept.node, len(kept.message)) == (report.seq, None, "n1", MAX_MESSAGE_CHARS)
     assert outbox.list_set_aside() == []

@@ -126,7 +126,7 @@ class World(Generic[AnySlurm]):
         return open_world(self.kit, self.slurm)
 
     def states(self) -> list[State]:
-        return [report.state for report in self.outbox.pending(500)]
+        return [report.state for report in self.outbox.read_oldest(500)]
 
     def forget_told(self) -> None:
         """Forget what was told of the task, so that the next look tells it again."""

@@ -18,7 +18,7 @@ def free(disk: Path) -> None:
 
 
 def told(world: World[CountedSlurm], task_id: TaskId) -> list[State]:
-    return [report.state for report in world.outbox.pending(500) if report.task_id == task_id]
+    return [report.state for report in world.outbox.read_oldest(500) if report.task_id == task_id]
 
 
 def test_what_comes_in_on_a_full_disk_waits_and_is_run_when_there_is_space(small_disk: Path) -> None:

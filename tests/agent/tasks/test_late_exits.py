@@ -51,7 +51,7 @@ def see_exit(world: World[CountedSlurm], number: int = 1) -> None:
 
 
 def ends(world: World[CountedSlurm]) -> list[tuple[State, Evidence]]:
-    return [(report.state, report.evidence) for report in world.outbox.pending(500) if report.closed]
+    return [(report.state, report.evidence) for report in world.outbox.read_oldest(500) if report.closed]
 
 
 def kill_before(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
@@ -149,7 +149,7 @@ def test_a_late_exit_of_an_attempt_that_was_run_again_is_a_note_in_the_history(w
     for _ in range(3):
         world.run(after_s=40)
 
-    told = [report for report in world.outbox.pending(500) if report.evidence is Evidence.EXIT]
+    told = [report for report in world.outbox.read_oldest(500) if report.evidence is Evidence.EXIT]
     assert [(report.attempt, report.state, report.closed) for report in told] == [(1, State.SUCCEEDED, False)]
     assert "attempt 2" in told[0].message
     see_exit(world, 2)
@@ -177,12 +177,12 @@ def test_a_bundle_that_comes_again_when_only_the_tombstone_is_left_is_answered(w
     see_exit(world)
     world.run(after_s=1)
     shutil.rmtree(world.kit.spool.task(world.task_id).path)
-    world.outbox.remove(world.outbox.pending(500))
+    world.outbox.remove(world.outbox.read_oldest(500))
     again = world.start_again()
     send(again.kit)
     again.run_for(300)
 
-    told = again.outbox.pending(500)
+    told = again.outbox.read_oldest(500)
     assert told
     assert all(report.taken and report.closed for report in told)
     assert told[-1].evidence is Evidence.AMENDED

@@ -68,7 +68,7 @@ def end(world: World[CountedSlurm], task_id: TaskId = TASK) -> None:
 
 
 def told(world: World[CountedSlurm], task_id: TaskId = TASK) -> list[State]:
-    return [report.state for report in world.outbox.pending(500) if report.task_id == task_id]
+    return [report.state for report in world.outbox.read_oldest(500) if report.task_id == task_id]
 
 
 def assert_waits_in_words(world: World[CountedSlurm], path: Path, before: list[State]) -> None:
@@ -78,8 +78,8 @@ def assert_waits_in_words(world: World[CountedSlurm], path: Path, before: list[S
         problems = world.run(after_s=400).problems
         (message,) = [message for message in problems if TASK in message]
         assert f"{path} is damaged" in message
-        assert "Put it back whole" in message
-        assert "Do not remove it" in message
+        assert "Restore it from a backup" in message
+        assert "Do not remove or rewrite it" in message
     assert (told(world), world.slurm.calls["sbatch"]) == (before, 2)
     assert (world.kit.spool.active / TASK).exists()
     assert not world.kit.spool.tombstone(TASK).exists()

@@ -94,7 +94,7 @@ class UplinkKit:
 
     def waiting(self) -> list[int]:
         """The sequences of what waits in the outbox."""
-        return [report.seq for report in self.outbox.pending(1000)]
+        return [report.seq for report in self.outbox.read_oldest(1000)]
 
     def set_aside(self) -> dict[str, str]:
         """What lies in bad/, with the reasons."""
