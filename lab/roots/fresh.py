@@ -5,6 +5,7 @@ Each run starts from the same root of the cache and leaves nothing in it; what i
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -44,6 +45,7 @@ def run_fresh(suites: Sequence[str], goals: Sequence[str]) -> int:
         raise LabError(f"No bare Debian is called {' or '.join(unknown)} here. Choose from: {' '.join(BARE)}.")
     if missing := missing_for_roots():
         raise LabError(f"{missing} Run it as root on a Debian machine.")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind, as after Ctrl-C
     with tempfile.TemporaryDirectory(prefix="lab-fresh-") as folder:
         commit = pack_commit(CHECKOUT, Path(folder))
         failed = [suite for suite in suites or BARE if not try_commit(suite, commit, goals or GOALS)]

@@ -213,8 +213,7 @@ def _write_files(lab: Lab) -> None:
     version = read_slurm_version()
     lab.slurm_conf.write_text(render_slurm_conf(lab, user, version), encoding="utf-8")
     (lab.dir / "gres.conf").write_text(render_gres_conf(), encoding="utf-8")
-    if text := render_cgroup_conf(version):
-        (lab.dir / "cgroup.conf").write_text(text, encoding="utf-8")
+    (lab.dir / "cgroup.conf").write_text(render_cgroup_conf(version), encoding="utf-8")
     if lab.options.accounting:
         secret = lab.dir / "slurmdbd.conf"  # slurmdbd insists on 600
         secret.touch(mode=0o600)

@@ -95,8 +95,11 @@ def render_gres_conf() -> str:
 
 
 def render_cgroup_conf(version: tuple[int, int]) -> str:
-    """Return `cgroup.conf`; newer slurmds refuse to start without cgroups unless they are told."""
-    return "CgroupPlugin=disabled\n" if version >= (23, 2) else ""
+    """Return `cgroup.conf`: without it a slurmd looks for a cgroup file system, and does not start if there is none.
+
+    22.05 cannot be told to do without; of its plugins v1 is the one that asks nothing of the machine before it is used.
+    """
+    return "CgroupPlugin=disabled\n" if version >= (23, 2) else "CgroupPlugin=cgroup/v1\n"
 
 
 def render_slurmdbd_conf(lab: Lab, user: str) -> str:

@@ -1,6 +1,8 @@
 """`python -m lab` from up to down, as whoever runs the tests and as an ordinary user."""
 
+import os
 import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from lab.errors import LabError
 from lab.processes import wait_until
 from lab.slurm import cluster
 from lab.slurm.layout import Lab
-from tests.lab.commands import AS_IT_IS, Commands, as_ordinary_user, ended_lab, find_left
+from tests.lab.commands import AS_IT_IS, CHECKOUT, Commands, as_ordinary_user, ended_lab, find_left
 
 pytestmark = pytest.mark.slurm
 # who a person was before `su`: the lab asks for the user id instead
@@ -48,6 +50,19 @@ def run_job(commands: Commands, env: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
     job = ("squeue", "-h", "-t", "all", "-j", done.stdout.strip(), "-o", "%T")
     assert wait_until(lambda: commands.run(*job, **env).stdout == "COMPLETED\n", timeout_s=20)
+
+
+def test_a_lab_comes_up_where_no_cgroup_file_system_is_mounted(tmp_path: Path) -> None:
+    """As in a Debian root: here another folder lies over it."""
+    (tmp_path / "none").mkdir()
+    cover = f'mount --bind {tmp_path}/none /sys/fs/cgroup && exec "$@"'
+    user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+    bare = Commands(("unshare", *user, "--mount", "sh", "-c", cover, "sh"), sys.executable, CHECKOUT)
+    with ended_lab(tmp_path / "lab") as folder:
+        up = bare.lab("up", "--dir", str(folder))
+        assert up.returncode == 0, up.stderr
+        assert AS_IT_IS.lab("down", "--dir", str(folder)).returncode == 0
+        assert find_left(folder) == []
 
 
 def test_a_lab_comes_up_shows_itself_and_goes(case: Case) -> None:
