@@ -31,7 +31,7 @@ def world(tmp_path: Path) -> World[CountedSlurm]:
 
 
 def told(world: World[CountedSlurm], task_id: TaskId) -> State:
-    return [report.state for report in world.outbox.pending(100) if report.task_id == task_id][-1]
+    return [report.state for report in world.outbox.read_oldest(100) if report.task_id == task_id][-1]
 
 
 def test_an_unexpected_error_in_one_tasks_turn_stops_no_other(
