@@ -5,7 +5,7 @@
 #
 # slurmd runs a copy, so everything comes as arguments, made by agent/job/wrapper.py:
 #   root task attempt image warn head_pieces tail_pieces beat_every_s beat_stop_s grace_s drain_s try_s
-# Exit: the code's own; 0 where another copy owns the attempt; 75 where the code was not started.
+# Exit: the code's own; 0 if another copy owns the attempt; 75 if the code was not started.
 
 # shellcheck disable=SC2015,SC2317 # `a && b || c` is meant; the handlers are called by traps
 user_umask=$(umask)
@@ -114,25 +114,18 @@ note_lost_beat() {
 }
 
 # What has not ended by then is killed, so that the exit record is written before Slurm's own KILL.
-start_timer() {
-  [[ ! $timer_pid ]] || return 0
-  set -m
-  # shellcheck disable=SC2086
-  (trap '' $SIGNALS && sleep "$grace_s" && kill -KILL -- "-$code_pid") </dev/null >/dev/null 2>&1 {life}>&- {log}>&- {result_in}<&- &
-  timer_pid=$!
-  set +m
-}
+start_timer() { [[ $timer_pid ]] || start_helper timer_pid 0 deaf kill_code_late; }
+
+kill_code_late() { sleep "$grace_s" && kill -KILL -- "-$code_pid"; } </dev/null
 
 # Slurm's stop signals reach the whole job, the code too, and it must not get a second one; but `scancel --signal=TERM`
-# with --batch or --full comes to us alone (22.05; docs/decisions/0011). Where the witness lives on, the code is told.
+# with --batch or --full comes to us alone (22.05; docs/decisions/0011). If the witness lives on, the code is told.
 start_teller() {
   [[ $1 != BEAT && $witness_pid && ! $teller_pid ]] || return 0
-  set -m
-  # shellcheck disable=SC2086
-  (trap '' $SIGNALS && sleep 2 && is_alive "$witness_pid" && kill -s "$1" -- "-$code_pid") </dev/null >/dev/null 2>&1 {life}>&- {log}>&- {result_in}<&- &
-  teller_pid=$!
-  set +m
+  start_helper teller_pid 0 deaf tell_code "$1"
 }
+
+tell_code() { sleep 2 && is_alive "$witness_pid" && kill -s "$1" -- "-$code_pid"; } </dev/null
 
 is_alive() {
   local line
@@ -154,10 +147,10 @@ catch_signals() {
 
 read_arguments() {
   local number='^[0-9]{1,9}$' seconds='^[0-9]{1,6}([.][0-9]{1,3})?$' value
-  (($# == 12)) || refuse arguments "12 arguments are needed, $# were given"
+  (($# == 12)) || refuse arguments "expected 12 arguments, got $#"
   root=$1 task=$2 attempt=$3 image=$4 warn=$5 head_pieces=$6 tail_pieces=$7
   beat_every_s=$8 beat_stop_s=$9 grace_s=${10} drain_s=${11} try_s=${12}
-  [[ $root == /* && $task =~ ^[0-9a-f]{32}$ && $attempt =~ ^[0-9]{2,9}$ ]] || refuse arguments 'root, task or attempt'
+  [[ $root == /* && $task =~ ^[0-9a-f]{32}$ && $attempt =~ ^[0-9]{2,9}$ ]] || refuse arguments 'root, task or attempt is not valid'
   for value in "$image" "$warn" "$head_pieces" "$tail_pieces" "$beat_stop_s" "$try_s"; do
     [[ $value =~ $number ]] || refuse arguments "$value is not a whole number"
   done
@@ -168,7 +161,7 @@ read_arguments() {
 }
 
 read_identity() {
-  read_nonce || refuse random 'no random numbers from /proc/sys/kernel/random/uuid'
+  read_nonce || refuse random 'cannot read /proc/sys/kernel/random/uuid'
   control=$folder/control
   job_id=${SLURM_JOB_ID-} array_index=''
   if [[ ${SLURM_ARRAY_TASK_ID-} ]]; then # the last element's SLURM_JOB_ID is the array's own
@@ -176,8 +169,8 @@ read_identity() {
   fi
   node=${SLURMD_NODENAME:-${HOSTNAME%%.*}}
   node=${node//[^A-Za-z0-9._-]/?}
-  [[ $job_id =~ ^[0-9]+(_[0-9]+)?$ ]] || { job_id=unknown; refuse job_id 'no SLURM_JOB_ID: this script is for sbatch'; }
-  read -r boot_id </proc/sys/kernel/random/boot_id || refuse boot_id '/proc/sys/kernel/random/boot_id is not readable'
+  [[ $job_id =~ ^[0-9]+(_[0-9]+)?$ ]] || { job_id=unknown; refuse job_id 'SLURM_JOB_ID is not set: submit this script with sbatch'; }
+  read -r boot_id </proc/sys/kernel/random/boot_id || refuse boot_id 'cannot read /proc/sys/kernel/random/boot_id'
 }
 
 # Opening a folder asks the file server again (close-to-open), so that what is looked up next is not an old answer.
@@ -185,25 +178,25 @@ open_again() { { exec {again}<"$1"; } 2>/dev/null && exec {again}<&-; }
 
 check_log() {
   local line=''
-  open_again "$control" || refuse control "the folder of records cannot be opened: $control"
-  { IFS= read -r line <"$control/intent.$attempt"; } 2>/dev/null || refuse intent 'the intent is not there or not readable'
+  open_again "$control" || refuse control "cannot open the folder of records: $control"
+  { IFS= read -r line <"$control/intent.$attempt"; } 2>/dev/null || refuse intent 'cannot read the intent'
   [[ $line == '{"kind":"submit"'* ]] || refuse intent 'the intent does not say submit: this attempt is closed'
   check_note
 }
 
 check_note() {
-  open_again "$notes" && [[ -x $notes ]] || refuse notes "the folder of notes cannot be opened: $notes"
+  open_again "$notes" && [[ -x $notes ]] || refuse notes "cannot open the folder of notes: $notes"
   [[ ! -e $notes/$task.$attempt && ! -L $notes/$task.$attempt ]] || step_aside 'an agent noted the claim of another copy'
 }
 
 # The agent's NUL-separated files, complete: the last entry has its NUL too.
 read_lists() {
   local rest='' pair
-  mapfile -d '' -t argv 2>/dev/null <"$control/argv.$attempt" || refuse argv 'the command file is not readable'
-  mapfile -d '' -t env_pairs 2>/dev/null <"$control/env.$attempt" || refuse env 'the environment file is not readable'
-  mapfile -d '' -t checks 2>/dev/null <"$control/checks.$attempt" || refuse checks 'the file of checks is not readable'
+  mapfile -d '' -t argv 2>/dev/null <"$control/argv.$attempt" || refuse argv 'cannot read the command file'
+  mapfile -d '' -t env_pairs 2>/dev/null <"$control/env.$attempt" || refuse env 'cannot read the environment file'
+  mapfile -d '' -t checks 2>/dev/null <"$control/checks.$attempt" || refuse checks 'cannot read the file of checks'
   open_pipe && result_in=$reader result_out=$writer && open_pipe && life_in=$reader life=$writer ||
-    refuse pipe 'no pipe can be opened on this node'
+    refuse pipe 'cannot open a pipe on this node'
   ((${#argv[@]})) && [[ ${argv[0]} ]] || refuse argv 'the command file is empty'
   for pair in "${env_pairs[@]}"; do
     [[ $pair =~ ^[A-Za-z_][A-Za-z0-9_]*= ]] || refuse env 'an entry of the environment file is not NAME=VALUE'
@@ -213,12 +206,12 @@ read_lists() {
 check_paths() {
   local path
   for path in "${checks[@]}"; do
-    { exec {again}<"$path"; } 2>/dev/null || refuse path "not there or not readable on this node: $path"
+    { exec {again}<"$path"; } 2>/dev/null || refuse path "cannot read on this node: $path"
     exec {again}<&-
   done
   type -P -- "${argv[0]}" >/dev/null || refuse program "not found on this node: ${argv[0]}"
-  [[ -x $folder/work ]] || refuse work "the working folder is not there on this node: $folder/work"
-  mkdir -p -- "$logs" 2>/dev/null || refuse logs "the folder of logs cannot be made: $logs"
+  [[ -x $folder/work ]] || refuse work "the working folder is missing on this node: $folder/work"
+  mkdir -p -- "$logs" 2>/dev/null || refuse logs "cannot create the folder of logs: $logs"
 }
 
 # The exit record's blocks are taken now, under a private name, so that a full disk cannot keep it from being written.
@@ -237,7 +230,7 @@ take_claim() {
   { printf '%s\n' "$line" >"$private" && shielded sync -- "$private"; } 2>/dev/null ||
     refuse space "no space for the claim in $control"
   ((stopping == 0)) || refuse stopped 'a stop signal came before the claim'
-  link_record "$private" "$claim" || refuse sync 'the folder of records could not be synced after the claim'
+  link_record "$private" "$claim" || refuse sync 'cannot sync the folder of records after the claim'
   rm -f -- "$private" 2>/dev/null
   decide_claim "$claim" "$line"
 }
@@ -245,12 +238,29 @@ take_claim() {
 # Won means that the record read back is ours, whatever link() returned.
 decide_claim() {
   local decided=''
-  { IFS= read -r decided <"$1"; } 2>/dev/null || refuse claim 'the claim cannot be read back'
-  [[ $decided == '{"kind":'*'"nonce":"'* ]] || refuse claim 'the claim read back is not whole'
+  { IFS= read -r decided <"$1"; } 2>/dev/null || refuse claim 'cannot read the claim back'
+  [[ $decided == '{"kind":'*'"nonce":"'* ]] || refuse claim 'the claim that was read back is incomplete'
   [[ $decided == "$2" ]] || step_aside 'the claim is taken'
 }
 
-# --- helpers: they ignore signals and end with their input or with us -------------------------------------------
+# --- helpers: they end with their input or with us --------------------------------------------------------------
+
+# Start a helper ("${@:3}") in a process group of its own, so that one kill ends it with all that it started. $1: the
+# variable that gets its pid. $2: the descriptor that is its standard input. It holds none of our descriptors: nobody
+# would see the end of the log or of us while it lives. All is redirected in the child: bash may leave a handler (and
+# this) half-way, and then nothing is left redirected here.
+start_helper() {
+  set -m
+  ("${@:3}") <&"$2" >/dev/null 2>&1 {reader}<&- {log}>&- {life}>&- {life_in}<&- {result_in}<&- {result_out}>&- &
+  printf -v "$1" %d "$!"
+  set +m
+}
+
+# Run a function that a signal to the whole job must not end.
+deaf() {
+  # shellcheck disable=SC2086
+  trap '' $SIGNALS && "$@"
+}
 
 # Sets `reader` and `writer`: the two ends of an anonymous pipe.
 open_pipe() {
@@ -285,11 +295,7 @@ keep_log() {
 start_log() {
   if open_pipe; then
     log=$writer
-    set -m
-    # shellcheck disable=SC2086
-    (trap '' $SIGNALS && keep_log) <&"$reader" >/dev/null 2>&1 {reader}<&- {writer}>&- {life}>&- {life_in}<&- {result_in}<&- {result_out}>&- &
-    log_pid=$!
-    set +m
+    start_helper log_pid "$reader" deaf keep_log
     exec {reader}<&-
   else
     exec {log}>/dev/null
@@ -324,22 +330,15 @@ watch_beat() {
   kill -KILL -- "-$BASHPID"
 }
 
-# A process in a group of its own that does nothing but die of a stop signal, or end with us.
-start_witness() {
-  set -m
+start_witness() { start_helper witness_pid "$life_in" die_of_a_stop; }
+
+# Do nothing but die of a stop signal, or end with us.
+die_of_a_stop() {
   # shellcheck disable=SC2086
-  (trap - $SIGNALS && trap '' USR1 USR2 && read -r _) <&"$life_in" >/dev/null 2>&1 {life}>&- {life_in}<&- {log}>&- {result_in}<&- {result_out}>&- &
-  witness_pid=$!
-  set +m
+  trap - $SIGNALS && trap '' USR1 USR2 && read -r _
 }
 
-start_beat() {
-  set -m
-  # shellcheck disable=SC2086
-  (trap '' $SIGNALS && watch_beat) <&"$life_in" >/dev/null 2>&1 {life}>&- {life_in}<&- {log}>&- {result_in}<&- {result_out}>&- &
-  beat_pid=$!
-  set +m
-}
+start_beat() { start_helper beat_pid "$life_in" deaf watch_beat; }
 
 # --- the code ---------------------------------------------------------------------------------------------------
 
@@ -369,17 +368,18 @@ keep_code() {
   set -m # a process group of its own, and SIGINT not ignored
   run_code </dev/null 1>&"$log" 2>&1 {log}>&- {life}>&- {life_in}<&- {result_in}<&- {result_out}>&- &
   code_pid=$!
-  exec {log}>&- {life}>&- {result_in}<&-
-  # Code without a wrapper would go on unseen (scancel --batch kills the batch shell alone, and Slurm says FAILED).
-  (read -r _ <&"$life_in" || kill -KILL -- "-$code_pid") >/dev/null 2>&1 {result_out}>&- &
-  guard_pid=$!
   set +m
+  exec {log}>&- {life}>&- {result_in}<&-
+  start_helper guard_pid "$life_in" guard_code
   printf '%d\n' "$code_pid" >&"$result_out"
   wait "$code_pid"
   code=$?
   kill -KILL -- "-$guard_pid" 2>/dev/null
   printf '%d\n' "$code" >&"$result_out"
 }
+
+# Code without a wrapper would go on unseen (scancel --batch kills the batch shell alone, and Slurm says FAILED).
+guard_code() { read -r _ || kill -KILL -- "-$code_pid"; }
 
 start_code() {
   oom_before=$(read_oom_kills)
@@ -420,7 +420,7 @@ wait_for_code() {
   [[ ! $code_pid ]] || kill -KILL -- "-$code_pid" 2>/dev/null
 }
 
-# How many processes of our cgroup the kernel killed for memory; nothing where no cgroup tells.
+# How many processes of our cgroup the kernel killed for memory; nothing if no cgroup tells.
 read_oom_kills() {
   local line path='' name count
   while IFS= read -r line; do
@@ -441,13 +441,12 @@ end_log() {
   exec {log}>&- {life}>&-
   [[ ! $beat_pid ]] || kill -KILL -- "-$beat_pid" 2>/dev/null
   [[ $log_pid ]] || return 0
-  set -m
-  (sleep "$drain_s" && kill -KILL -- "-$log_pid") >/dev/null 2>&1 &
-  timer_pid=$!
-  set +m
+  start_helper timer_pid 0 kill_log_late
   wait "$log_pid" 2>/dev/null
   kill -KILL -- "-$timer_pid" 2>/dev/null
 }
+
+kill_log_late() { sleep "$drain_s" && kill -KILL -- "-$log_pid"; } </dev/null
 
 render_exit() {
   local oom_after oom=null started=null elapsed_cs=$((ended_cs - started_cs)) ended_at
@@ -489,7 +488,7 @@ finish() {
   last=$((uptime_cs + try_s * 100))
   until put_exit "$line"; do
     read_uptime
-    ((uptime_cs < last)) || { printf 'mltm: the exit record could not be written: %s\n' "$line" >&2 && break; }
+    ((uptime_cs < last)) || { printf 'mltm: cannot write the exit record: %s\n' "$line" >&2 && break; }
     sleep 1
   done
   ring_bell

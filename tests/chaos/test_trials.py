@@ -8,24 +8,7 @@ import pytest
 from chaos.faults.plan import Plan, build_plans
 from chaos.faults.points import POINTS
 from chaos.load.stream import KINDS
-from chaos.scenarios import (
-    agents,
-    ambiguous,
-    claims,
-    database,
-    disk,
-    doubles,
-    drops,
-    kills,
-    late,
-    mixed,
-    outage,
-    points,
-    slurm,
-    stale,
-    torn,
-    writes,
-)
+from chaos.run import SCENARIOS
 from chaos.strikes.provoke import PROVOCATIONS
 from chaos.strikes.strike import Walk
 from chaos.table import render_findings
@@ -56,27 +39,27 @@ def kill_after_acknowledgements(setup: Setup, faults: int | None) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("name", "scenario", "faults"),
+    ("name", "faults"),
     [
-        ("points", points.run, 40),
-        ("kills", kills.run, 25),
-        ("ambiguous", ambiguous.run, 25),
-        ("doubles", doubles.run, 15),
-        ("agents", agents.run, 12),
-        ("outage", outage.run, 1),
-        ("drops", drops.run, 1),
-        ("claims", claims.run, 100),
-        ("slurm", slurm.run, 15),
-        ("mixed", mixed.run, 8),
-        ("disk", disk.run, 2),
-        ("writes", writes.run, 16),
-        ("torn", torn.run, 30),
-        ("database", database.run, 6),
-        ("stale", stale.run, 20),
+        ("points", 40),
+        ("kills", 25),
+        ("ambiguous", 25),
+        ("doubles", 15),
+        ("agents", 12),
+        ("outage", 1),
+        ("drops", 1),
+        ("claims", 100),
+        ("slurm", 15),
+        ("mixed", 8),
+        ("disk", 2),
+        ("writes", 16),
+        ("torn", 30),
+        ("database", 6),
+        ("stale", 20),
     ],
 )
-def test_nothing_is_lost_and_nothing_starts_twice(name: str, scenario: Scenario, faults: int) -> None:
-    result = run(name, scenario, faults)
+def test_nothing_is_lost_and_nothing_starts_twice(name: str, faults: int) -> None:
+    result = run(name, SCENARIOS[name], faults)
 
     assert result.judgement.is_clean, render_findings([result])
     assert result.faults >= faults
@@ -85,7 +68,7 @@ def test_nothing_is_lost_and_nothing_starts_twice(name: str, scenario: Scenario,
 
 
 def test_a_job_that_slurm_hears_of_after_the_fence_does_nothing() -> None:
-    result = run("late", late.run, 8, clients=8)
+    result = run("late", SCENARIOS["late"], 8, clients=8)
 
     assert result.judgement.is_clean, render_findings([result])
     assert result.missed == []
@@ -108,9 +91,9 @@ def test_what_the_mixed_load_seldom_does_is_provoked() -> None:
 @pytest.mark.parametrize(
     ("control", "scenario", "faults", "verdicts"),
     [
-        ("no-claim", doubles.run, 10, {"twice"}),
-        ("no-fence", late.run, 6, {"twice"}),
-        ("slurms-word", doubles.run, 25, {"wrong"}),
+        ("no-claim", SCENARIOS["doubles"], 10, {"twice"}),
+        ("no-fence", SCENARIOS["late"], 6, {"twice"}),
+        ("slurms-word", SCENARIOS["doubles"], 25, {"wrong"}),
         ("cancel-in-memory", kill_after_acknowledgements, 2, {"lost", "wrong"}),
     ],
 )

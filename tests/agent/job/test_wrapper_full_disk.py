@@ -53,7 +53,7 @@ def test_after_its_time_an_exit_record_is_given_up_in_words(small_disk: Path) ->
     with started(task) as process:
         message = process.communicate(timeout=25)[1]
     assert process.returncode == 0
-    assert 'the exit record could not be written: {"kind":"exit"' in message
+    assert 'cannot write the exit record: {"kind":"exit"' in message
 
 
 @pytest.mark.slurm
