@@ -38,7 +38,7 @@ def _agent(name: str, target: str, only: str = "") -> Point:
 _GATEWAY = (
     _gateway("upload", "http.multipart:receive_parts"),
     _gateway("upload-part", "http.multipart:_append"),
-    _gateway("upload-sync", "http.upload:_sort_out"),
+    _gateway("upload-sync", "http.upload:_build_upload"),
     _gateway("upload-file-sync", "http.multipart:_sync"),
     _gateway("keep-files", "services.submissions:_keep_files"),
     _gateway("accept", "store.tasks:add_task", "database"),

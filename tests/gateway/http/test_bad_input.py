@@ -137,8 +137,8 @@ CASES = [
     with_config("broken JSON", "config", "line 1, column 2", raw="{"),
     with_config("JSON that is no object", "config", "JSON object", raw="[1]"),
     Case("JSON in Latin-1", [part("config.json", b'{"a": "\xe9"}'), GOOD_SCRIPT], "bad_config", "config", "UTF-8"),
-    with_raw("a name twice", "script_path", "stand once", "{", '{"script_path": "a.py", '),
-    with_raw("a name twice that is no text", r"'\ud800'", "stand once", "{", '{"\\ud800": 1, "\\ud800": 2, '),
+    with_raw("a name twice", "script_path", "duplicate name", "{", '{"script_path": "a.py", '),
+    with_raw("a name twice that is no text", r"'\ud800'", "duplicate name", "{", '{"\\ud800": 1, "\\ud800": 2, '),
     with_config("half a character", "experiment_name", "unicode", experiment_name="x\ud800"),
     with_config("an unknown field", "datasetname", "Did you mean dataset_name?", datasetname="wine"),
     with_config(
