@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from agent.errors import SettingsError
 from mltm.contract.base_models import Strict
@@ -74,6 +74,14 @@ class Waits(Strict):
     To shorten them wastes jobs, but never loses a task. Do not shorten `beat_still_s` and `look_again_s` at a site:
     they are evidence.
     """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_name(cls, given: object) -> object:
+        """Version 0.1 called `retry_max_s` `retry_most_s`."""
+        if isinstance(given, dict) and "retry_most_s" in given and "retry_max_s" not in given:
+            return {("retry_max_s" if name == "retry_most_s" else name): value for name, value in given.items()}
+        return given
 
     rescan_s: Seconds = 30
     glance_s: Seconds = 2
