@@ -1,6 +1,6 @@
 """Everything that the agent raises on purpose."""
 
-__all__ = ["AgentError", "GatewayAwayError", "RevokedError", "SettingsError", "SpoolError"]
+__all__ = ["AgentError", "GatewayAwayError", "RevokedError", "SettingsError", "SiteAwayError", "SpoolError"]
 
 
 class AgentError(Exception):
@@ -26,6 +26,12 @@ class SettingsError(AgentError):
 
 class SpoolError(AgentError):
     """The spool cannot be used: it is not writable, it is full, or it belongs to another gateway."""
+
+
+class SiteAwayError(AgentError):
+    """What a task needs of the site cannot be looked at: the folder of its images or datasets is away."""
+
+    transient = True
 
 
 class GatewayAwayError(AgentError):

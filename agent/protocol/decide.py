@@ -126,7 +126,9 @@ def _watch_owner(
             owner, slurm=None if last.dups else observed.ended, is_over_memory=situation.is_over_memory
         )
         if _may_rerun(journal, verdict.state, situation):
-            return OpenAttempt(last.number + 1, f"attempt {last.number} ended as {verdict.state}", verdict.state)
+            if situation.refusal is None:
+                return OpenAttempt(last.number + 1, f"attempt {last.number} ended as {verdict.state}", verdict.state)
+            verdict = verdict.model_copy(update={"reason": f"{verdict.reason} No rerun: {situation.refusal}".strip()})
         return Close(last.number + 1, verdict)
     # With a copy that stepped aside, an end may be the copy's, and the owner may still have to be cancelled.
     may_run = observed.ended is None or bool(last.dups)

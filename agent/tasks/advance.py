@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from agent.errors import SpoolError
+from agent.errors import SiteAwayError, SpoolError
 from agent.protocol.actions import Action, CancelJobs
 from agent.spool.last_reports import read_last_report
 from agent.spool.tombstones import has_tombstone, retire
@@ -57,7 +57,7 @@ class Advance:
                 return result
             for step in self._steps(task_id, listing, before, queue, is_fresh=is_fresh, may_open=may_open):
                 result = step
-        except (OSError, SpoolError) as error:
+        except (OSError, SpoolError, SiteAwayError) as error:
             due_s = self._context.clock.boot_s() + self._context.settings.waits.poll_soon_s
             _log.warning("task_waits", task_id=task_id, error=str(error))
             message = f"Task {task_id} is blocked and will be retried: {error}"

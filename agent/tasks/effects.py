@@ -1,6 +1,7 @@
 """Carries out what a turn wants: one action or effect, and the state that the task has then.
 
-Each may be repeated, or lost to somebody who was first. Raises OSError, SpoolError: the state before stays true.
+Each may be repeated, or lost to somebody who was first. Raises OSError, SpoolError, SiteAwayError: the state before
+stays true.
 """
 
 import errno
@@ -9,7 +10,8 @@ from dataclasses import replace
 
 import structlog
 
-from agent.job.launch import Refusal, plan_launch, write_launch
+from agent.errors import SiteAwayError
+from agent.job.launch import Launch, Refusal, plan_launch, write_launch
 from agent.protocol.actions import (
     Action,
     Adopt,
@@ -23,6 +25,7 @@ from agent.protocol.actions import (
     Wait,
 )
 from agent.protocol.task_report import ReportDraft
+from agent.settings import AgentSettings
 from agent.spool.leftovers import note_leftover
 from agent.spool.observations import Kept, forget_observation, save_observation
 from agent.spool.receipts import update_receipt
@@ -33,6 +36,8 @@ from agent.tasks.state import Submission, TaskState
 from agent.tasks.turn import Bury, Effect, Keep, PutReceipt, Tell
 from mltm.contract.ids import TaskId
 from mltm.contract.journal_records import Amended, Closed, Fence, FenceReason, Submit, Submitted
+from mltm.contract.spool_layout import TaskFolder
+from mltm.contract.task_config import TaskConfig
 
 __all__ = ["Effects"]
 
@@ -116,7 +121,7 @@ class Effects:
         context, folder, config = self._context, self._context.spool.task(task_id), state.config
         if config is None:
             return state
-        planned = plan_launch(config, folder, number, context.settings)
+        planned = _plan_launch(config, folder, number, context.settings)
         if isinstance(planned, Refusal):
             return replace(state, refusal=planned.message)
         opened = Submit(
@@ -132,7 +137,7 @@ class Effects:
         if config is None:
             return state
         slurm = context.settings.slurm.model_copy(update={"kill_wait_s": self._read_kill_wait_s()})
-        planned = plan_launch(config, folder, number, context.settings.model_copy(update={"slurm": slurm}))
+        planned = _plan_launch(config, folder, number, context.settings.model_copy(update={"slurm": slurm}))
         if isinstance(planned, Refusal):
             self._fence(task_id, number, "refused_by_policy", planned.message)
             return state
@@ -156,3 +161,11 @@ class Effects:
         )  # fmt: skip
         is_ours = link_intent(context.spool.task(task_id).attempt(action.number), closed) == closed
         _log.info("task_closed", task_id=task_id, state=verdict.state, reason=verdict.reason, won=is_ours)
+
+
+def _plan_launch(config: TaskConfig, folder: TaskFolder, attempt: int, settings: AgentSettings) -> Launch | Refusal:
+    """A refusal that may pass is none yet: nothing is linked, and the task is looked at again."""
+    planned = plan_launch(config, folder, attempt, settings)
+    if isinstance(planned, Refusal) and not planned.permanent:
+        raise SiteAwayError(planned.message)
+    return planned

@@ -92,6 +92,18 @@ def test_a_rerun_happens_only_where_it_was_asked_for_and_within_its_limit() -> N
     assert isinstance(spent, Close)
 
 
+def test_a_rerun_that_the_site_refuses_closes_the_task_with_the_end_that_it_had() -> None:
+    """To open the attempt again and again would never end: it is refused each time."""
+    config = build.config(rerun_on=["node_fail"], rerun_limit=1)
+    over = seen(**OVER, ended="NODE_FAIL", config=config, refusal="There is no image 'torch' any more.")
+
+    step = decide(build.task_journal(attempt(**OWNED)), over, WAITS)
+
+    assert isinstance(step, Close)
+    assert (step.number, step.verdict.state) == (2, State.NODE_FAIL)
+    assert step.verdict.reason.endswith("No rerun: There is no image 'torch' any more.")
+
+
 def test_a_rerun_that_never_started_keeps_the_first_attempts_end() -> None:
     first = attempt(**OWNED)
     second = AttemptJournal(2, build.submit(2, State.NODE_FAIL), claim=build.fence("refused_by_slurm", "message"))

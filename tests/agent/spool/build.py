@@ -51,7 +51,9 @@ class SpoolKit:
         return Manifest.model_validate_json(self.spool.task(task_id).manifest.read_bytes())
 
 
-def send(kit: SpoolKit, task_id: TaskId = TASK, *, claimed: bytes = SCRIPT, given: bytes = SCRIPT) -> Path:
+def send(
+    kit: SpoolKit, task_id: TaskId = TASK, *, claimed: bytes = SCRIPT, given: bytes = SCRIPT, **config: object
+) -> Path:
     """Publish a bundle as the gateway does; the manifest tells of `claimed`, the file holds `given`."""
     bundle = kit.spool.bundle(task_id)
     (bundle / "files").mkdir(parents=True)
@@ -59,7 +61,7 @@ def send(kit: SpoolKit, task_id: TaskId = TASK, *, claimed: bytes = SCRIPT, give
     listed = BundleFile(name="entrypoint.py", size=len(claimed), sha256=hashlib.sha256(claimed).hexdigest())
     manifest = Manifest(
         task_id=task_id, owner="ana", cluster="atena02", submitted_at=datetime(2026, 11, 24, tzinfo=UTC),
-        script_name="train.py", config=json.loads(CONFIG), files=[listed],
+        script_name="train.py", config=json.loads(CONFIG) | config, files=[listed],
     )  # fmt: skip
     (bundle / "manifest.json").write_text(manifest.model_dump_json())
     return bundle
