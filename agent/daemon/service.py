@@ -91,7 +91,7 @@ class Service:
         """One tick. What fails in it is logged, shown and tried again: nothing ends the agent but a person."""
         try:
             result = await self._thread.call(self._tick.run)
-        except Exception as error:  # noqa: BLE001  # the one place where anything may be caught (style: errors)
+        except Exception as error:  # noqa: BLE001  # the one place where anything may be caught
             message = str(error) if isinstance(error, AgentError) else f"{type(error).__name__}: {error}"
             if self._alerts.show("tick", f"The agent's last round failed and is tried again: {message}"):
                 _log.exception("tick_failed")

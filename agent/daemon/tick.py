@@ -158,7 +158,7 @@ class Tick:
                 task_id, self._states[task_id], self._queue.snapshot,
                 is_fresh=is_fresh, is_rung=is_rung, may_open=may_open,
             )  # fmt: skip
-        except Exception as error:  # noqa: BLE001 - the one place for a task's (style: errors)
+        except Exception as error:  # noqa: BLE001 - the one place for a task's
             _log.exception("turn_failed", task_id=task_id)
             again = TaskState(due_s=self._clock.boot_s() + self._settings.waits.poll_soon_s)
             message = f"Task {task_id} could not be looked at and will be retried: {type(error).__name__}: {error}"

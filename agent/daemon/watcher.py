@@ -23,7 +23,7 @@ from mltm.runtime.mounts import is_seen_whole, read_file_system
 __all__ = ["Watcher", "hears_inotify", "uses_inotify"]
 
 _POLL_S = 1.0
-# Polling tells of a rename into the folder as `created`, inotify as `created` or `moved` (dependencies.md, 5).
+# Polling tells of a rename into the folder as `created`, inotify as `created` or `moved` (measured with watchdog 7.1).
 _NEWS = frozenset({"created", "moved", "closed"})
 # inotify(7): no memory for a watch left to this user, or no further instance.
 _USED_UP = frozenset({errno.ENOSPC, errno.EMFILE, errno.ENOMEM})

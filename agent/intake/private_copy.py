@@ -1,6 +1,7 @@
 """Makes private copies of the files that users sent. Nothing is ever run from its source.
 
-Sources are opened in an open folder (`hostile_files`); only regular files count (threat T6). A copy is hashed while it
+Whoever can write there may put a link to a file of the agent's, a pipe or a file of another user in a source's place.
+So a source is opened in an open folder (`hostile_files`), and only a regular file is copied. A copy is hashed while it
 is written.
 """
 

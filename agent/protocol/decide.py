@@ -1,7 +1,7 @@
 """What to do next for a task, from what was read and seen. Pure: the heart of the protocol (rules 1 to 7).
 
 decide() may be wrong by the time its step is done; that is why every step that matters is a link(2) that somebody
-else may have won. tests/agent/test_decide_world.py drives this very function through a hostile world.
+else may have won. tests/agent/protocol/test_decide_world.py drives this very function through a hostile world.
 """
 
 from dataclasses import dataclass

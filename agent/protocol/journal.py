@@ -1,4 +1,4 @@
-"""A task's write-once log as values: what was read, and what follows directly from it. Pure."""
+"""A task's journal as values: what was read, and what follows directly from it. Pure."""
 
 from dataclasses import dataclass
 

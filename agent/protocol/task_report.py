@@ -1,4 +1,4 @@
-"""What to tell the gateway about a task: a report's content from the log and what was seen. Pure."""
+"""What to tell the gateway about a task: a report's content from the journal and what was seen. Pure."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What Slurm's answers mean, as values. "No reply", "not listed" and "ended" are different types (style: Absence).
+"""What Slurm's answers mean, as values. "No reply", "not listed" and "ended" are different types.
 
 Each `message` is Slurm's own, for the history and for people. No rule reads it.
 """

@@ -103,7 +103,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def _check_folder(folder: Path, *, is_root: bool) -> None:
-    """Raise SpoolError if others could replace what the agent works on (threat T6)."""
+    """Raise SpoolError if another user could replace what is in the folder: the agent would run that user's code."""
     # The root itself may be a link: the person who wrote the config chose it.
     seen = folder.stat() if is_root else folder.lstat()
     if not stat.S_ISDIR(seen.st_mode):

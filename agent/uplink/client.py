@@ -1,7 +1,7 @@
 """The agent's calls to its gateway (mltm.contract.agent_api): one HTTPS request each, typed answers, typed errors.
 
-It tries once; the caller decides when to try again. A retry is around the call and not in a client middleware, because
-those never run under aioresponses (dependencies.md).
+It tries once; the caller decides when to try again. A retry is around the call and not in a middleware of aiohttp's
+client: aioresponses, which stands in for a gateway in tests, never runs those.
 """
 
 import asyncio
