@@ -18,15 +18,15 @@ from agent.settings import AgentSettings
 from agent.slurm.port import SlurmPort
 from agent.spool.outbox import Outbox
 from agent.spool.setup import SpoolIdentity
-from agent.tasks.advance import Advance, TurnResult
 from agent.tasks.cancels import Cancels
 from agent.tasks.context import TaskContext
 from agent.tasks.corrections import Corrections
 from agent.tasks.effects import Effects
-from agent.tasks.queue import Queue
+from agent.tasks.sbatch_calls import SbatchCalls
+from agent.tasks.slurm_queue import SlurmQueue
 from agent.tasks.state import TaskState
-from agent.tasks.submissions import Submissions
 from agent.tasks.turn import apply_answer
+from agent.tasks.turn_runner import TurnResult, TurnRunner
 from mltm.contract.ids import JobId, TaskId
 from mltm.contract.journal_records import Author
 from mltm.contract.spool_layout import Spool
@@ -75,11 +75,11 @@ class Tick:
         self._states: dict[TaskId, TaskState] = {}
         self._bundles = BundleIntake(spool, settings, clock, author=author)
         self._drops = DropIntake(spool, settings, clock)
-        self._queue = Queue(slurm, settings, clock)
+        self._queue = SlurmQueue(slurm, settings, clock)
         self._cancels = Cancels(slurm, spool, settings, clock)
-        self._submissions = Submissions(slurm, context)
+        self._sbatch_calls = SbatchCalls(slurm, context)
         effects = Effects(context, self._queue.read_kill_wait_s)
-        self._advance, self._corrections = Advance(context, effects), Corrections(context, effects)
+        self._advance, self._corrections = TurnRunner(context, effects), Corrections(context, effects)
 
     def run(self) -> TickResult:
         """Do one round. Raises OSError and SpoolError if the spool as a whole cannot be used."""
@@ -93,7 +93,7 @@ class Tick:
         self._silence(bells, looks.failed | corrected.failed)
         problems += [*looks.problems, *corrected.problems, *self._cancel(looks.cancels, is_fresh=False)]
         answered = self._submit()
-        problems += [*self._submissions.problems, *self._take_turns(answered, answered, is_fresh=False).problems]
+        problems += [*self._sbatch_calls.problems, *self._take_turns(answered, answered, is_fresh=False).problems]
         problems += self._say_what_waits(has_active=bool(active))
         return TickResult(self._wake_after_s(), len(active), tuple(dict.fromkeys(problems)))
 
@@ -141,7 +141,7 @@ class Tick:
         """Let each of these tasks take its turn."""
         cancels: list[tuple[JobId, str]] = []
         problems: dict[TaskId, str] = {}
-        room = 0 if self._submissions.has_deferred else self._settings.slurm.sbatch_bucket.burst
+        room = 0 if self._sbatch_calls.has_deferred else self._settings.slurm.sbatch_bucket.burst
         for task_id in tasks:
             result = self._take_turn(task_id, is_fresh=is_fresh, is_rung=task_id in rung, may_open=room > 0)
             self._states[task_id] = result.state
@@ -182,7 +182,7 @@ class Tick:
         """Call sbatch for what waits for it; the tasks whose answer is on disk."""
         wanted = {task_id: state.submission for task_id, state in self._states.items() if state.submission}
         answered = []
-        for task_id, answer in self._submissions.send(wanted, self._states):
+        for task_id, answer in self._sbatch_calls.send(wanted, self._states):
             if task_id in self._states:
                 now_s, waits = self._clock.boot_s(), self._settings.waits
                 self._states[task_id] = apply_answer(self._states[task_id], answer, waits, now_s)
@@ -192,7 +192,7 @@ class Tick:
     def _say_what_waits(self, *, has_active: bool) -> list[str]:
         """Slurm's own troubles, while anything waits for Slurm."""
         is_asking = self._poll_due_s() is not None or self._cancels.due_s is not None
-        said = (self._queue.snapshot.problem if is_asking else "", self._submissions.refusal if has_active else "")
+        said = (self._queue.snapshot.problem if is_asking else "", self._sbatch_calls.refusal if has_active else "")
         return [message for message in said if message]
 
     def _wake_after_s(self) -> float:
@@ -201,6 +201,6 @@ class Tick:
         if any(state.is_unclaimed for state in self._states.values()) or self._drops.is_watching:
             due.append(waits.glance_s)
         due += [due_s - now_s for due_s in (self._poll_due_s(), self._cancels.due_s) if due_s is not None]
-        if self._submissions.has_deferred:
+        if self._sbatch_calls.has_deferred:
             due.append(_DEFERRED_S)
         return min([waits.rescan_s, *(max(0.05, seconds) for seconds in due)])

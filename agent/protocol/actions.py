@@ -9,10 +9,10 @@ __all__ = [
     "Action",
     "Adopt",
     "Amend",
-    "CallSbatch",
     "CancelJobs",
     "Close",
     "OpenAttempt",
+    "PrepareSubmission",
     "PutFence",
     "PutNote",
     "Wait",
@@ -29,8 +29,8 @@ class OpenAttempt:
 
 
 @dataclass(frozen=True)
-class CallSbatch:
-    """Call sbatch for an attempt whose intent is submit; repeating it is safe."""
+class PrepareSubmission:
+    """Write what the wrapper of an attempt runs; its sbatch goes with the others', at the end of the round."""
 
     number: int
 
@@ -69,7 +69,7 @@ class CancelJobs:
 
 @dataclass(frozen=True)
 class Close:
-    """Link `intent` k = closed: the task's end."""
+    """Link `intent` k = closed: the task's end. number: k, one more than the last attempt's."""
 
     number: int
     verdict: Verdict
@@ -90,4 +90,4 @@ class Wait:
     needs_poll: bool = False
 
 
-Action = OpenAttempt | CallSbatch | Adopt | PutNote | PutFence | CancelJobs | Close | Amend | Wait
+Action = OpenAttempt | PrepareSubmission | Adopt | PutNote | PutFence | CancelJobs | Close | Amend | Wait

@@ -10,10 +10,10 @@ from agent.protocol.actions import (
     Action,
     Adopt,
     Amend,
-    CallSbatch,
     CancelJobs,
     Close,
     OpenAttempt,
+    PrepareSubmission,
     PutFence,
     PutNote,
     Wait,
@@ -40,7 +40,7 @@ _CANCELLED = Verdict(state=State.CANCELLED, reason="It was cancelled before it s
 
 @dataclass(frozen=True)
 class Situation:
-    """Everything but the log that a decision rests on.
+    """Everything but the journal that a decision rests on.
 
     lines: what the last good poll lists under the last attempt's name. may_submit: this process won the last intent
     and has not called sbatch for it. refusal: why site policy will not run this task. config: None where the task's
@@ -223,10 +223,10 @@ def _watch_unowned(journal: TaskJournal, last: AttemptJournal, situation: Situat
     if journal.held and (is_refused or (submitted is None and situation.may_submit)):
         return Wait(situation.now_s + 60)
     if submitted is None and situation.may_submit:
-        return CallSbatch(number)
+        return PrepareSubmission(number)
     if is_refused:
         if observed.retry_at_s is None or situation.now_s >= observed.retry_at_s:
-            return CallSbatch(number)
+            return PrepareSubmission(number)
         return Wait(observed.retry_at_s)
     is_unanswered = submitted is not None and submitted.outcome == "ambiguous"
     after_s = max(waits.late_accept_s, waits.fence_after_s) if is_unanswered else waits.fence_after_s

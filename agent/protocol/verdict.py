@@ -1,4 +1,7 @@
-"""How a task ended (protocol: "The verdict"). Pure. Success comes from an exit record and from nothing else."""
+"""How an attempt ended whose code may have started (protocol: "The verdict"). Pure.
+
+Success comes from an exit record and from nothing else. What never started is judged in decide.py.
+"""
 
 import re
 
@@ -11,7 +14,7 @@ __all__ = ["is_over_memory", "judge_exit", "judge_without_exit", "needs_slurms_w
 _TELLING = frozenset(
     {State.TIMEOUT, State.OUT_OF_MEMORY, State.CANCELLED, State.PREEMPTED, State.NODE_FAIL, State.DEADLINE}
 )
-_WORDS = {
+_REASONS = {
     State.TIMEOUT: "It reached its time limit. Ask for more: resources.time_limit.",
     State.OUT_OF_MEMORY: "The task needed more memory than it asked for. Ask for more: resources.memory.",
     State.CANCELLED: "It was cancelled.",
@@ -19,7 +22,7 @@ _WORDS = {
     State.NODE_FAIL: "Its node failed.",
     State.DEADLINE: "Slurm's deadline for it passed.",
 }
-_LOST_WORDS = (
+_LOST_REASON = (
     "It started, it is over, and it left no exit record: the node or the job died in an instant. "
     "What it did up to then stands in its log and outputs."
 )
@@ -27,7 +30,7 @@ _LOST_WORDS = (
 _OVER_MEMORY = re.compile(
     r"^(slurmstepd\S*:|\[[^]\n]*\]) error: .*exceeded (job )?memory limit", re.IGNORECASE | re.MULTILINE
 )
-_OVER_MEMORY_WORDS = "Slurm killed it: it used more memory than it asked for. Ask for more: resources.memory."
+_OVER_MEMORY_REASON = "Slurm killed it: it used more memory than it asked for. Ask for more: resources.memory."
 _SIGNALS = {"HUP": 1, "INT": 2, "QUIT": 3, "USR1": 10, "USR2": 12, "TERM": 15, "XCPU": 24}
 
 
@@ -75,7 +78,7 @@ def _judge(record: Exit, said: str | None, *, cancelled: bool, limit_s: float | 
     slurm, stopped = read_slurm_end(said), bool(record.stop_signals)
     is_starved = slurm is State.OUT_OF_MEMORY and needs_slurms_word(record)
     if (record.oom_kills and record.code != 0) or is_starved:
-        return State.OUT_OF_MEMORY, _WORDS[State.OUT_OF_MEMORY]
+        return State.OUT_OF_MEMORY, _REASONS[State.OUT_OF_MEMORY]
     if record.code == 0 and (not stopped or _is_cleared(record, said)):
         return State.SUCCEEDED, ""
     if _died_of(record.code) is None and not stopped:
@@ -85,7 +88,7 @@ def _judge(record: Exit, said: str | None, *, cancelled: bool, limit_s: float | 
         return end, "The job could not reach the shared folder for minutes and stopped itself."
     signal = _signal(record)
     killed = f"The script was ended by signal {signal}." if signal else "The script was stopped by a signal."
-    return end, _WORDS.get(end, killed)
+    return end, _REASONS.get(end, killed)
 
 
 def _is_cleared(record: Exit, said: str | None) -> bool:
@@ -116,10 +119,10 @@ def judge_without_exit(owner: JobClaim, *, slurm: str | None, is_over_memory: bo
     """Judge an attempt that started and is over without an exit record: Slurm's word, else honestly lost."""
     end = read_slurm_end(slurm)
     if end is None and is_over_memory:
-        return _end_without_exit(owner, slurm, State.FAILED, _OVER_MEMORY_WORDS, "slurm")
+        return _end_without_exit(owner, slurm, State.FAILED, _OVER_MEMORY_REASON, "slurm")
     if end is not None:
-        return _end_without_exit(owner, slurm, end, _WORDS[end], "slurm")
-    return _end_without_exit(owner, slurm, State.LOST, _LOST_WORDS, "claim")
+        return _end_without_exit(owner, slurm, end, _REASONS[end], "slurm")
+    return _end_without_exit(owner, slurm, State.LOST, _LOST_REASON, "claim")
 
 
 def _end_without_exit(owner: JobClaim, slurm: str | None, state: State, reason: str, evidence: str) -> Verdict:

@@ -53,7 +53,7 @@ class Slurm:
             )
             for is_submission in (True, False)
         }
-        self._submissions = Lane("sbatch", TokenBucket(settings.sbatch_bucket, clock.boot_s), SBATCH_THREADS)
+        self._sbatch_calls = Lane("sbatch", TokenBucket(settings.sbatch_bucket, clock.boot_s), SBATCH_THREADS)
         self._queries = Lane("query", TokenBucket(settings.query_bucket, clock.boot_s), 1)
         self._stop = threading.Event()
         self._under_way: dict[str, Future[SbatchAnswer]] = {}
@@ -92,7 +92,7 @@ class Slurm:
     def _start(self, request: SubmitRequest) -> None:
         if request.job_name in self._under_way:
             return
-        future = self._submissions.start(lambda: self._submit_now(request))
+        future = self._sbatch_calls.start(lambda: self._submit_now(request))
         if future is not None:
             self._under_way[request.job_name] = future
 
@@ -168,7 +168,7 @@ class Slurm:
     def close(self) -> None:
         """End what still runs, in seconds; a submission that is cut off here is ambiguous."""
         self._stop.set()
-        self._submissions.close()
+        self._sbatch_calls.close()
         self._queries.close()
 
     def _ask(self, argv: Sequence[str], *, spare: int = 0) -> CommandResult | None:
@@ -189,7 +189,7 @@ class Slurm:
             )
         if is_rate_limit(result.stderr):
             _log.warning("slurm_rate_limit_met", command=argv[0])
-            self._submissions.bucket.slow_down()
+            self._sbatch_calls.bucket.slow_down()
             self._queries.bucket.slow_down()
         if result.exit_code != 0:
             _log.warning(

@@ -5,28 +5,19 @@ One file for each task and boot, `agent/observations/<boot>/<task>`: the clock a
 
 import contextlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from agent.protocol.observation import Observation, carry_over
-from agent.protocol.task_report import Told
+from agent.protocol.kept import Kept
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import Spool
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
 
-__all__ = ["Kept", "continue_observation", "forget_observation", "list_kept", "save_observation"]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What one file says."""
-
-    observed: Observation
-    told: Told = Told()  # noqa: RUF009 - frozen
+__all__ = ["forget_observation", "list_kept", "save_observation"]
 
 
 @cache
@@ -63,19 +54,6 @@ def _parse(raw: bytes) -> Kept:
             "late_exits": tuple(fields.get("late_told", ())),
         }  # fmt: skip
         return _kept_adapter().validate_python({"observed": fields, "told": told})
-
-
-def continue_observation(kept: list[Kept], boot_id: str, attempt: int, now_s: float) -> Kept:
-    """Go on from what was kept last of this attempt; a new observation if there is nothing. Pure."""
-    fresh = Observation(boot_id=boot_id, attempt=attempt, since_s=now_s, beat_since_s=now_s)
-    if not kept:
-        return Kept(fresh)
-    newest = kept[0]
-    if newest.observed.attempt != attempt:
-        return Kept(fresh, newest.told)
-    if newest.observed.boot_id == boot_id:
-        return newest
-    return Kept(carry_over(newest.observed, boot_id, now_s), newest.told)
 
 
 def save_observation(spool: Spool, task_id: TaskId, kept: Kept, clock: Clock) -> None:

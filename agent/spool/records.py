@@ -34,7 +34,7 @@ from mltm.runtime.clock import Clock
 
 __all__ = [
     "link_amended",
-    "link_claim",
+    "link_fence",
     "link_intent",
     "link_note",
     "name_deciding",
@@ -111,7 +111,7 @@ def link_intent(attempt: Attempt, record: Submit | Closed) -> Submit | Closed:
     return _parse_intent(attempt.intent, decided)
 
 
-def link_claim(attempt: Attempt, record: Fence) -> JobClaim | Fence:
+def link_fence(attempt: Attempt, record: Fence) -> JobClaim | Fence:
     """Fence an attempt, or read who owns it. Returns the record that counts. Raises OSError, SpoolError."""
     decided = files.link_once(attempt.claim, render_record(record), record.nonce)
     return _parse_claim(attempt.claim, decided)

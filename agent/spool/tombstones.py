@@ -17,7 +17,7 @@ from mltm.contract.spool_layout import Spool
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
 
-__all__ = ["has_tombstone", "list_tasks", "read_manifest", "read_tombstone", "retire", "write_tombstone"]
+__all__ = ["deactivate_task", "has_tombstone", "list_tasks", "read_manifest", "read_tombstone", "write_tombstone"]
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ def has_tombstone(spool: Spool, task_id: TaskId) -> bool:
     return files.read_bytes(spool.tombstone(task_id), 1) is not None
 
 
-def retire(spool: Spool, task_id: TaskId) -> None:
+def deactivate_task(spool: Spool, task_id: TaskId) -> None:
     """Make a task with a tombstone inactive. Raises SpoolError if it has none, OSError."""
     if not has_tombstone(spool, task_id):
         raise SpoolError(f"Task {task_id} has no tombstone yet, so it stays active.")

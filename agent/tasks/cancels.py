@@ -14,7 +14,7 @@ from agent.slurm.port import SlurmPort
 from agent.slurm.values import JobList
 from agent.spool.leftovers import forget_leftover, list_leftovers
 from agent.tasks.leftovers import Leftover, count_poll, is_over, read_leftover
-from agent.tasks.queue import QueueSnapshot
+from agent.tasks.slurm_queue import QueueSnapshot
 from mltm.contract.ids import JobId
 from mltm.contract.retry_delay import exponential_delay_s
 from mltm.contract.spool_layout import Spool

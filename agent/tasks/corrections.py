@@ -29,7 +29,7 @@ class Corrections:
             return
         action = decide(facts.journal, self._sum_up(facts), self._context.settings.waits)
         if isinstance(action, Amend):
-            self._effects.perform(action, task_id, TaskState())
+            self._effects.perform_action(action, task_id, TaskState())
             facts = self._read(task_id)
         for attempt, record in facts.journal.late_exits:
             self._context.outbox.put(describe_late_exit(facts.journal, attempt, record))

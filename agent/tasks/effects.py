@@ -16,24 +16,25 @@ from agent.protocol.actions import (
     Action,
     Adopt,
     Amend,
-    CallSbatch,
     CancelJobs,
     Close,
     OpenAttempt,
+    PrepareSubmission,
     PutFence,
     PutNote,
     Wait,
 )
+from agent.protocol.kept import Kept
 from agent.protocol.task_report import ReportDraft
 from agent.settings import AgentSettings
 from agent.spool.leftovers import note_leftover
-from agent.spool.observations import Kept, forget_observation, save_observation
+from agent.spool.observations import forget_observation, save_observation
 from agent.spool.receipts import update_receipt
-from agent.spool.records import link_amended, link_claim, link_intent, link_note, write_submitted
-from agent.spool.tombstones import retire, write_tombstone
+from agent.spool.records import link_amended, link_fence, link_intent, link_note, write_submitted
+from agent.spool.tombstones import deactivate_task, write_tombstone
 from agent.tasks.context import TaskContext
 from agent.tasks.state import Submission, TaskState
-from agent.tasks.turn import Bury, Effect, Keep, PutReceipt, Tell
+from agent.tasks.turn import Effect, FinishTask, PutReceipt, QueueReport, SaveObservation
 from mltm.contract.ids import TaskId
 from mltm.contract.journal_records import Amended, Closed, Fence, FenceReason, Submit, Submitted
 from mltm.contract.spool_layout import TaskFolder
@@ -51,13 +52,13 @@ class Effects:
     def __init__(self, context: TaskContext, read_kill_wait_s: Callable[[], float]) -> None:
         self._context, self._read_kill_wait_s = context, read_kill_wait_s
 
-    def perform(self, action: Action, task_id: TaskId, state: TaskState) -> TaskState:
-        """Do what was decided."""
+    def perform_action(self, action: Action, task_id: TaskId, state: TaskState) -> TaskState:
+        """Do what decide() chose."""
         context, folder, now = self._context, self._context.spool.task(task_id), self._context.clock.now()
         match action:
             case OpenAttempt(number):
                 return self._open(action, number, task_id, state)
-            case CallSbatch(number):
+            case PrepareSubmission(number):
                 return self._plan(number, task_id, state)
             case PutFence(number, reason, message):
                 self._fence(task_id, number, reason, message)
@@ -77,26 +78,26 @@ class Effects:
                 pass
         return state
 
-    def carry_out(self, effect: Effect, task_id: TaskId, state: TaskState) -> TaskState:
-        """Tell, keep or bury what a turn wants told, kept or buried."""
+    def perform_effect(self, effect: Effect, task_id: TaskId, state: TaskState) -> TaskState:
+        """Do what follows: queue a report, write a receipt, save what was observed, finish the task."""
         spool, clock = self._context.spool, self._context.clock
         match effect:
-            case Tell(draft, told):
+            case QueueReport(draft, told):
                 self._context.outbox.put(draft)
                 _log.info("task_reported", task_id=task_id, state=draft.state, attempt=draft.attempt)
                 return replace(state, told=replace(told, receipted=state.told.receipted))
             case PutReceipt(draft, digest, is_last):
                 is_done = self.put_receipt(task_id, draft, is_last=is_last)
                 return replace(state, told=replace(state.told, receipted=digest)) if is_done else state
-            case Keep() if state.observed is not None:
+            case SaveObservation() if state.observed is not None:
                 kept = Kept(state.observed, state.told)
                 save_observation(spool, task_id, kept, clock)
                 return replace(state, kept=kept)
-            case Keep():
+            case SaveObservation():
                 return state
-            case Bury(draft):
+            case FinishTask(draft):
                 write_tombstone(spool, task_id, draft.model_dump_json(exclude_defaults=True), clock)
-                retire(spool, task_id)
+                deactivate_task(spool, task_id)
                 forget_observation(spool, task_id)
                 return state
 
@@ -150,7 +151,7 @@ class Effects:
         fence = Fence(
             nonce=context.clock.nonce(), reason=reason, message=message, author=context.author, at=context.clock.now()
         )
-        is_ours = link_claim(context.spool.task(task_id).attempt(number), fence) == fence
+        is_ours = link_fence(context.spool.task(task_id).attempt(number), fence) == fence
         _log.info("attempt_fenced", task_id=task_id, attempt=number, reason=reason, won=is_ours)
 
     def _close(self, action: Close, task_id: TaskId) -> None:

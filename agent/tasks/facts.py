@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.protocol.journal import AttemptJournal, TaskJournal
+from agent.protocol.kept import Kept
 from agent.protocol.verdict import is_over_memory
-from agent.spool.observations import Kept, list_kept
+from agent.spool.observations import list_kept
 from agent.spool.records import name_deciding, read_journal, sync_found
 from agent.tasks.context import TaskContext
 from agent.tasks.state import TaskState

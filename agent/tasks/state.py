@@ -2,17 +2,13 @@
 
 from dataclasses import dataclass
 
+from agent.protocol.kept import Kept
 from agent.protocol.observation import Observation
 from agent.protocol.task_report import Told
 from agent.slurm.request import SubmitRequest
-from agent.spool.observations import Kept
-from mltm.contract.ids import JobId
 from mltm.contract.task_config import TaskConfig
 
 __all__ = ["Submission", "TaskState"]
-
-Job = tuple[JobId, str]
-"""A job's id and name."""
 
 
 @dataclass(frozen=True)

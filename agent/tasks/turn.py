@@ -5,16 +5,16 @@ From what lies on disk, what was kept of it before and the newest picture of Slu
 
 from dataclasses import dataclass, replace
 
-from agent.protocol.actions import Action, CallSbatch, OpenAttempt, Wait
+from agent.protocol.actions import Action, OpenAttempt, PrepareSubmission, Wait
 from agent.protocol.decide import Situation, decide
 from agent.protocol.journal import TaskJournal
+from agent.protocol.kept import Kept, continue_observation
 from agent.protocol.observation import Observation, Reading, apply_accounting, date_fence, update_observation
 from agent.protocol.task_report import ReportDraft, Told, describe_late_exit, describe_task, digest_draft
 from agent.settings import Waits
 from agent.slurm.values import JobLine, SbatchAnswer
-from agent.spool.observations import Kept, continue_observation
 from agent.tasks.facts import Facts
-from agent.tasks.queue import QueueSnapshot
+from agent.tasks.slurm_queue import QueueSnapshot
 from agent.tasks.state import TaskState
 from mltm.contract.base_models import render_canonical
 from mltm.contract.ids import render_job_name
@@ -23,7 +23,16 @@ from mltm.contract.retry_delay import exponential_delay_s
 from mltm.contract.task_config import TaskConfig
 
 __all__ = [
-    "Bury", "Effect", "Keep", "PutReceipt", "Surroundings", "Tell", "Turn", "apply_answer", "plan_telling", "plan_turn",
+    "Effect",
+    "FinishTask",
+    "PutReceipt",
+    "QueueReport",
+    "SaveObservation",
+    "Surroundings",
+    "Turn",
+    "apply_answer",
+    "plan_reports",
+    "plan_turn",
 ]  # fmt: skip
 
 _SOON_S = 0.5
@@ -53,7 +62,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Tell:
+class QueueReport:
     """Put a report into the outbox; `told` is what has been told then."""
 
     draft: ReportDraft
@@ -62,7 +71,7 @@ class Tell:
 
 @dataclass(frozen=True)
 class PutReceipt:
-    """Write the receipt of a dropped task; nobody would ever write the last one again."""
+    """Write the receipt, if the task was dropped; nobody would ever write the last one again."""
 
     draft: ReportDraft
     digest: str
@@ -70,52 +79,52 @@ class PutReceipt:
 
 
 @dataclass(frozen=True)
-class Keep:
+class SaveObservation:
     """Save what was observed and told."""
 
 
 @dataclass(frozen=True)
-class Bury:
+class FinishTask:
     """Write the tombstone, and take the task off the active ones."""
 
     draft: ReportDraft
 
 
-Effect = Tell | PutReceipt | Keep | Bury
+Effect = QueueReport | PutReceipt | SaveObservation | FinishTask
 
 
 def plan_turn(facts: Facts, before: TaskState, around: Surroundings) -> Turn:
     """Take in what was read and seen, and decide. The journal may be read again after each action, for another turn."""
-    state = _observe(facts, _take_in(facts, before, around), around)
+    state = _observe(facts, _refresh(facts, before, around), around)
     action = decide(facts.journal, _sum_up(facts, state, around), around.waits)
     if isinstance(action, Wait):
         return Turn(replace(state, due_s=action.due_s, needs_poll=action.needs_poll, submission=None))
-    needs_config = isinstance(action, OpenAttempt | CallSbatch)
+    needs_config = isinstance(action, OpenAttempt | PrepareSubmission)
     if needs_config and (state.config is None or (isinstance(action, OpenAttempt) and not around.may_open)):
         return Turn(replace(state, due_s=around.now_s + _SOON_S, submission=None))
     waiting = state.submission
     state = replace(state, due_s=around.now_s + _SOON_S)
-    if isinstance(action, CallSbatch) and waiting is not None and waiting.number == action.number:
+    if isinstance(action, PrepareSubmission) and waiting is not None and waiting.number == action.number:
         return Turn(state)
     return Turn(replace(state, submission=None), action)
 
 
-def plan_telling(journal: TaskJournal, state: TaskState, queue: QueueSnapshot) -> tuple[Effect, ...]:
-    """What is to be told of a task, kept of it, and whether it is to be buried."""
+def plan_reports(journal: TaskJournal, state: TaskState, queue: QueueSnapshot) -> tuple[Effect, ...]:
+    """What is to be reported of a task, what of it is saved, and whether it is finished."""
     if state.observed is None:
         return ()
-    late, told = _tell_late_exits(journal, state.told)
+    late, told = _plan_late_exits(journal, state.told)
     draft = describe_task(journal, state.observed, _find_lines(journal, queue))
     digest = digest_draft(draft)
     effects: list[Effect] = list(late)
     if digest != told.reported:
         last_report = draft.model_dump_json(exclude_defaults=True)
-        effects.append(Tell(draft, replace(told, reported=digest, last_report=last_report)))
+        effects.append(QueueReport(draft, replace(told, reported=digest, last_report=last_report)))
     if digest != told.receipted:
         effects.append(PutReceipt(draft, digest, is_last=journal.closed is not None))
     if journal.closed is not None:
-        return (*effects, Bury(draft))
-    return (*effects, Keep()) if effects or not _is_kept(state.kept, state.observed) else ()
+        return (*effects, FinishTask(draft))
+    return (*effects, SaveObservation()) if effects or not _is_kept(state.kept, state.observed) else ()
 
 
 def apply_answer(before: TaskState, answer: SbatchAnswer, waits: Waits, now_s: float) -> TaskState:
@@ -128,12 +137,12 @@ def apply_answer(before: TaskState, answer: SbatchAnswer, waits: Waits, now_s: f
     return replace(state, observed=replace(seen, tries=seen.tries + 1, retry_at_s=now_s + wait_s))
 
 
-def _take_in(facts: Facts, before: TaskState, around: Surroundings) -> TaskState:
+def _refresh(facts: Facts, before: TaskState, around: Surroundings) -> TaskState:
     """Bring what is kept of a task up to its journal."""
     last, closed = facts.journal.last, facts.journal.closed
     number, observed, told, kept = last.number if last else 0, before.observed, before.told, before.kept
     if observed is None or observed.attempt != number:
-        found = continue_observation(list(facts.kept), around.boot_id, number, around.now_s)
+        found = continue_observation(facts.kept, around.boot_id, number, around.now_s)
         told = found.told if observed is None else told
         observed, kept = found.observed, facts.kept[0] if facts.kept else None
     config, refusal = before.config, before.refusal
@@ -200,13 +209,13 @@ def _find_lines(journal: TaskJournal, queue: QueueSnapshot) -> tuple[JobLine, ..
     return queue.lines.get(render_job_name(journal.task_id, journal.last.number), ()) if journal.last else ()
 
 
-def _tell_late_exits(journal: TaskJournal, told: Told) -> tuple[list[Tell], Told]:
+def _plan_late_exits(journal: TaskJournal, told: Told) -> tuple[list[QueueReport], Told]:
     """A note in the history of each exit record that came after the next attempt (rule 7)."""
-    tells: list[Tell] = []
+    tells: list[QueueReport] = []
     for attempt, record in journal.late_exits:
         if attempt.number not in told.late_exits:
             told = replace(told, late_exits=(*told.late_exits, attempt.number))
-            tells.append(Tell(describe_late_exit(journal, attempt, record), told))
+            tells.append(QueueReport(describe_late_exit(journal, attempt, record), told))
     return tells, told
 
 

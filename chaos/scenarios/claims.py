@@ -22,7 +22,7 @@ from pathlib import Path
 
 from agent.errors import AgentError
 from agent.job.wrapper import WRAPPER
-from agent.spool.records import link_claim
+from agent.spool.records import link_fence
 from chaos.ledger import Judgement
 from chaos.trial import Result, Setup
 from mltm.contract.ids import TaskId
@@ -161,7 +161,7 @@ def _keep_fencing(control: Path, numbers: int, other_end: int, told: int) -> Non
         for line in lines:
             fence = Fence(nonce=secrets.token_hex(16), reason="unknown", author=author, at=datetime.now(UTC))
             try:
-                decided = link_claim(Attempt(control, control, _TASK, int(line)), fence)
+                decided = link_fence(Attempt(control, control, _TASK, int(line)), fence)
                 said = "won" if decided.nonce == fence.nonce else "lost"
                 os.write(told, f"fence {said} {decided.nonce}\n".encode())
             except (OSError, AgentError) as error:

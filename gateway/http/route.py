@@ -19,7 +19,7 @@ __all__ = ["Area", "Call", "Media", "Method", "Parameter", "Reply", "Route", "So
 
 T = TypeVar("T")
 Method = Literal["GET", "POST", "PUT", "DELETE"]
-Area = Literal["tasks", "outputs", "users", "first generation", "agents", "service"]
+Area = Literal["tasks", "outputs", "users", "predecessor", "agents", "service"]
 Source = Literal[
     "user", "admin", "agent", "path", "query", "headers", "idempotency_key", "body", "form", "upload", "raw"
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from gateway.store.tasks import insert_row
 from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity
 from mltm.contract.agent_api import ReportOutcome
-from mltm.contract.reports import AttemptView, Report, TaskView, digest_report, view_task
+from mltm.contract.reports import AttemptView, Report, TaskView, compute_task_view, digest_report
 from mltm.contract.states import State, is_allowed
 from mltm.contract.user_api import AttemptAnswer
 
@@ -79,7 +79,7 @@ def _refuse(agent: AgentIdentity, report: Report, now: datetime) -> str:
 
 def _merge(task_id: str, now: datetime) -> None:
     rows = StoredReport.select().where(StoredReport.task_id == task_id)
-    view = view_task(report for row in rows if (report := read_report(row)) is not None)
+    view = compute_task_view(report for row in rows if (report := read_report(row)) is not None)
     row: Task = Task.get_by_id(task_id)
     if is_allowed(State(row.state), view.state):
         _write_row(row, view, now)

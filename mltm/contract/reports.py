@@ -25,9 +25,9 @@ __all__ = [
     "ReportContent",
     "StatusNote",
     "TaskView",
+    "compute_task_view",
     "digest_report",
     "parse_details",
-    "view_task",
 ]
 
 _T = TypeVar("_T")
@@ -133,7 +133,7 @@ class TaskView:
         return closed[-1] if closed else (self.attempts[-1] if self.attempts else None)
 
 
-def view_task(reports: Iterable[Report]) -> TaskView:
+def compute_task_view(reports: Iterable[Report]) -> TaskView:
     """Compute what a set of reports (of one task) says. No report: the gateway has it, and nobody else yet."""
     known = list(reports)
     numbers = sorted({report.attempt for report in known})

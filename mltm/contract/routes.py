@@ -3,10 +3,33 @@
 from typing import Final
 
 __all__ = [
-    "AGENT_ACK", "AGENT_BYTES", "AGENT_COMMANDS", "AGENT_ENROL", "AGENT_HEARTBEAT", "AGENT_REPORTS", "DOCS", "HEALTH",
-    "LEGACY_JOB_STATUS", "LEGACY_NEW_TASK", "LEGACY_TASK", "LEGACY_TASKS", "LEGACY_USER", "LEGACY_USERS", "LOGIN",
-    "OPENAPI", "TASK", "TASKS", "TASK_CANCEL", "TASK_HOLD", "TASK_LOG", "TASK_OUTPUT", "TASK_OUTPUTS", "TASK_RELEASE",
-    "TOKEN", "TOKENS", "WHOAMI",
+    "AGENT_ACK",
+    "AGENT_BYTES",
+    "AGENT_COMMANDS",
+    "AGENT_ENROL",
+    "AGENT_HEARTBEAT",
+    "AGENT_REPORTS",
+    "DOCS",
+    "HEALTH",
+    "LOGIN",
+    "OPENAPI",
+    "PREDECESSOR_JOB_STATUS",
+    "PREDECESSOR_NEW_TASK",
+    "PREDECESSOR_TASK",
+    "PREDECESSOR_TASKS",
+    "PREDECESSOR_USER",
+    "PREDECESSOR_USERS",
+    "TASK",
+    "TASKS",
+    "TASK_CANCEL",
+    "TASK_HOLD",
+    "TASK_LOG",
+    "TASK_OUTPUT",
+    "TASK_OUTPUTS",
+    "TASK_RELEASE",
+    "TOKEN",
+    "TOKENS",
+    "WHOAMI",
 ]  # fmt: skip
 
 TASKS: Final = "/v1/tasks"
@@ -25,12 +48,12 @@ DOCS: Final = "/docs"
 HEALTH: Final = "/healthz"
 
 LOGIN: Final = "/auth/login"
-LEGACY_NEW_TASK: Final = "/new_task"
-LEGACY_TASKS: Final = "/tasks"
-LEGACY_TASK: Final = "/task/{task_id}"
-LEGACY_JOB_STATUS: Final = "/job_status/{job_id}"
-LEGACY_USERS: Final = "/users"
-LEGACY_USER: Final = "/users/{username}"
+PREDECESSOR_NEW_TASK: Final = "/new_task"
+PREDECESSOR_TASKS: Final = "/tasks"
+PREDECESSOR_TASK: Final = "/task/{task_id}"
+PREDECESSOR_JOB_STATUS: Final = "/job_status/{job_id}"
+PREDECESSOR_USERS: Final = "/users"
+PREDECESSOR_USER: Final = "/users/{username}"
 
 AGENT_ENROL: Final = "/v1/agent/enrol"
 AGENT_REPORTS: Final = "/v1/agent/reports"

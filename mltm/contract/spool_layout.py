@@ -96,7 +96,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class TaskFolder:
-    """`tasks/<task>`: the log in control/, which user code never sees, and the user's folders beside it."""
+    """`tasks/<task>`: the journal in control/, which user code never sees, and the user's folders beside it."""
 
     path: Path
     notes: Path
@@ -104,7 +104,7 @@ class TaskFolder:
 
     @property
     def control(self) -> Path:
-        """The log; no user code sees it."""
+        """The journal; no user code sees it."""
         return self.path / "control"
 
     @property

@@ -14,7 +14,7 @@ from chaos.faults.points import POINTS, UNNAMED, Point
 ROOT = Path(__file__).resolve().parents[2]
 # What changes the world: the file port, a record, a database row, a program that is started, a signal, a request.
 EFFECT = re.compile(
-    r"files\.(link_once|replace|move|remove|make_folder)|(records\.)?(link_(intent|claim|note)|write_submitted)"
+    r"files\.(link_once|replace|move|remove|make_folder)|(records\.)?(link_(intent|fence|note)|write_submitted)"
     r"|os\.(link|write|fsync|rename|replace|unlink|mkdir|rmdir|symlink|truncate)|shutil\.(rmtree|move|copy\w*)"
     r"|.*\.(rename|rmdir|mkdir|unlink|write_bytes|write_text|hardlink_to|symlink_to|touch)"
     r"|.*\.(create|execute|save|delete_instance)|add_event|add_command|insert_row"
@@ -98,7 +98,7 @@ PLANTED = [
     "os.kill(pid, 9)",
     "os.killpg(group, signal.SIGTERM)",
     "process.terminate()",
-    "records.link_claim(attempt, fence)",
+    "records.link_fence(attempt, fence)",
     "link_intent(attempt, record)",
     "add_command(agent_id, message, now)",
     "Task.update(state=state).where(Task.task_id == task_id).execute()",

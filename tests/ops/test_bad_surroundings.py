@@ -29,7 +29,7 @@ def test_a_spool_that_is_not_writable(site: AgentSite, word: str) -> None:
 
     assert done.returncode == 1
     assert f"The file system is read-only: {site.spool}" in done.stdout + done.stderr
-    assert "name another spool in the config" in done.stdout + done.stderr
+    assert "set another spool in the config" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("word", RUNS)

@@ -78,10 +78,10 @@ def test_a_task_is_sent_and_waited_for_with_python(house: House) -> None:
     assert run(house, sys.executable, "-c", find_block("from mltm.notebook")).strip() in {"succeeded", "failed"}
 
 
-@pytest.mark.parametrize("example", ["curl.sh", "python_client.py", "requests_legacy.py"])
+@pytest.mark.parametrize("example", ["curl.sh", "python_client.py", "predecessor_client.py"])
 def test_an_example_takes_a_task_to_its_end(house: House, example: str, tmp_path: Path) -> None:
     program = "sh" if example.endswith(".sh") else sys.executable
-    folder = () if example == "requests_legacy.py" else (str(tmp_path / "results"),)
+    folder = () if example == "predecessor_client.py" else (str(tmp_path / "results"),)
 
     printed = run(
         house, program, f"examples/{example}", "examples/wine/config.json", str(house.folder / "script.py"), *folder

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.http.endpoints import agents, first_generation, health_and_docs, outputs, tasks, users
+from gateway.http.endpoints import agents, health_and_docs, outputs, predecessor, tasks, users
 from gateway.http.route import Route
 
 __all__ = ["ROUTES"]
@@ -24,10 +24,10 @@ ROUTES: Final[tuple[Route, ...]] = (
     users.revoke_token,
     users.list_users,
     users.read_user,
-    first_generation.create_task,
-    first_generation.list_tasks,
-    first_generation.read_task,
-    first_generation.read_job_status,
+    predecessor.create_task,
+    predecessor.list_tasks,
+    predecessor.read_task,
+    predecessor.read_job_status,
     agents.enrol,
     agents.store_reports,
     agents.heartbeat,

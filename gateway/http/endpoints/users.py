@@ -68,14 +68,14 @@ async def revoke_token(call: Call, user: User, token_id: str) -> None:
     await call.services.users.revoke_token(user, token_id)
 
 
-@route("GET", routes.LEGACY_USERS, area="first generation")
+@route("GET", routes.PREDECESSOR_USERS, area="predecessor")
 async def list_users(call: Call, admin: User) -> list[UserAnswer]:
     """All users. For administrators."""
     del admin  # reading this argument is the check
     return [UserAnswer.model_validate(row) for row in await call.services.users.list_users()]
 
 
-@route("GET", routes.LEGACY_USER, area="first generation", errors=(404,))
+@route("GET", routes.PREDECESSOR_USER, area="predecessor", errors=(404,))
 async def read_user(call: Call, admin: User, username: str) -> UserAnswer:
     """One user. For administrators."""
     del admin  # reading this argument is the check

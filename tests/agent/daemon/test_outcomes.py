@@ -11,7 +11,7 @@ from agent.slurm.client import Slurm
 from agent.slurm.request import SubmitRequest
 from agent.slurm.shell import CommandResult
 from agent.slurm.values import PollFailed, SbatchAnswer
-from agent.tasks import advance
+from agent.tasks import turn_runner
 from agent.tasks.facts import Facts, read_facts
 from mltm.contract.ids import TaskId, parse_job_name
 from mltm.contract.states import State
@@ -43,7 +43,7 @@ def test_an_unexpected_error_in_one_tasks_turn_stops_no_other(
         return read_facts(task_id, *rest)  # type: ignore[arg-type] # handed through
 
     with monkeypatch.context() as patch:
-        patch.setattr(advance, "read_facts", break_for_the_second)
+        patch.setattr(turn_runner, "read_facts", break_for_the_second)
         problems = world.run().problems
 
     assert [told(world, task_id) for task_id in (FIRST, THIRD)] == [State.PENDING, State.PENDING]

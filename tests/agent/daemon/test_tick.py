@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.slurm.values import PollFailed, SbatchAnswer, SlurmFacts
-from agent.tasks import submissions
+from agent.tasks import sbatch_calls
 from agent.tasks.context import TaskContext
 from mltm.contract.ids import TaskId
 from mltm.contract.states import State
@@ -57,8 +57,8 @@ def test_an_answer_of_sbatch_that_cannot_be_written_is_kept_and_asked_for_once(
             raise OSError(errno.ENOSPC, "No space left on device")
         record_answer(answer, task_id, number, context)
 
-    record_answer = submissions.record_answer
-    monkeypatch.setattr(submissions, "record_answer", write)
+    record_answer = sbatch_calls.record_answer
+    monkeypatch.setattr(sbatch_calls, "record_answer", write)
     world.slurm.is_down = True  # otherwise the job is found by its name
     submit(world, 4)
     written = [world.kit.spool.task(task_id).attempt(1).submitted for task_id in world.kit.tasks()]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.protocol.actions import Adopt, CallSbatch, Close, OpenAttempt, PutFence, PutNote, Wait
+from agent.protocol.actions import Adopt, Close, OpenAttempt, PrepareSubmission, PutFence, PutNote, Wait
 from agent.protocol.decide import Situation, decide
 from agent.protocol.observation import Reading, update_observation
 from mltm.contract.journal_records import Refused
@@ -41,7 +41,7 @@ def test_a_task_that_is_held_before_slurm_has_taken_it_is_not_handed_over(outcom
 
 
 def test_who_won_the_intent_calls_sbatch() -> None:
-    assert decide(build.task_journal(attempt()), seen(may_submit=True), WAITS) == CallSbatch(1)
+    assert decide(build.task_journal(attempt()), seen(may_submit=True), WAITS) == PrepareSubmission(1)
 
 
 def test_an_intent_of_unknown_fate_waits_for_two_good_polls_over_a_minute() -> None:
@@ -74,7 +74,7 @@ def test_an_accepted_job_that_slurm_forgot_is_fenced() -> None:
     assert step.reason == "unknown"
 
 
-@pytest.mark.parametrize(("outcome", "expected"), [("transient", CallSbatch), ("limit", CallSbatch)])
+@pytest.mark.parametrize(("outcome", "expected"), [("transient", PrepareSubmission), ("limit", PrepareSubmission)])
 def test_a_sure_refusal_is_tried_again_in_the_same_attempt(outcome: str, expected: type) -> None:
     journal = build.task_journal(attempt(submitted=submitted(outcome)))
 

@@ -12,10 +12,10 @@ from agent.protocol.actions import (
     Action,
     Adopt,
     Amend,
-    CallSbatch,
     CancelJobs,
     Close,
     OpenAttempt,
+    PrepareSubmission,
     PutFence,
     PutNote,
     Wait,
@@ -224,7 +224,7 @@ class Watched:
                 self._set(replace(last, claim=build.fence(reason, message)))
             case PutNote(_, claim) if last is not None:
                 self._set(replace(last, noted=claim))
-            case CallSbatch(_) if last is not None:
+            case PrepareSubmission(_) if last is not None:
                 self.may_submit = 0
                 outcome = next(self.answers)
                 job_id = OWNER if outcome == "accepted" else None

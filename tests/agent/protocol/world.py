@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from agent.protocol.actions import Action, CallSbatch, Close, OpenAttempt, PutFence, PutNote
+from agent.protocol.actions import Action, Close, OpenAttempt, PrepareSubmission, PutFence, PutNote
 from agent.protocol.decide import Situation, decide
 from agent.protocol.journal import AttemptJournal, TaskJournal
 from agent.protocol.observation import Observation
@@ -152,7 +152,7 @@ def _translate(step: Action, case: Case) -> tuple[object, ...] | None:
             return ("link", CLAIM, number - 1, f"F:{_SAME_PATH.get(reason, 'unknown')}")
         case PutNote(number, _):
             return ("note", number - 1)
-        case CallSbatch(number):
+        case PrepareSubmission(number):
             return ("sbatch", number - 1)
         case _:
             return None

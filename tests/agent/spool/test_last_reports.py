@@ -5,10 +5,11 @@ import os
 from datetime import UTC, datetime
 
 from agent.intake.bundles import BundleIntake
+from agent.protocol.kept import Kept
 from agent.protocol.observation import Observation
 from agent.protocol.task_report import ReportDraft, Told
 from agent.spool.last_reports import read_last_report, read_last_reports
-from agent.spool.observations import Kept, save_observation
+from agent.spool.observations import save_observation
 from agent.spool.tombstones import write_tombstone
 from mltm.contract.ids import TaskId
 from mltm.contract.limits import MAX_MESSAGE_CHARS

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from agent.protocol.journal import AttemptJournal
+from agent.protocol.kept import Kept, continue_observation
 from agent.protocol.observation import Reading, is_over, update_observation
 from agent.protocol.task_report import Told
 from agent.settings import Waits
 from agent.slurm.values import JobLine
-from agent.spool.observations import Kept, continue_observation, forget_observation, list_kept, save_observation
+from agent.spool.observations import forget_observation, list_kept, save_observation
 from mltm.contract.ids import JobId
 from tests.agent.protocol import build
 from tests.agent.spool.build import SpoolKit

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.spool.observations import list_kept
-from agent.spool.records import link_claim
+from agent.spool.records import link_fence
 from mltm.contract.ids import TaskId
 from mltm.contract.journal_records import Command, Fence, JobClaim, Refused, render_record
 from mltm.contract.spool_layout import Attempt
@@ -71,9 +71,9 @@ def forestall(world: World[CountedSlurm], monkeypatch: pytest.MonkeyPatch, recor
         monkeypatch.undo()
         came.append(attempt.task_id)
         attempt.claim.write_bytes(render_record(record))
-        return link_claim(attempt, fence)
+        return link_fence(attempt, fence)
 
-    monkeypatch.setattr("agent.tasks.effects.link_claim", claim_first)
+    monkeypatch.setattr("agent.tasks.effects.link_fence", claim_first)
     world.slurm.jobs.clear()
     while not came:
         world.run(after_s=1)

@@ -9,7 +9,7 @@ from agent.settings import Bucket
 from agent.slurm.rate_limits import TokenBucket
 from agent.slurm.values import JobLine
 from agent.spool.leftovers import list_leftovers, note_leftover
-from agent.spool.records import link_claim
+from agent.spool.records import link_fence
 from agent.tasks import effects
 from mltm.contract.ids import JobId
 from mltm.contract.journal_records import Fence, JobClaim, render_record
@@ -79,11 +79,11 @@ def test_a_kill_around_the_fence_loses_no_job(
 
     def die(attempt: Attempt, record: Fence) -> JobClaim | Fence:
         if moment == "after the fence":
-            link_claim(attempt, record)
+            link_fence(attempt, record)
         raise SystemExit("kill -9")
 
     with monkeypatch.context() as patch:
-        patch.setattr(effects, "link_claim", die)
+        patch.setattr(effects, "link_fence", die)
         with pytest.raises(SystemExit):
             world.run(after_s=1)
     again = open_world(world.kit, world.slurm)

@@ -3,17 +3,26 @@
 from dataclasses import replace
 from typing import Any
 
-from agent.protocol.actions import CallSbatch, CancelJobs, OpenAttempt, PutFence
+from agent.protocol.actions import CancelJobs, OpenAttempt, PrepareSubmission, PutFence
 from agent.protocol.journal import AttemptJournal, TaskJournal
+from agent.protocol.kept import Kept
 from agent.protocol.task_report import Told
 from agent.settings import Waits
 from agent.slurm.request import SubmitRequest
 from agent.slurm.values import JobLine, SbatchAnswer
-from agent.spool.observations import Kept
 from agent.tasks.facts import Facts
-from agent.tasks.queue import QueueSnapshot
+from agent.tasks.slurm_queue import QueueSnapshot
 from agent.tasks.state import Submission, TaskState
-from agent.tasks.turn import Bury, Keep, PutReceipt, Surroundings, Tell, apply_answer, plan_telling, plan_turn
+from agent.tasks.turn import (
+    FinishTask,
+    PutReceipt,
+    QueueReport,
+    SaveObservation,
+    Surroundings,
+    apply_answer,
+    plan_reports,
+    plan_turn,
+)
 from mltm.contract.ids import JobId, render_job_name
 from mltm.contract.manifest import Manifest
 from mltm.contract.states import State
@@ -69,7 +78,7 @@ def test_where_the_round_has_no_room_it_waits_for_the_next() -> None:
 
 def test_who_won_the_intent_calls_sbatch_once() -> None:
     won = replace(seen(), may_submit=1)
-    assert plan_turn(facts(OPENED), won, around()).action == CallSbatch(1)
+    assert plan_turn(facts(OPENED), won, around()).action == PrepareSubmission(1)
 
     planned = plan_turn(facts(OPENED), replace(won, submission=waiting(1)), around())
     assert planned.action is None
@@ -114,22 +123,22 @@ def test_another_agents_attempt_is_gone_on_from_what_that_agent_kept() -> None:
 
 def test_what_is_new_is_told_once_and_kept() -> None:
     state = plan_turn(facts(OPENED), seen(), around()).state
-    tell, receipt, keep = plan_telling(facts(OPENED).journal, state, around().queue)
+    tell, receipt, keep = plan_reports(facts(OPENED).journal, state, around().queue)
 
-    assert isinstance(tell, Tell)
+    assert isinstance(tell, QueueReport)
     assert (tell.draft.state, tell.told.reported) == (State.SUBMITTING, receipt.digest)  # type: ignore[union-attr]
-    assert (isinstance(receipt, PutReceipt), keep) == (True, Keep())
+    assert (isinstance(receipt, PutReceipt), keep) == (True, SaveObservation())
     known = replace(tell.told, receipted=tell.told.reported)
     assert state.observed is not None
     quiet = replace(state, told=known, kept=Kept(state.observed, known))
-    assert plan_telling(facts(OPENED).journal, quiet, around().queue) == ()
+    assert plan_reports(facts(OPENED).journal, quiet, around().queue) == ()
 
 
 def test_an_end_is_told_and_buried() -> None:
     journal = facts(OPENED, closed=build.closed(2, State.FAILED)).journal
-    *_, last = plan_telling(journal, seen(), QueueSnapshot())
+    *_, last = plan_reports(journal, seen(), QueueSnapshot())
 
-    assert isinstance(last, Bury)
+    assert isinstance(last, FinishTask)
     assert last.draft.state is State.FAILED
 
 

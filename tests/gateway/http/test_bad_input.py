@@ -182,7 +182,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)
 async def test_bad_input_is_named_and_leaves_nothing(house: House, case: Case) -> None:
-    for path in (routes.TASKS, routes.LEGACY_NEW_TASK):
+    for path in (routes.TASKS, routes.PREDECESSOR_NEW_TASK):
         status, problem = await house.submit("alice", case.parts, path)
 
         assert (status, problem["key"]) == (case.status, case.key), problem
@@ -200,7 +200,7 @@ async def test_several_wrong_fields_are_all_named(house: House) -> None:
     assert {named["field"] for named in problem["fields"]} == {"dataset_name", "datasetname", "runner_location"}
 
 
-@pytest.mark.parametrize("path", [routes.TASKS, routes.LEGACY_NEW_TASK])
+@pytest.mark.parametrize("path", [routes.TASKS, routes.PREDECESSOR_NEW_TASK])
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded"])
 async def test_another_content_type_is_415(house: House, path: str, content_type: str) -> None:
     status, problem = await house.call("POST", path, data=b"{}", headers={"Content-Type": content_type})

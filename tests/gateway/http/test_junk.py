@@ -55,7 +55,7 @@ def read_examples(house: House, task_id: str) -> dict[str, Any]:
         routes.TOKENS: {"name": "ci"},
         routes.LOGIN: {"username": "alice", "password": "no"},
         routes.TASKS: config(env={"A": "b"}, resources={"gpus": 1}, rerun_on=["node_fail"]),
-        routes.LEGACY_NEW_TASK: config(),
+        routes.PREDECESSOR_NEW_TASK: config(),
     }  # fmt: skip
 
 
@@ -150,7 +150,7 @@ async def test_junk_gets_an_answer_that_the_document_names(
     async def wait_not(*_: object) -> bool:
         return False
 
-    monkeypatch.setattr("gateway.services.agents.wait_for", wait_not)
+    monkeypatch.setattr("gateway.services.agents.wait_for_event", wait_not)
     monkeypatch.setattr("gateway.services.users.is_password", lambda *_: False)
     monkeypatch.setattr(outputs, "AGENT_WAIT_S", 0.0)
     task_id = await house.make_task("root")

@@ -71,7 +71,7 @@ async def test_a_client_that_goes_away_during_a_step_of_the_disk_leaves_nothing(
     ],
 )
 async def test_a_missing_or_wrong_token_is_401(house: House, headers: dict[str, str], key: str) -> None:
-    for method, path in (("GET", routes.TASKS), ("POST", routes.TASKS), ("POST", routes.LEGACY_NEW_TASK)):
+    for method, path in (("GET", routes.TASKS), ("POST", routes.TASKS), ("POST", routes.PREDECESSOR_NEW_TASK)):
         status, problem = await house.call(method, path, None, headers=headers)
 
         assert (status, problem["key"]) == (401, key)

@@ -12,7 +12,7 @@ OPEN = {routes.LOGIN, routes.HEALTH, routes.OPENAPI, routes.DOCS, "/docs/{file_n
 OF_A_TASK = [
     ("GET", routes.TASK), ("POST", routes.TASK_CANCEL), ("POST", routes.TASK_HOLD),
     ("POST", routes.TASK_RELEASE), ("GET", routes.TASK_LOG), ("GET", routes.TASK_OUTPUTS),
-    ("GET", routes.TASK + "/outputs/model.bin"), ("GET", routes.LEGACY_TASK), ("GET", "/job_status/{task_id}"),
+    ("GET", routes.TASK + "/outputs/model.bin"), ("GET", routes.PREDECESSOR_TASK), ("GET", "/job_status/{task_id}"),
 ]  # fmt: skip
 
 
@@ -92,7 +92,7 @@ async def test_a_revoked_agent_is_told_so_and_its_task_stays(house: House) -> No
 
 
 async def test_wrong_passwords_are_counted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    # argon2 is slow on purpose; test_first_generation logs in through it.
+    # argon2 is slow on purpose; test_predecessor logs in through it.
     monkeypatch.setattr("gateway.services.users.is_password", lambda _stored, password: password == PASSWORD)
     wrong = {"username": "alice", "password": "not it at all"}
     answers = [await house.call("POST", routes.LOGIN, None, data=wrong) for _ in range(11)]

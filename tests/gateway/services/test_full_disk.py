@@ -37,7 +37,7 @@ async def check_works(house: House) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 4096, 300_000, 1_000_000])
-@pytest.mark.parametrize("path", [routes.TASKS, routes.LEGACY_NEW_TASK])
+@pytest.mark.parametrize("path", [routes.TASKS, routes.PREDECESSOR_NEW_TASK])
 async def test_an_upload_to_a_full_disk_is_refused_and_leaves_nothing(
     tmp_path: Path, disk: Path, left: int, path: str
 ) -> None:

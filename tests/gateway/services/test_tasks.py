@@ -14,7 +14,7 @@ from mltm.contract.spool_layout import CONFIG_FILE, MANIFEST, Spool
 from tests.gateway.build import SCRIPT, build_form, config, good_parts, part
 from tests.gateway.fixtures import House, eventually
 
-SUBMISSIONS = pytest.mark.parametrize("path", [routes.TASKS, routes.LEGACY_NEW_TASK])
+SUBMISSIONS = pytest.mark.parametrize("path", [routes.TASKS, routes.PREDECESSOR_NEW_TASK])
 
 
 async def test_a_task_is_accepted_and_its_bundle_reaches_the_spool(house: House) -> None:

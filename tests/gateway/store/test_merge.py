@@ -20,7 +20,7 @@ from gateway.values import AgentIdentity, User
 from mltm.contract.agent_api import ReportOutcome
 from mltm.contract.ids import AgentId
 from mltm.contract.manifest import Manifest
-from mltm.contract.reports import Report, view_task
+from mltm.contract.reports import Report, compute_task_view
 from mltm.contract.states import State, is_allowed
 from mltm.contract.user_api import TaskAnswer
 from tests.mltm.contract.histories import histories
@@ -100,7 +100,7 @@ def test_a_row_moves_along_the_table_and_is_what_the_set_says(
         states.append(database.call_now(rows.read_task, ROOT, task_id, NOW).state)
 
     assert all(is_allowed(before, after) for before, after in itertools.pairwise(states))
-    assert states[-1] == view_task(mine).state
+    assert states[-1] == compute_task_view(mine).state
 
 
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltm.contract.reports import AttemptView, Report, view_task
+from mltm.contract.reports import AttemptView, Report, compute_task_view
 from mltm.contract.states import Evidence, State, is_allowed, is_final
 from tests.mltm.contract.histories import histories
 
@@ -30,21 +30,21 @@ def three_parts(draw: st.DrawFn) -> Parts:
 @given(three_parts())
 def test_merge_is_commutative_associative_and_idempotent(parts: Parts) -> None:
     one, two, three = parts
-    known = view_task(merge(one, two, three).values())
+    known = compute_task_view(merge(one, two, three).values())
 
-    assert view_task(merge(three, two, one).values()) == known
-    assert view_task(merge(merge(one, two).values(), three).values()) == known
-    assert view_task(merge(one, merge(two, three).values()).values()) == known
-    assert view_task([*one, *two, *three, *one]) == known
+    assert compute_task_view(merge(three, two, one).values()) == known
+    assert compute_task_view(merge(merge(one, two).values(), three).values()) == known
+    assert compute_task_view(merge(one, merge(two, three).values()).values()) == known
+    assert compute_task_view([*one, *two, *three, *one]) == known
 
 
 @settings(deadline=None)
 @given(histories(), st.data())
 def test_what_is_known_only_ever_grows(history: list[Report], data: st.DataObject) -> None:
     order = data.draw(st.permutations(history))
-    before = view_task([])
+    before = compute_task_view([])
     for count in range(1, len(order) + 1):
-        after = view_task(order[:count])
+        after = compute_task_view(order[:count])
         assert is_allowed(before.state, after.state)
         assert after.taken >= before.taken
         attempts = {attempt.attempt: attempt for attempt in after.attempts}
@@ -62,7 +62,7 @@ def _has_grown(before: AttemptView, after: AttemptView) -> bool:
 def test_a_task_has_ended_where_an_end_was_told_and_an_amendment_has_the_last_word(history: list[Report]) -> None:
     ends = {report.state for report in history if report.evidence is Evidence.CLOSED}
     amended = {report.state for report in history if report.evidence is Evidence.AMENDED}
-    state = view_task(history).state
+    state = compute_task_view(history).state
 
     assert is_final(state) == bool(ends | amended)
     if ends | amended:
@@ -77,4 +77,4 @@ def test_an_open_task_stands_where_its_newest_attempt_does(history: list[Report]
     strongest = max((list(Evidence).index(report.evidence) for report in newest), default=-1)
     allowed = {report.state for report in newest if list(Evidence).index(report.evidence) == strongest}
 
-    assert view_task(seen).state in (allowed or {State.ACCEPTED})
+    assert compute_task_view(seen).state in (allowed or {State.ACCEPTED})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltm.contract.reports import Report, StatusNote, view_task
+from mltm.contract.reports import Report, StatusNote, compute_task_view
 from mltm.contract.states import ACTIVE, FINAL, Evidence, State, is_allowed, is_final
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
@@ -53,13 +53,13 @@ def test_order_and_repetition_change_nothing(reports: list[Report], chance: obje
     chance.shuffle(again)  # type: ignore[attr-defined] # random.Random
 
     unique = {(r.epoch, r.seq): r for r in again}.values()
-    assert view_task(unique) == view_task(again) == view_task(reports)
+    assert compute_task_view(unique) == compute_task_view(again) == compute_task_view(reports)
 
 
 @settings(deadline=None)
 @given(honest_reports())
 def test_a_state_only_ever_moves_along_the_table(reports: list[Report]) -> None:
-    states = [view_task(reports[:n]).state for n in range(len(reports) + 1)]
+    states = [compute_task_view(reports[:n]).state for n in range(len(reports) + 1)]
 
     assert all(is_allowed(before, after) for before, after in itertools.pairwise(states))
 
@@ -67,14 +67,14 @@ def test_a_state_only_ever_moves_along_the_table(reports: list[Report]) -> None:
 @settings(deadline=None)
 @given(honest_reports())
 def test_no_task_ends_without_a_closed_record(reports: list[Report]) -> None:
-    assert is_final(view_task(reports).state) == any(r.closed for r in reports)
+    assert is_final(compute_task_view(reports).state) == any(r.closed for r in reports)
 
 
 def test_stronger_evidence_goes_before_a_later_report() -> None:
     running = report(1, State.RUNNING, evidence=Evidence.CLAIM, job_id="7")
     stale = report(2, State.PENDING)
 
-    assert view_task([running, stale]).state is State.RUNNING
+    assert compute_task_view([running, stale]).state is State.RUNNING
 
 
 @pytest.mark.parametrize("ended", ["COMPLETED", None])
@@ -82,26 +82,28 @@ def test_slurms_state_is_no_older_than_the_state_beside_it(ended: str | None) ->
     pending = report(1, State.PENDING, evidence=Evidence.SLURM, slurm_state="PENDING", job_id="7")
     end = report(2, State.SUCCEEDED, evidence=Evidence.CLOSED, closed=True, slurm_state=ended)
 
-    (attempt,) = view_task([pending, end]).attempts
+    (attempt,) = compute_task_view([pending, end]).attempts
 
     assert (attempt.state, attempt.slurm_state, attempt.job_id) == (State.SUCCEEDED, ended, "7")
 
 
 def test_a_new_attempt_goes_before_an_old_one() -> None:
-    assert view_task([report(1, State.RUNNING), report(2, State.SUBMITTING, attempt=2)]).state is State.SUBMITTING
+    assert (
+        compute_task_view([report(1, State.RUNNING), report(2, State.SUBMITTING, attempt=2)]).state is State.SUBMITTING
+    )
 
 
 def test_a_late_exit_corrects_lost() -> None:
     lost = report(1, State.LOST, closed=True, evidence=Evidence.CLOSED)
     amended = report(2, State.SUCCEEDED, closed=True, evidence=Evidence.AMENDED)
 
-    assert view_task([amended, lost]).state is State.SUCCEEDED
+    assert compute_task_view([amended, lost]).state is State.SUCCEEDED
 
 
 def test_the_latest_note_stands_and_is_gone_at_the_end() -> None:
     held, free = report(1, note=StatusNote(kind="held")), report(2, note=StatusNote())
     end = report(3, State.FAILED, closed=True, note=StatusNote(kind="held"))
 
-    assert view_task([free, held]).note == StatusNote()
-    assert view_task([held]).note.kind == "held"
-    assert view_task([held, end]).note == StatusNote()
+    assert compute_task_view([free, held]).note == StatusNote()
+    assert compute_task_view([held]).note.kind == "held"
+    assert compute_task_view([held, end]).note == StatusNote()

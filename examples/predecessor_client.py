@@ -1,6 +1,6 @@
-"""The first generation's requests, as its users send them; only the address is new.
+"""The predecessor's requests, as its users send them; only the address is new.
 
-MLTM_USER=ada MLTM_PASSWORD=… python examples/requests_legacy.py examples/wine/config.json examples/wine/script.py
+MLTM_USER=ada MLTM_PASSWORD=… python examples/predecessor_client.py examples/wine/config.json examples/wine/script.py
 """
 
 import os

@@ -26,7 +26,7 @@ from agent.tasks.state import TaskState
 from mltm.contract.ids import TaskId, parse_job_name, render_job_name
 from mltm.runtime.clock import Clock
 
-__all__ = ["Queue", "QueueSnapshot"]
+__all__ = ["QueueSnapshot", "SlurmQueue"]
 
 _log = structlog.get_logger(__name__)
 _FACTS_EVERY_S = 3600.0
@@ -50,7 +50,7 @@ class QueueSnapshot:
     problem: str = ""
 
 
-class Queue:
+class SlurmQueue:
     """Keeps the newest picture, and Slurm's own settings that the waits depend on."""
 
     def __init__(self, slurm: SlurmPort, settings: AgentSettings, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""Brings one task forward: read, plan, carry out, until there is nothing to do now; then tell, keep and bury.
+"""Brings one task forward: read, plan, carry out, until there is nothing to do now; then report.
 
 What goes wrong with one task is that task's alone: it is said, and the task is looked at again soon.
 """
@@ -11,16 +11,16 @@ import structlog
 from agent.errors import SiteAwayError, SpoolError
 from agent.protocol.actions import Action, CancelJobs
 from agent.spool.last_reports import read_last_report
-from agent.spool.tombstones import has_tombstone, retire
+from agent.spool.tombstones import deactivate_task, has_tombstone
 from agent.tasks.context import TaskContext
 from agent.tasks.effects import Effects
 from agent.tasks.facts import list_records, read_facts
-from agent.tasks.queue import QueueSnapshot
+from agent.tasks.slurm_queue import QueueSnapshot
 from agent.tasks.state import TaskState
-from agent.tasks.turn import Surroundings, plan_telling, plan_turn
+from agent.tasks.turn import Surroundings, plan_reports, plan_turn
 from mltm.contract.ids import JobId, TaskId
 
-__all__ = ["Advance", "TurnResult"]
+__all__ = ["TurnResult", "TurnRunner"]
 
 _MAX_ACTIONS = 12
 _log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ class TurnResult:
     problem: str = ""
 
 
-class Advance:
+class TurnRunner:
     """Brings tasks forward, one turn at a time."""
 
     def __init__(self, context: TaskContext, effects: Effects) -> None:
@@ -81,15 +81,15 @@ class Advance:
                 break
             around = self._look_around(queue, is_fresh=False, may_open=may_open and not result.has_opened)
             facts = read_facts(task_id, list_records(task_id, self._context), result.state, self._context)
-        for effect in plan_telling(facts.journal, result.state, queue):
-            yield (result := replace(result, state=self._effects.carry_out(effect, task_id, result.state)))
+        for effect in plan_reports(facts.journal, result.state, queue):
+            yield (result := replace(result, state=self._effects.perform_effect(effect, task_id, result.state)))
 
     def _look_around(self, queue: QueueSnapshot, *, is_fresh: bool, may_open: bool) -> Surroundings:
         waits, now_s = self._context.settings.waits, self._context.clock.boot_s()
         return Surroundings(queue, waits, self._context.boot_id, now_s, is_fresh=is_fresh, may_open=may_open)
 
     def _perform(self, action: Action, task_id: TaskId, before: TurnResult) -> TurnResult:
-        state = self._effects.perform(action, task_id, before.state)
+        state = self._effects.perform_action(action, task_id, before.state)
         cancels = tuple((JobId(job_id), name) for job_id, name in action.jobs) if isinstance(action, CancelJobs) else ()
         has_opened = before.has_opened or state.may_submit > before.state.may_submit
         return replace(before, state=state, cancels=(*before.cancels, *cancels), has_opened=has_opened)
@@ -103,4 +103,4 @@ class Advance:
         draft = read_last_report(self._context.spool, task_id)
         if draft is not None:
             self._context.outbox.put(draft)
-        retire(self._context.spool, task_id)
+        deactivate_task(self._context.spool, task_id)

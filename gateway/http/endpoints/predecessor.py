@@ -25,7 +25,7 @@ class JobStatus(Message):
     run_id: str | None = None
 
 
-@route("POST", routes.LEGACY_NEW_TASK, area="first generation", errors=(400, 409, 413, 415, 503, 507))
+@route("POST", routes.PREDECESSOR_NEW_TASK, area="predecessor", errors=(400, 409, 413, 415, 503, 507))
 async def create_task(call: Call, user: User, idempotency_key: str | None, upload: Upload) -> TaskAnswer:
     """Submit a task and wait a few seconds for its job id.
 
@@ -37,7 +37,7 @@ async def create_task(call: Call, user: User, idempotency_key: str | None, uploa
     return task.model_copy(update={"job_id": task_id}) if task.job_id is None else task
 
 
-@route("GET", routes.LEGACY_TASKS, area="first generation")
+@route("GET", routes.PREDECESSOR_TASKS, area="predecessor")
 async def list_tasks(call: Call, user: User) -> list[TaskAnswer]:
     """Your newest tasks, at most 1,000. `GET /v1/tasks` has all of them, in pages."""
     rows: list[TaskAnswer] = []
@@ -51,13 +51,13 @@ async def list_tasks(call: Call, user: User) -> list[TaskAnswer]:
     return rows
 
 
-@route("GET", routes.LEGACY_TASK, area="first generation", errors=(404,))
+@route("GET", routes.PREDECESSOR_TASK, area="predecessor", errors=(404,))
 async def read_task(call: Call, user: User, task_id: str) -> TaskAnswer:
     """One task, by its id or its job id."""
     return await _find(call, user, task_id)
 
 
-@route("GET", routes.LEGACY_JOB_STATUS, area="first generation", errors=(404,))
+@route("GET", routes.PREDECESSOR_JOB_STATUS, area="predecessor", errors=(404,))
 async def read_job_status(call: Call, user: User, job_id: str) -> JobStatus:
     """The state of a job, by its job id or its task's id."""
     return JobStatus(job_status=render_job_status(await _find(call, user, job_id)))

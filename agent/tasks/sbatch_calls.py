@@ -12,13 +12,13 @@ from agent.tasks.state import Submission
 from mltm.contract.ids import TaskId, render_job_name
 from mltm.contract.journal_records import Submitted
 
-__all__ = ["Submissions", "record_answer"]
+__all__ = ["SbatchCalls", "record_answer"]
 
 _WAIT_S = 2.0
 _log = structlog.get_logger(__name__)
 
 
-class Submissions:
+class SbatchCalls:
     """The agent's sbatch calls. has_deferred: some are still to be made, or not answered yet.
 
     refusal: why Slurm takes no jobs now, in its words. problems: answers that cannot be written, in words.
