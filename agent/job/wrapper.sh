@@ -396,11 +396,17 @@ start_code() {
   ((stopping == 0)) || start_timer
 }
 
-# Sets `result` to the keeper's next line. A signal may interrupt the read; false: the keeper is gone.
+# Sets `result` to the keeper's next line; false: the keeper is gone. A signal may interrupt the read, also half-way. It
+# looks up each half second, because bash 5.2 may sleep on with a stop untold: SIGCHLD (the witness died of that stop)
+# restarts a read, and a trap that comes beside it waits until the read returns.
 read_result() {
+  local piece status
+  result=''
   while :; do
-    read -r -u "$result_in" result && return 0
-    (($? > 128)) || return 1
+    read -r -t 0.5 -u "$result_in" piece
+    status=$? result+=$piece
+    ((status == 0)) && return 0
+    ((status > 128)) || return 1
   done
 }
 

@@ -34,7 +34,7 @@ from agent.spool.records import link_amended, link_fence, link_intent, link_note
 from agent.spool.tombstones import deactivate_task, write_tombstone
 from agent.tasks.context import TaskContext
 from agent.tasks.state import Submission, TaskState
-from agent.tasks.turn import Effect, FinishTask, PutReceipt, QueueReport, SaveObservation
+from agent.tasks.turn import Effect, FinishTask, LeaveActive, PutReceipt, QueueReport, SaveObservation
 from mltm.contract.ids import TaskId
 from mltm.contract.journal_records import Amended, Closed, Fence, FenceReason, Submit, Submitted
 from mltm.contract.spool_layout import TaskFolder
@@ -99,6 +99,9 @@ class Effects:
                 write_tombstone(spool, task_id, draft.model_dump_json(exclude_defaults=True), clock)
                 deactivate_task(spool, task_id)
                 forget_observation(spool, task_id)
+                return state
+            case LeaveActive():
+                deactivate_task(spool, task_id)
                 return state
 
     def put_receipt(self, task_id: TaskId, draft: ReportDraft, *, is_last: bool) -> bool:

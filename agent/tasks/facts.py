@@ -6,16 +6,19 @@ from pathlib import Path
 
 from agent.protocol.journal import AttemptJournal, TaskJournal
 from agent.protocol.kept import Kept
+from agent.protocol.task_report import ReportDraft
 from agent.protocol.verdict import is_over_memory
+from agent.spool.last_reports import read_last_report
 from agent.spool.observations import list_kept
 from agent.spool.records import name_deciding, read_journal, sync_found
+from agent.spool.tombstones import has_tombstone
 from agent.tasks.context import TaskContext
 from agent.tasks.state import TaskState
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import Spool
 from mltm.runtime import files
 
-__all__ = ["Facts", "list_records", "read_facts"]
+__all__ = ["EndedTask", "Facts", "list_records", "read_end", "read_facts"]
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,24 @@ class Facts:
     is_over_memory: bool = False
 
 
+@dataclass(frozen=True)
+class EndedTask:
+    """A task of which only the tombstone is left. last_report: None if it cannot be told again."""
+
+    last_report: ReportDraft | None
+
+
 def list_records(task_id: TaskId, context: TaskContext) -> tuple[str, ...]:
     """The names in a task's control folder. Raises OSError."""
     return tuple(files.list_names(context.spool.task(task_id).control))
+
+
+def read_end(task_id: TaskId, listing: tuple[str, ...], context: TaskContext) -> EndedTask | None:
+    """The end of a task that is active although it ended: its bundle or a cancel came once more. Raises OSError."""
+    spool = context.spool
+    if spool.task(task_id).attempt(1).intent.name in listing or not has_tombstone(spool, task_id):
+        return None
+    return EndedTask(read_last_report(spool, task_id))
 
 
 def read_facts(task_id: TaskId, listing: tuple[str, ...], before: TaskState, context: TaskContext) -> Facts:

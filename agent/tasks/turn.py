@@ -13,7 +13,7 @@ from agent.protocol.observation import Observation, Reading, apply_accounting, d
 from agent.protocol.task_report import ReportDraft, Told, describe_late_exit, describe_task, digest_draft
 from agent.settings import Waits
 from agent.slurm.values import JobLine, SbatchAnswer
-from agent.tasks.facts import Facts
+from agent.tasks.facts import EndedTask, Facts
 from agent.tasks.slurm_queue import QueueSnapshot
 from agent.tasks.state import TaskState
 from mltm.contract.base_models import render_canonical
@@ -25,12 +25,14 @@ from mltm.contract.task_config import TaskConfig
 __all__ = [
     "Effect",
     "FinishTask",
+    "LeaveActive",
     "PutReceipt",
     "QueueReport",
     "SaveObservation",
     "Surroundings",
     "Turn",
     "apply_answer",
+    "plan_last_report",
     "plan_reports",
     "plan_turn",
 ]  # fmt: skip
@@ -90,7 +92,12 @@ class FinishTask:
     draft: ReportDraft
 
 
-Effect = QueueReport | PutReceipt | SaveObservation | FinishTask
+@dataclass(frozen=True)
+class LeaveActive:
+    """Take a task that has its tombstone off the active ones."""
+
+
+Effect = QueueReport | PutReceipt | SaveObservation | FinishTask | LeaveActive
 
 
 def plan_turn(facts: Facts, before: TaskState, around: Surroundings) -> Turn:
@@ -125,6 +132,12 @@ def plan_reports(journal: TaskJournal, state: TaskState, queue: QueueSnapshot) -
     if journal.closed is not None:
         return (*effects, FinishTask(draft))
     return (*effects, SaveObservation()) if effects or not _is_kept(state.kept, state.observed) else ()
+
+
+def plan_last_report(ended: EndedTask, told: Told) -> tuple[Effect, ...]:
+    """Tell the end of a task once more, and leave it in peace."""
+    tells = [QueueReport(ended.last_report, told)] if ended.last_report is not None else []
+    return (*tells, LeaveActive())
 
 
 def apply_answer(before: TaskState, answer: SbatchAnswer, waits: Waits, now_s: float) -> TaskState:

@@ -3,21 +3,19 @@
 What goes wrong with one task is that task's alone: it is said, and the task is looked at again soon.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import structlog
 
 from agent.errors import SiteAwayError, SpoolError
 from agent.protocol.actions import Action, CancelJobs
-from agent.spool.last_reports import read_last_report
-from agent.spool.tombstones import deactivate_task, has_tombstone
 from agent.tasks.context import TaskContext
 from agent.tasks.effects import Effects
-from agent.tasks.facts import list_records, read_facts
+from agent.tasks.facts import list_records, read_end, read_facts
 from agent.tasks.slurm_queue import QueueSnapshot
 from agent.tasks.state import TaskState
-from agent.tasks.turn import Surroundings, plan_reports, plan_turn
+from agent.tasks.turn import Effect, Surroundings, plan_last_report, plan_reports, plan_turn
 from mltm.contract.ids import JobId, TaskId
 
 __all__ = ["TurnResult", "TurnRunner"]
@@ -52,9 +50,6 @@ class TurnRunner:
             is_due = self._context.clock.boot_s() >= before.due_s
             if listing == before.listing and not (is_due or is_rung or is_fresh):
                 return result
-            if self._has_ended(task_id, listing):
-                self._tell_end(task_id)
-                return result
             for step in self._steps(task_id, listing, before, queue, is_fresh=is_fresh, may_open=may_open):
                 result = step
         except (OSError, SpoolError, SiteAwayError) as error:
@@ -70,6 +65,9 @@ class TurnRunner:
     ) -> Iterator[TurnResult]:  # fmt: skip
         """What the turn has come to after each of its steps, so that an error in the next one loses none of it."""
         result, around = TurnResult(state), self._look_around(queue, is_fresh=is_fresh, may_open=may_open)
+        if (ended := read_end(task_id, listing, self._context)) is not None:
+            yield from self._perform_effects(plan_last_report(ended, state.told), task_id, result)
+            return
         facts = read_facts(task_id, listing, state, self._context)
         for _ in range(_MAX_ACTIONS):
             turn = plan_turn(facts, result.state, around)
@@ -81,7 +79,10 @@ class TurnRunner:
                 break
             around = self._look_around(queue, is_fresh=False, may_open=may_open and not result.has_opened)
             facts = read_facts(task_id, list_records(task_id, self._context), result.state, self._context)
-        for effect in plan_reports(facts.journal, result.state, queue):
+        yield from self._perform_effects(plan_reports(facts.journal, result.state, queue), task_id, result)
+
+    def _perform_effects(self, effects: Iterable[Effect], task_id: TaskId, result: TurnResult) -> Iterator[TurnResult]:
+        for effect in effects:
             yield (result := replace(result, state=self._effects.perform_effect(effect, task_id, result.state)))
 
     def _look_around(self, queue: QueueSnapshot, *, is_fresh: bool, may_open: bool) -> Surroundings:
@@ -93,14 +94,3 @@ class TurnRunner:
         cancels = tuple((JobId(job_id), name) for job_id, name in action.jobs) if isinstance(action, CancelJobs) else ()
         has_opened = before.has_opened or state.may_submit > before.state.may_submit
         return replace(before, state=state, cancels=(*before.cancels, *cancels), has_opened=has_opened)
-
-    def _has_ended(self, task_id: TaskId, listing: tuple[str, ...]) -> bool:
-        spool = self._context.spool
-        return spool.task(task_id).attempt(1).intent.name not in listing and has_tombstone(spool, task_id)
-
-    def _tell_end(self, task_id: TaskId) -> None:
-        """Of a task that ended its tombstone is left, and somebody asks: its bundle or a cancel came once more."""
-        draft = read_last_report(self._context.spool, task_id)
-        if draft is not None:
-            self._context.outbox.put(draft)
-        deactivate_task(self._context.spool, task_id)

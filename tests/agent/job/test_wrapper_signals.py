@@ -39,7 +39,7 @@ class Stopped:
 
 @pytest.fixture(scope="module")
 def stopped(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stopped]:
-    """One job each way, side by side. The lab's KillWait is 5 s; where only we kill, the code may take longer."""
+    """One job each way, side by side. The lab's KillWait is 12 s; what only we kill may take nearly as long."""
     ways = WHOLE | BATCH | NOTHING | KILLED
     tasks = {
         way: prepare(tmp_path_factory.mktemp("spool"), COUNT, kill_wait_s=9 if way in BATCH else 1) for way in ways

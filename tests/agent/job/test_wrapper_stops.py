@@ -3,7 +3,9 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,13 @@ from tests.agent.job.running import (
     started,
     wait_log,
 )
+
+_CHLD_STORM = """
+import os, signal, sys
+for number in range(40000):
+    os.kill(int(sys.argv[1]), signal.SIGCHLD)
+    if number == 4000: print("on", flush=True)
+"""
 
 
 def _stop(task: Prepared, send: Callable[[subprocess.Popen[str]], None]) -> int:
@@ -83,6 +92,25 @@ def test_a_stop_signal_to_the_wrapper_alone_is_recorded_too(tmp_path: Path, name
 
     assert _stop(task, send) == 0
     assert [each.name for each in read_exit(task).stop_signals] == [name]
+
+
+def test_a_stop_that_comes_while_bash_handles_the_end_of_a_child_is_not_left_waiting(tmp_path: Path) -> None:
+    """SIGCHLD restarts a read, and a stop that comes beside it waits until the read returns (bash 5.2). It was seen on a
+    loaded node: a helper died of the stop just before the wrapper got it. Two of three reads without a bound hang here.
+    """
+    tasks = [prepare(tmp_path / str(number), IGNORE) for number in range(6)]
+    with ExitStack() as stack:
+        running = [(task, stack.enter_context(started(task))) for task in tasks]
+        for task, process in running:
+            wait_log(task, "up")
+            argv = [sys.executable, "-S", "-c", _CHLD_STORM, str(process.pid)]
+            storms = [stack.enter_context(subprocess.Popen(argv, stdout=subprocess.PIPE)) for _ in range(3)]
+            assert [storm.stdout.readline() for storm in storms if storm.stdout] == [b"on\n"] * 3
+            process.terminate()
+            assert [storm.wait() for storm in storms] == [0, 0, 0]
+        for task, process in running:
+            assert finish(process) == 137
+            assert [each.name for each in read_exit(task).stop_signals] == ["TERM"]
 
 
 @pytest.mark.parametrize("send", [lambda process: signal_job(process, signal.SIGTERM), lambda p: p.terminate()])
