@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from agent.errors import SettingsError
 from mltm.contract.base_models import Strict
+from mltm.contract.spool_layout import Inbox, Spool
 
 __all__ = ["AgentSettings", "Bucket", "InstanceType", "Policy", "SlurmSettings", "Waits", "read_settings"]
 
@@ -108,8 +109,10 @@ class AgentSettings(Strict):
     """The whole config file."""
 
     spool: Path
+    inbox: Path | None = None  #: the gateway's folder for this agent; None: <spool>/in, for one account
     cluster: str
-    gateway_url: str | None = None  #: None: read from <spool>/gateway.url
+    gateway_url: str | None = None  #: None: the inbox's, if it is proved; else the enrolment's
+    allow_plain_http: bool = False  #: True: the credential may go to a gateway off this host unencrypted
     credential_file: Path
     ca_file: Path | None = None
     runtime: Literal["apptainer", "singularity", "none"] = "apptainer"
@@ -118,6 +121,7 @@ class AgentSettings(Strict):
     datasets_dir: Path | None = None
     gpu_flag: bool = True  #: --nv for tasks that ask for GPUs
     binds: list[str] = Field(default_factory=list)  #: further --bind items of the site
+    trusted_groups: list[str] = Field(default_factory=list)  #: groups that may write to folders above the spool
     drops: bool = True
     observer: Literal["auto", "polling", "inotify"] = "auto"  #: auto: by the spool's file system
     log_head_bytes: int = 8 * 1024 * 1024
@@ -126,6 +130,11 @@ class AgentSettings(Strict):
     policy: Policy = Policy()
     slurm: SlurmSettings = SlurmSettings()
     waits: Waits = Waits()
+
+    @property
+    def inbox_folder(self) -> Inbox:
+        """Where the gateway puts tasks for this agent."""
+        return Inbox(self.inbox) if self.inbox is not None else Spool(self.spool).inbox
 
 
 def read_settings(path: Path) -> AgentSettings:

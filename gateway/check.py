@@ -1,4 +1,4 @@
-"""Checks what the gateway needs of the machine: database, disk, spools, certificate."""
+"""Checks what the gateway needs of the machine: database, disk, inboxes, certificate."""
 
 import os
 import shutil
@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.errors import UnavailableError
+from gateway.services.inbox_folder import judge_inbox
 from gateway.settings import GatewaySettings
 from gateway.tls import Certificate
 from mltm.runtime.mounts import read_file_system
@@ -19,10 +20,10 @@ _UNSAFE = frozenset({"nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", 
 _RENEW_DAYS = 14
 
 
-def check_all(settings: GatewaySettings, spools: list[Path], now: datetime) -> list[tuple[str, str]]:
+def check_all(settings: GatewaySettings, inboxes: list[Path], now: datetime) -> list[tuple[str, str]]:
     """Check everything. Returns (what, 'ok' or a message) for each check."""
     findings = [("database", _check_database(settings)), ("disk", _check_disk(settings))]
-    findings += [(f"spool {spool}", _check_spool(spool)) for spool in spools]
+    findings += [(f"inbox {inbox}", judge_inbox(inbox)) for inbox in inboxes]
     if settings.tls_cert is not None and settings.tls_key is not None:
         findings.append(("certificate", _check_certificate(settings, settings.tls_cert, settings.tls_key, now)))
     return findings
@@ -45,18 +46,6 @@ def _check_disk(settings: GatewaySettings) -> str:
         return f"This user cannot write to the data folder {settings.data_dir.absolute()}. Change its owner."
     free = shutil.disk_usage(settings.data_dir).free
     return "ok" if free >= settings.min_free_bytes else f"Only {free:,} bytes are free in {settings.data_dir}."
-
-
-def _check_spool(spool: Path) -> str:
-    if not spool.is_dir():
-        return "The folder does not exist. Mount it, or start its agent once: the agent creates it."
-    folder = spool / "in"
-    place = folder if folder.is_dir() else spool
-    return (
-        "ok"
-        if os.access(place, os.W_OK | os.X_OK)
-        else f"This user cannot write to {place}. Give the folder a group that this user is in."
-    )
 
 
 def _check_certificate(settings: GatewaySettings, cert: Path, key: Path, now: datetime) -> str:

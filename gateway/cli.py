@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -18,8 +18,9 @@ from gateway.app import make_folders, open_database
 from gateway.check import check_all
 from gateway.errors import GatewayError, InvalidError
 from gateway.serve import serve
+from gateway.services.inbox_folder import list_other_members, make_inbox
 from gateway.services.passwords import hash_password, hash_secret
-from gateway.services.spool_address import write_url
+from gateway.services.spool_address import write_address
 from gateway.settings import GatewaySettings, read_settings
 from gateway.store import agents, migrate, users
 from gateway.store.database import Database
@@ -44,9 +45,11 @@ app = _group("The gateway of the ML Task Manager.")
 user_app = _group("Users who may log in.")
 token_app = _group("API tokens of users.")
 agent_app = _group("Agents on clusters, and the codes that enrol them.")
+spool_app = _group("The gateway's part of a spool: the inbox of an agent.")
 app.add_typer(user_app, name="user")
 app.add_typer(token_app, name="token")
 app.add_typer(agent_app, name="agent")
+app.add_typer(spool_app, name="spool")
 
 Config = Annotated[Path | None, typer.Option("--config", help="settings file (TOML)")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
@@ -84,11 +87,11 @@ def run_migrate(config: Config = None) -> None:
 def run_check(config: Config = None) -> None:
     """Check everything that the gateway needs; exit 1 if something is wrong."""
     settings = read_settings(config, {})
-    spools: list[Path] = []
+    inboxes: list[Path] = []
     if settings.database_path.exists():  # a check creates nothing
         with _database(settings) as database:
-            spools = sorted({a.spool for a in database.call_now(agents.list_live) if a.spool})
-    findings = check_all(settings, spools, Clock().now())
+            inboxes = sorted({place.inbox for place in database.call_now(agents.list_inbox_keys)})
+    findings = check_all(settings, inboxes, Clock().now())
     for name, message in findings:
         print(f"{'ok' if message == 'ok' else 'FAIL':<5} {name}{'' if message == 'ok' else ': ' + message}")
     if any(message != "ok" for _, message in findings):
@@ -172,7 +175,12 @@ def revoke_token(token_id: str, config: Config = None) -> None:
 @agent_app.command("code")
 def make_code(
     cluster: Annotated[str, typer.Option(help="the name that users give as runner_location")],
-    spool: Annotated[Path, typer.Option(help="the shared folder, by its path on the gateway's machine")],
+    spool: Annotated[
+        Path | None, typer.Option(help="the agent's spool, if it runs as the gateway's account: the inbox is in/ there")
+    ] = None,
+    inbox: Annotated[
+        Path | None, typer.Option(help="the folder that `mltm-gateway spool make` made, if it runs as another account")
+    ] = None,
     owner: Annotated[str | None, typer.Option(help="the user whose tasks the agent runs")] = None,
     shared: Annotated[bool, typer.Option("--shared", help="the agent runs the tasks of all users")] = False,
     minutes: Annotated[int, typer.Option(help="how long the code is valid")] = 10,
@@ -187,18 +195,35 @@ def make_code(
             key="bad_owner",
             next_step="",
         )
+    if (spool is None) == (inbox is None):
+        raise InvalidError(
+            "Give --spool FOLDER if the agent runs as the gateway's account, or --inbox FOLDER if it does not.",
+            key="bad_inbox",
+            next_step="",
+        )
+    place = inbox.resolve() if inbox else Spool((spool or Path()).resolve()).inbox.root
     settings, clock = read_settings(config, {}), Clock()
     secret, now = clock.new_secret("enrol_"), clock.now()
     until = now + timedelta(minutes=minutes)
     with _database(settings) as database:
         if owner is not None:
             database.call_now(users.read_user, owner)
-        database.call_now(
-            agents.add_code, agents.NewCode(hash_secret(secret), cluster, owner, spool.resolve(), now, until)
-        )
-    with suppress(OSError):  # a spool that does not exist yet gets it at the gateway's next start
-        write_url(Spool(spool.resolve()), settings.url)
+        database.call_now(agents.add_code, agents.NewCode(hash_secret(secret), cluster, owner, place, now, until))
     print(json.dumps({"code": secret, "expires_at": until.isoformat()}) if as_json else secret)
+
+
+@agent_app.command("move")
+def move_agent(
+    agent_id: str,
+    inbox: Annotated[Path, typer.Option(help="the new folder, made by `mltm-gateway spool make`")],
+    config: Config = None,
+) -> None:
+    """Give an agent another inbox. What waits for it is published there; set `inbox` in the agent's config, too."""
+    settings = read_settings(config, {})
+    with _database(settings) as database:
+        moved = database.call_now(agents.move_agent, agent_id, inbox.resolve())
+    write_address(moved, settings.url)
+    print(f'{agent_id} has the inbox {moved.inbox}. Set inbox = "{moved.inbox}" in the agent\'s config and restart it.')
 
 
 @agent_app.command("list")
@@ -215,6 +240,23 @@ def revoke_agent(agent_id: str, config: Config = None) -> None:
         f"{agent_id} is revoked. Its unfinished tasks ({waiting}) wait until it is enrolled again, for the same owner "
         "and spool."
     )
+
+
+@spool_app.command("make")
+def make_spool(
+    folder: Annotated[Path, typer.Argument(help="the inbox: a folder of this account's own")],
+    group: Annotated[
+        str | None, typer.Option(help="a group with this account and the agent's; not needed if they are one account")
+    ] = None,
+) -> None:
+    """Make an agent's inbox: the gateway puts tasks into it, and the agent only reads there."""
+    inbox = make_inbox(folder, group)
+    print(f"{inbox.root} is ready.")
+    if group is not None:
+        name, members = list_other_members(inbox.root.stat().st_gid)
+        print(f"The group {name} can read it. Its other members are: {', '.join(members) or 'none known here'}.")
+    print(f"next: mltm-gateway agent code --inbox {inbox.root} --cluster CLUSTER --owner USER")
+    print(f'and in the config of the agent: inbox = "{inbox.root}"')
 
 
 def _run_in_database(config: Path | None, fn: Callable[..., T], *args: object) -> T:

@@ -17,7 +17,7 @@ from gateway.app import make_folders, open_services
 from gateway.errors import UnavailableError
 from gateway.http.application import build_app
 from gateway.services.all_services import Services
-from gateway.services.spool_address import write_urls
+from gateway.services.spool_address import write_addresses
 from gateway.settings import GatewaySettings
 from gateway.tls import Certificate
 from mltm.runtime.events import wait_for_event
@@ -42,7 +42,7 @@ async def serve(settings: GatewaySettings, environment: Mapping[str, str]) -> No
         services = await stack.enter_async_context(open_services(settings))
         port = await _listen(stack, services, settings, certificate)
         url = settings.public_url or settings.model_copy(update={"port": port}).url
-        await asyncio.to_thread(write_urls, await services.agents.list_spools(), url)
+        await asyncio.to_thread(write_addresses, await services.agents.list_inbox_keys(), url)
         notifier.ready()
         _log.info("gateway_started", url=url)
         pause_s = min(_REFRESH_S, notifier.every_s or _REFRESH_S)

@@ -1,6 +1,6 @@
 """The plain values that pass between the gateway's rooms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +8,7 @@ from mltm.contract.ids import AgentId
 from mltm.contract.task_config import TaskConfig
 from mltm.contract.user_api import TaskAnswer
 
-__all__ = ["Accepted", "AgentIdentity", "FilePiece", "Role", "Upload", "UploadedFile", "User"]
+__all__ = ["Accepted", "AgentIdentity", "FilePiece", "InboxKey", "Role", "Upload", "UploadedFile", "User"]
 
 Role = Literal["user", "admin"]
 
@@ -28,7 +28,7 @@ class User:
 
 @dataclass(frozen=True)
 class AgentIdentity:
-    """An agent that has shown its credential. `owner` None: for all users; `spool` None: no shared folder.
+    """An agent that has shown its credential. `owner` None: for all users; `inbox` None: no shared folder.
 
     `unix_user`: the account it runs as. Tasks dropped into its spool belong to this user.
     """
@@ -36,9 +36,18 @@ class AgentIdentity:
     agent_id: AgentId
     cluster: str
     owner: str | None
-    spool: Path | None
+    inbox: Path | None
     spool_id: str
     unix_user: str = ""
+
+
+@dataclass(frozen=True)
+class InboxKey:
+    """An agent's inbox, and the key for what the gateway proves there."""
+
+    inbox: Path
+    spool_id: str
+    key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)

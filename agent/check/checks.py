@@ -12,7 +12,8 @@ from agent.settings import AgentSettings
 from agent.slurm.client import Slurm
 from agent.slurm.values import KILL_WAIT_MESSAGE, PollFailed, SlurmFacts
 from agent.spool.gateway_binding import check_gateway
-from agent.spool.setup import explain_os_error, prepare_spool
+from agent.spool.os_errors import explain_os_error
+from agent.spool.setup import prepare_spool
 from agent.uplink.address import build_tls
 from agent.uplink.client import GatewayClient, open_session
 from agent.uplink.credential import read_credential

@@ -47,7 +47,7 @@ class Watcher:
     def __init__(self, settings: AgentSettings, wake: Callable[[], None], *, poll_s: float = _POLL_S) -> None:
         spool = Spool(settings.spool)
         drops = (spool.drop,) if settings.drops else ()
-        self._folders = (spool.incoming, *drops, spool.bell)
+        self._folders = (settings.inbox_folder.new, *drops, spool.bell)
         self._handler = _Bell(wake)
         self._uses_inotify = uses_inotify(settings)
         self._poll_s = poll_s

@@ -1,6 +1,7 @@
-"""Accepts bundles from in/new, where the agent only reads: a checked private copy, then one rename to tasks/<task>.
+"""Accepts bundles from the inbox, where the agent only reads: a checked private copy, then one rename to tasks/<task>.
 
-A faulty bundle delays no other. If it stays faulty, its task is closed at attempt 1 as rejected.
+A faulty bundle delays no other. If it stays faulty, its task is closed at attempt 1 as rejected. What is not proved to
+be the gateway's is set aside: it is named, and never touches the task of its name.
 """
 
 import contextlib
@@ -15,11 +16,12 @@ from pathlib import Path
 import structlog
 from pydantic import ValidationError
 
-from agent.intake.private_copy import BadSourceError, copy_listed, read_small
+from agent.intake.bundle_proof import MAX_MANIFEST_BYTES, BundleProof, UnprovedError
+from agent.intake.private_copy import BadSourceError, copy_listed
 from agent.intake.quiet_time import QuietWatch, count_scan, is_quiet
 from agent.settings import AgentSettings
+from agent.spool.os_errors import explain_os_error
 from agent.spool.records import link_intent
-from agent.spool.setup import explain_os_error
 from agent.spool.staging import StagedTask, discard_folder, make_staged_task, publish_task
 from agent.spool.tombstones import has_tombstone
 from mltm.contract.ids import TaskId
@@ -37,8 +39,8 @@ __all__ = ["BundleIntake"]
 
 _log = structlog.get_logger(__name__)
 _TASK_NAME = re.compile(r"[0-9a-f]{32}")
-_MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 _REMIND_S, _MAX_REMIND_S = 60.0, 3600.0
+_MAX_MESSAGES = 20
 # The disk's or the folder's trouble, not the bundle's: never a reason to reject a task.
 _SPOOL_TROUBLE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
@@ -50,36 +52,52 @@ class BundleIntake:
 
     def __init__(self, spool: Spool, settings: AgentSettings, clock: Clock, *, author: Author | None = None) -> None:
         self._spool, self._waits, self._clock, self._cluster = spool, settings.waits, clock, settings.cluster
+        self._inbox, self._proof = settings.inbox_folder, BundleProof(spool, clock)
         self._author = author or Author(epoch=0, host=socket.gethostname(), pid=os.getpid())
         self._faulty: dict[TaskId, QuietWatch] = {}
         self._remind: dict[TaskId, tuple[float, int]] = {}  # when next (boot clock), and how often before
+        self._aside: dict[TaskId, tuple[float, str]] = {}  # when to look again (boot clock), and why not now
         self._warned: set[str] = set()
 
     def scan(self) -> list[str]:
         """Accept what is in in/new; returns what is wrong, as sentences. Raises OSError if it cannot be listed."""
-        names = files.list_names(self._spool.incoming)
-        for kept in (self._faulty, self._remind):
+        names = files.list_names(self._inbox.new)
+        for kept in (self._faulty, self._remind, self._aside):
             for gone in set(kept) - set(names):
                 del kept[gone]
-        messages = [self._take_if_new(name) for name in names]
-        return [message for message in messages if message]
+        messages = [message for name in names if (message := self._take_if_new(name))]
+        rest = [f"{len(messages) - _MAX_MESSAGES} more entries of {self._inbox.new} wait."]
+        return messages[:_MAX_MESSAGES] + (rest if len(messages) > _MAX_MESSAGES else [])
 
     def _take_if_new(self, name: str) -> str:
         """Accept one bundle; returns what is wrong, as a sentence."""
         if not _TASK_NAME.fullmatch(name):
-            return self._warn_once(name, f"{name!a} in {self._spool.incoming} is not a task's name. It is ignored.")
+            return self._warn_once(name, f"{name!a} in {self._inbox.new} is not a task's name. It is ignored.")
         task_id = TaskId(name)
+        again_s, message = self._aside.get(task_id, (0.0, ""))
+        if self._clock.boot_s() < again_s:
+            return message
         try:
             if not self._remind_if_known(task_id):
                 self._take(task_id)
             self._faulty.pop(task_id, None)
+        except UnprovedError as error:
+            return self._set_aside(task_id, str(error))
         except BadSourceError as error:
             return self._judge_fault(task_id, str(error))
         except OSError as error:
-            if error.errno not in _SPOOL_TROUBLE and os.path.lexists(self._spool.bundle(task_id)):
+            if error.errno not in _SPOOL_TROUBLE and os.path.lexists(self._inbox.bundle(task_id)):
                 return self._judge_fault(task_id, f"The bundle is incomplete: {error.strerror} ({_basename(error)!a}).")
             return self._explain_wait(task_id, error)
         return ""
+
+    def _set_aside(self, task_id: TaskId, why: str) -> str:
+        message = (
+            f"{self._inbox.bundle(task_id)} is ignored, because it may not be the gateway's. {why}. Find out who can "
+            f"write to {self._inbox.new}, then remove it. If it was the gateway's, the gateway puts it there again."
+        )
+        self._aside[task_id] = (self._clock.boot_s() + 3 * self._waits.faulty_look_s, message)
+        return self._warn_once(task_id, message)
 
     def _remind_if_known(self, task_id: TaskId) -> bool:
         """True for a task that is here already, or was: from time to time it is marked active, and reported again."""
@@ -90,6 +108,8 @@ class BundleIntake:
         now_s = self._clock.boot_s()
         due_s, times = self._remind.setdefault(task_id, (now_s + _REMIND_S, 0))
         if now_s >= due_s:
+            with open_folder_below(self._inbox.new, [task_id]) as bundle:
+                self._proof.read_manifest(bundle)
             # For a task that has ended, each time is a report in the outbox, and the gateway may be away for days.
             pause_s = exponential_delay_s(times + 1, _REMIND_S, _MAX_REMIND_S)
             self._remind[task_id] = (now_s + pause_s, times + 1)
@@ -116,8 +136,8 @@ class BundleIntake:
         _log.info("task_taken", task_id=task_id, won=is_ours)
 
     def _copy(self, task_id: TaskId, staged: StagedTask) -> None:
-        with open_folder_below(self._spool.incoming, [task_id]) as bundle:
-            raw = read_small(bundle, MANIFEST, _MAX_MANIFEST_BYTES)
+        with open_folder_below(self._inbox.new, [task_id]) as bundle:
+            raw = self._proof.read_manifest(bundle)
             manifest = _parse_manifest(raw, task_id)
             with open_folder_at(bundle, "files") as sources:
                 for listed in manifest.files:
@@ -140,6 +160,8 @@ class BundleIntake:
 
     def _judge_fault(self, task_id: TaskId, message: str) -> str:
         """Wait for a faulty bundle to become right; reject its task if it does not."""
+        if not self._is_the_gateways(task_id):
+            return self._set_aside(task_id, message.rstrip("."))
         now_s, waits = self._clock.boot_s(), self._waits
         watch = count_scan(self._faulty.get(task_id), (), now_s, waits.faulty_look_s)
         self._faulty[task_id] = watch
@@ -148,6 +170,17 @@ class BundleIntake:
         if not self._remind_if_known(task_id):
             self._reject(task_id, message)
         return ""
+
+    def _is_the_gateways(self, task_id: TaskId) -> bool:
+        """Without a key nobody can tell of what cannot be read."""
+        try:
+            with open_folder_below(self._inbox.new, [task_id]) as bundle:
+                self._proof.read_manifest(bundle)
+        except UnprovedError:
+            return False
+        except (BadSourceError, OSError):
+            return not self._proof.has_key
+        return True
 
     def _reject(self, task_id: TaskId, message: str) -> None:
         """Close the journal at attempt 1, unless an agent with a good copy has linked an intent there."""
@@ -165,16 +198,16 @@ class BundleIntake:
     def _keep_manifest(self, task_id: TaskId, fault: str, nonce: str) -> None:
         """Keep what can be read of the manifest, so that a gateway that lost its rows can list it. Raises OSError."""
         try:
-            with open_folder_below(self._spool.incoming, [task_id]) as bundle:
-                raw = read_small(bundle, MANIFEST, _MAX_MANIFEST_BYTES)
-        except (BadSourceError, OSError):
+            with open_folder_below(self._inbox.new, [task_id]) as bundle:
+                raw = self._proof.read_manifest(bundle)
+        except (BadSourceError, UnprovedError, OSError):
             return
         manifest = _salvage_manifest(raw, task_id, fault, self._cluster, self._clock.now())
         if manifest is not None:
             files.link_once(self._spool.task(task_id).manifest, manifest.model_dump_json().encode(), nonce, 0o600)
 
     def _explain_wait(self, task_id: TaskId, error: OSError) -> str:
-        if not os.path.lexists(self._spool.bundle(task_id)):
+        if not os.path.lexists(self._inbox.bundle(task_id)):
             return ""  # the gateway has removed its entry meanwhile
         place = Path(error.filename) if isinstance(error.filename, str) else self._spool.root
         return self._warn_once(task_id, f"Cannot accept task {task_id} yet. {explain_os_error(error, place)}")
@@ -190,8 +223,8 @@ class BundleIntake:
 
 
 def _parse_manifest(raw: bytes, task_id: TaskId) -> Manifest:
-    if len(raw) > _MAX_MANIFEST_BYTES:
-        raise BadSourceError(f"{MANIFEST} is longer than {_MAX_MANIFEST_BYTES:,} bytes.")
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise BadSourceError(f"{MANIFEST} is longer than {MAX_MANIFEST_BYTES:,} bytes.")
     try:
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:

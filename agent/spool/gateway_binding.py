@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.errors import SpoolError
-from agent.spool.setup import explain_os_error
+from agent.spool.os_errors import explain_os_error
 from mltm.contract.agent_api import Enrolled
 from mltm.contract.spool_layout import Spool
 from mltm.runtime import files

@@ -7,37 +7,28 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import SpoolError
 from agent.settings import AgentSettings
+from agent.spool.inbox import prepare_inbox
+from agent.spool.os_errors import explain_os_error
 from agent.spool.staging import sweep_staging
 from mltm.contract.ids import SpoolId
 from mltm.contract.spool_layout import Spool
 from mltm.runtime import files
 from mltm.runtime.clock import Clock
+from mltm.runtime.folder_trust import find_weakness
 
-__all__ = ["SpoolIdentity", "explain_os_error", "prepare_spool"]
+__all__ = ["SpoolIdentity", "prepare_spool"]
 
 _SPOOL_ID = re.compile(r"[0-9a-f]{32}")
 # `%` and `\` are patterns in sbatch's --output (sbatch(1), FILENAME PATTERN); `:` and `,` separate the parts of a
 # container's --bind. Any of the four would change which path is meant.
 _BAD_CHARACTERS = "%\\:,"
 _MAX_TRIES = 1000
-_EXPLANATIONS = {
-    errno.ENOSPC: ("The disk is full", "Free some space. Nothing is lost, and everything is tried again."),
-    errno.EDQUOT: ("The disk quota is used up", "Free some space. Nothing is lost, and everything is tried again."),
-    errno.EROFS: ("The file system is read-only", "Remount it for writing, or set another spool in the config."),
-    errno.EACCES: ("Access is denied", "Give the agent's user permission to read and write it."),
-    errno.EPERM: (
-        "The operation is not permitted",
-        "The spool must belong to the agent's user, on a file system with link(2).",
-    ),
-    errno.ENOTDIR: ("A file is where a folder should be", "Move it away, or set another spool in the config."),
-    errno.EIO: ("The file system reports an input/output error", "Ask its administrators. The agent tries again."),
-    errno.ENAMETOOLONG: ("The name is too long", "Use a shorter name."),
-}
 
 
 @dataclass(frozen=True)
@@ -49,20 +40,15 @@ class SpoolIdentity:
     epoch: int
 
 
-def explain_os_error(error: OSError, path: Path) -> SpoolError:
-    """Turn an error of the file system into a sentence with the path and a next step."""
-    fallback = (os.strerror(error.errno) if error.errno else str(error), "The agent tries again. See its log.")
-    what, next_step = _EXPLANATIONS.get(error.errno or 0, fallback)
-    return SpoolError(f"{what}: {os.fsencode(path).decode(errors='replace')}.", next_step=next_step)
-
-
 def prepare_spool(settings: AgentSettings, clock: Clock) -> SpoolIdentity:
     """Make and check the spool's folders, read or make its id, and take the next epoch. Raises SpoolError."""
     root = settings.spool
     _check_path(root)
     spool = Spool(root)
-    for folder in (root, spool.incoming_tmp, spool.incoming, *spool.agent_folders):
-        _prepare_folder(folder, root, is_gateways=folder in {spool.incoming_tmp, spool.incoming})
+    for folder in (root, *spool.agent_folders):
+        _prepare_folder(folder, root)
+    _check_above(root, settings.trusted_groups)
+    prepare_inbox(settings)
     try:
         sweep_staging(spool, clock)
         return SpoolIdentity(spool, _read_spool_id(spool, clock), _take_epoch(spool, clock))
@@ -84,11 +70,9 @@ def _check_path(root: Path) -> None:
         )
 
 
-def _prepare_folder(folder: Path, root: Path, *, is_gateways: bool) -> None:
+def _prepare_folder(folder: Path, root: Path) -> None:
     try:
         files.make_folder(folder, 0o700)
-        if is_gateways:
-            return
         _check_folder(folder, is_root=folder == root)
         _check_writable(folder)
     except OSError as error:
@@ -108,17 +92,33 @@ def _check_folder(folder: Path, *, is_root: bool) -> None:
     seen = folder.stat() if is_root else folder.lstat()
     if not stat.S_ISDIR(seen.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    if is_root:
-        if seen.st_mode & stat.S_IWOTH:
-            raise SpoolError(f"Everybody may write to the spool {folder}.", next_step=f"Run: chmod o-w {folder}")
-        return
+    if is_root and seen.st_mode & stat.S_IWOTH:
+        raise SpoolError(f"Everybody may write to the spool {folder}.", next_step=f"Run: chmod o-w {folder}")
     if seen.st_uid != os.geteuid():
         raise SpoolError(
             f"The folder {folder} belongs to another user (uid {seen.st_uid}).",
             next_step="A spool is for one user's agent. Remove the folder, or set another spool in the config.",
         )
-    if seen.st_mode & 0o022:
+    if not is_root and seen.st_mode & 0o022:
         raise SpoolError(f"Others may write to {folder}.", next_step=f"Run: chmod 700 {folder}")
+
+
+def _check_above(root: Path, trusted_groups: Collection[str]) -> None:
+    """Raise SpoolError if another user could replace the spool itself, or a folder above it.
+
+    A sticky root that a group may write is what version 0.1 told sites to make: nobody can rename the agent's folders.
+    """
+    try:
+        is_sticky = bool(root.stat().st_mode & stat.S_ISVTX)
+        weakness = find_weakness(root.parent if is_sticky else root, {os.geteuid()}, trusted_groups)
+    except OSError as error:
+        raise explain_os_error(error, root) from error
+    if weakness:
+        raise SpoolError(
+            f"The spool {root} is not safe: others could replace it, and the agent would run their code. {weakness}",
+            next_step="Or set a spool below a folder of your own, such as your home. If you trust that group, name it "
+            "in trusted_groups in the agent's config.",
+        )
 
 
 def _read_spool_id(spool: Spool, clock: Clock) -> SpoolId:

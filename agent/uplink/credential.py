@@ -22,6 +22,7 @@ class Credential(Message):
     owner: str
     gateway_name: str
     gateway_id: str = ""  #: "": enrolled at an old gateway, which had only a name
+    gateway_url: str = ""  #: where it was enrolled; "": by version 0.1
 
 
 def read_credential(path: Path) -> Credential:

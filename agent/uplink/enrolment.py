@@ -8,11 +8,13 @@ from agent.errors import SettingsError
 from agent.settings import AgentSettings
 from agent.spool.gateway_binding import bind_gateway
 from agent.spool.setup import prepare_spool
+from agent.spool.spool_key import read_spool_key, write_spool_key
 from agent.uplink.address import build_tls, check_gateway_url
 from agent.uplink.client import enrol, open_session
 from agent.uplink.credential import Credential, write_credential
 from agent.uplink.heartbeat import read_version
 from mltm.contract.agent_api import Enrolled, Enrolment
+from mltm.contract.proofs import prove_enrolment
 from mltm.runtime.clock import Clock
 
 __all__ = ["enrol_agent", "read_unix_user"]
@@ -25,22 +27,26 @@ async def enrol_agent(settings: AgentSettings, url: str, code: str) -> Enrolled:
     """
     clock = Clock()
     identity = prepare_spool(settings, clock)
+    key, url = read_spool_key(identity.spool), check_gateway_url(url, may_be_plain=settings.allow_plain_http)
     request = Enrolment(
         code=code,
         host=socket.gethostname(),
         unix_user=read_unix_user(),
         spool_id=identity.spool_id,
         version=read_version(),
+        proof=prove_enrolment(key, identity.spool_id, code.strip()) if key is not None else "",
     )
     async with open_session() as session:
-        enrolled = await enrol(session, check_gateway_url(url), request, build_tls(settings.ca_file))
+        enrolled = await enrol(session, url, request, build_tls(settings.ca_file))
     if enrolled.cluster != settings.cluster:
         raise SettingsError(
             f"The code is for cluster {enrolled.cluster!r}, but the config file says {settings.cluster!r}.",
             next_step="Correct `cluster` in the config file, or get a code for this cluster. Then enrol again.",
         )
     bind_gateway(identity.spool, enrolled, clock)
-    kept = Credential.model_validate(enrolled.model_dump(exclude={"generation"}))
+    if enrolled.spool_key:
+        write_spool_key(identity.spool, enrolled.spool_key, clock)
+    kept = Credential.model_validate({**enrolled.model_dump(exclude={"generation", "spool_key"}), "gateway_url": url})
     write_credential(settings.credential_file, kept, clock)
     return enrolled
 

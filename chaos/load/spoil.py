@@ -41,7 +41,7 @@ class Follower(Protocol):
 
 def spoil_bundle(root: Path, task_id: str) -> None:
     """Once a bundle is published, change a byte of its script in place; too late if an agent has copied it."""
-    script = Spool(root).bundle(TaskId(task_id)) / "files" / "entrypoint.py"
+    script = Spool(root).inbox.bundle(TaskId(task_id)) / "files" / "entrypoint.py"
     if _wait(script.exists):
         with contextlib.suppress(FileNotFoundError), script.open("r+b") as file:
             file.write(b"#")
@@ -50,7 +50,7 @@ def spoil_bundle(root: Path, task_id: str) -> None:
 def forestall(root: Path, task_id: str) -> None:
     """Record a cancel as another agent on the spool does, before the bundle is copied: its folder is there first."""
     spool = Spool(root)
-    _wait(spool.bundle(TaskId(task_id)).exists)
+    _wait(spool.inbox.bundle(TaskId(task_id)).exists)
     message = CommandMessage(command_id=uuid4().hex, kind="cancel", task_id=task_id, by="chaos")
     record_command(spool, message, Clock())
 

@@ -72,7 +72,7 @@ def _let_end_without_gateway(trial: Trial, number: int, most: int) -> Outage:
     house, spool = trial.house, Spool(trial.house.spool)
     house.signal("agent", signal.SIGSTOP)
     tasks = _hand_in(trial, number, most)
-    wait_until(lambda: tasks <= {*files.list_names(spool.incoming)}, "the bundles lie in the spool", _PATIENCE_S)
+    wait_until(lambda: tasks <= {*files.list_names(spool.inbox.new)}, "the bundles lie in the spool", _PATIENCE_S)
     house.kill("gateway")
     with _counting(house.url) as tries:
         house.signal("agent", signal.SIGCONT)

@@ -78,7 +78,7 @@ _PLANTS: tuple[_Plant, ...] = (
     lambda spool, *_: spool.active / _STRANGER,
     lambda spool, _, rng: spool.active / f"active-{_hex(rng)[:6]}",
     lambda spool, _, rng: spool.tasks / f"tasks-{_hex(rng)[:6]}",
-    lambda spool, _, rng: spool.incoming / f"new-{_hex(rng)[:6]}",
+    lambda spool, _, rng: spool.inbox.new / f"new-{_hex(rng)[:6]}",
     lambda spool, _, rng: spool.taking / f"taking-{_hex(rng)[:6]}",
     lambda spool, _, rng: spool.leftovers / f"leftover-{_hex(rng)[:6]}",
     lambda spool, _, rng: spool.root / "outbox" / f"{_hex(rng)[:6]}.json",

@@ -1,14 +1,12 @@
 """What agents ask of the gateway: enrolment, reports, heartbeats, commands."""
 
-from pathlib import Path
-
 from gateway.services.passwords import hash_secret
 from gateway.services.wake import Wake
 from gateway.store import agents as rows
 from gateway.store.commands import close_command, list_open
 from gateway.store.database import Database
 from gateway.store.reports import store_report
-from gateway.values import AgentIdentity
+from gateway.values import AgentIdentity, InboxKey
 from mltm.contract.agent_api import (
     Ack,
     Answer,
@@ -40,7 +38,7 @@ class Agents:
     async def enrol(self, enrolment: Enrolment) -> Enrolled:
         """Use up a one-time code. Raises UnauthorizedError (bad_code, code_expired), ConflictError."""
         credential = self._clock.new_secret("mltm_agent_")
-        agent = await self._database.call(
+        enrolled = await self._database.call(
             rows.enrol,
             hash_secret(enrolment.code.strip()),
             enrolment,
@@ -48,6 +46,7 @@ class Agents:
             hash_secret(credential),
             self._clock.now(),
         )
+        agent = enrolled.identity
         return Enrolled(
             generation=self._generation,
             agent_id=agent.agent_id,
@@ -56,15 +55,16 @@ class Agents:
             owner=agent.owner or "",
             gateway_name=self._name,
             gateway_id=self._gateway_id,
+            spool_key=enrolled.spool_key.hex(),
         )
 
     async def authenticate(self, credential: str) -> AgentIdentity:
         """Find the agent of this credential. Raises UnauthorizedError (bad_credential, credential_revoked)."""
         return await self._database.read(rows.find_agent, hash_secret(credential))
 
-    async def list_spools(self) -> list[Path]:
-        """List the spools of all agents that are not revoked, each once."""
-        return sorted({agent.spool for agent in await self._database.read(rows.list_live) if agent.spool})
+    async def list_inbox_keys(self) -> list[InboxKey]:
+        """List the inboxes of all agents that are not revoked, with their keys."""
+        return await self._database.read(rows.list_inbox_keys)
 
     async def store_reports(self, agent: AgentIdentity, batch: ReportBatch) -> ReportsAnswer:
         """Store each report once and merge it, all in one transaction. One outcome for each report."""

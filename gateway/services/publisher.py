@@ -1,7 +1,7 @@
-"""Carries out the outbox: brings bundles into the spools, and removes those that an agent has taken.
+"""Carries out the outbox: brings bundles into the inboxes, and removes those that an agent has taken.
 
-It may be killed at any instant. A bundle is built in in/tmp under a name of its own, synced, and renamed to in/new: the
-agent sees all of it or nothing. A repetition gives the same bundle. A spool that is away or full is tried again, and
+It may be killed at any instant. A bundle is built in tmp/ under a name of its own, synced, and renamed to new/: the
+agent sees all of it or nothing. A repetition gives the same bundle. An inbox that is away or full is tried again, and
 shown in /healthz.
 """
 
@@ -20,7 +20,8 @@ from gateway.store import outbox
 from gateway.store.database import Database
 from gateway.store.outbox import OutboxEntry
 from mltm.contract.base_models import render_canonical
-from mltm.contract.spool_layout import CONFIG_FILE, GONE_SUFFIX, MANIFEST, Spool
+from mltm.contract.proofs import prove_bundle
+from mltm.contract.spool_layout import CONFIG_FILE, GONE_SUFFIX, MANIFEST, PROOF, Inbox
 from mltm.runtime import hostile_files
 from mltm.runtime.clock import Clock
 from mltm.runtime.events import wait_for_event
@@ -58,7 +59,7 @@ class Publisher:
                     await wait_for_event(came, self._settings.publish_interval_s)
 
     async def republish(self) -> None:
-        """Publish again what is marked as published and is missing in in/new: only we remove bundles, once taken.
+        """Publish again what is marked as published and is missing in new/: only we remove bundles, once taken.
 
         The agent recognises a task that it has, or had: a second bundle of it is harmless.
         """
@@ -80,7 +81,7 @@ class Publisher:
             try:
                 await asyncio.to_thread(_carry_out, entry, self._settings)
             except OSError as error:
-                self.problem = f"Spool {entry.spool}: {error.strerror} ({error.filename}). Tasks for this spool wait."
+                self.problem = f"Inbox {entry.inbox}: {error.strerror} ({error.filename}). Its tasks wait."
                 _log.warning("publish_failed", task_id=entry.task_id, error=str(error))
                 continue
             after = "published" if entry.step == "waiting" else None
@@ -91,58 +92,58 @@ class Publisher:
 
 
 def _carry_out(entry: OutboxEntry, settings: GatewaySettings) -> None:
-    if entry.spool is None:
+    if entry.inbox is None:
         return
-    spool, source = Spool(Path(entry.spool)), settings.task_files(entry.task_id)
+    inbox, source = Inbox(entry.inbox), settings.task_files(entry.task_id)
     if entry.step == "waiting":
-        publish_bundle(entry, source, spool)
+        publish_bundle(entry, source, inbox)
     else:
-        remove_taken(entry.task_id, spool)
+        remove_taken(entry.task_id, inbox)
         shutil.rmtree(source, ignore_errors=True)
 
 
 def _publish_missing(entry: OutboxEntry, settings: GatewaySettings) -> bool:
-    if entry.spool is None:
+    if entry.inbox is None:
         return False
-    spool = Spool(Path(entry.spool))
-    with _open_incoming(spool) as (_, incoming):
-        if hostile_files.exists_at(incoming, entry.task_id):
+    inbox = Inbox(entry.inbox)
+    with _open_inbox(inbox) as (_, new):
+        if hostile_files.exists_at(new, entry.task_id):
             return False
-    publish_bundle(entry, settings.task_files(entry.task_id), spool)
+    publish_bundle(entry, settings.task_files(entry.task_id), inbox)
     return True
 
 
-def publish_bundle(entry: OutboxEntry, source: Path, spool: Spool) -> None:
-    """Build a task's bundle and rename it into in/new; nothing to do if it is there. Raises OSError."""
-    with _open_incoming(spool) as (building, incoming):
-        if hostile_files.exists_at(incoming, entry.task_id):
-            hostile_files.sync(incoming)  # whoever renamed it may have died before this
+def publish_bundle(entry: OutboxEntry, source: Path, inbox: Inbox) -> None:
+    """Build a task's bundle and rename it into new/; nothing to do if it is there. Raises OSError."""
+    with _open_inbox(inbox) as (building, new):
+        if hostile_files.exists_at(new, entry.task_id):
+            hostile_files.sync(new)  # whoever renamed it may have died before this
             return
         _sweep(building, entry.task_id)
         name = hostile_files.make_private_name(entry.task_id)
         try:
             _build(building, name, entry, source)
-            hostile_files.rename_at(building, name, incoming, entry.task_id)
+            hostile_files.rename_at(building, name, new, entry.task_id)
         except OSError:
             _sweep(building, entry.task_id)
             raise
-        hostile_files.sync(incoming)
+        hostile_files.sync(new)
 
 
-def remove_taken(task_id: str, spool: Spool) -> None:
-    """Move a bundle out of in/new by one rename, then delete it. Raises OSError."""
-    with contextlib.suppress(FileNotFoundError), _open_incoming(spool) as (building, incoming):
+def remove_taken(task_id: str, inbox: Inbox) -> None:
+    """Move a bundle out of new/ by one rename, then delete it. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError), _open_inbox(inbox) as (building, new):
         with contextlib.suppress(FileNotFoundError):
-            hostile_files.rename_at(incoming, task_id, building, hostile_files.make_private_name(task_id, GONE_SUFFIX))
+            hostile_files.rename_at(new, task_id, building, hostile_files.make_private_name(task_id, GONE_SUFFIX))
         _sweep(building, task_id)
 
 
 @contextlib.contextmanager
-def _open_incoming(spool: Spool) -> Iterator[tuple[Folder, Folder]]:
-    """Open in/tmp and in/new, made if they are missing. Raises OSError; FileNotFoundError if the spool is away."""
+def _open_inbox(inbox: Inbox) -> Iterator[tuple[Folder, Folder]]:
+    """Open tmp/ and new/, made if they are missing. Raises OSError; FileNotFoundError if the inbox is away."""
     with contextlib.ExitStack() as stack:
-        root = stack.enter_context(hostile_files.open_folder(spool.root))
-        yield _enter(stack, root, spool.incoming_tmp), _enter(stack, root, spool.incoming)
+        root = stack.enter_context(hostile_files.open_folder(inbox.root))
+        yield _enter(stack, root, inbox.building), _enter(stack, root, inbox.new)
 
 
 def _enter(stack: contextlib.ExitStack, folder: Folder, place: Path) -> Folder:
@@ -162,9 +163,11 @@ def _build(parent: Folder, name: str, entry: OutboxEntry, source: Path) -> None:
             for file in entry.manifest.files:
                 hostile_files.write_new_at(files, file.name, (source / file.name).read_bytes(), _FILE_MODE)
             hostile_files.sync(files)
-        manifest = entry.manifest
-        for file_name, content in ((CONFIG_FILE, manifest.config), (MANIFEST, manifest.model_dump(mode="json"))):
-            hostile_files.write_new_at(bundle, file_name, render_canonical(content), _FILE_MODE)
+        manifest = render_canonical(entry.manifest.model_dump(mode="json"))
+        proof = prove_bundle(entry.key, entry.spool_id, manifest)
+        config = render_canonical(entry.manifest.config)
+        for file_name, data in ((CONFIG_FILE, config), (MANIFEST, manifest), (PROOF, f"{proof}\n".encode())):
+            hostile_files.write_new_at(bundle, file_name, data, _FILE_MODE)
         hostile_files.sync(bundle)
 
 

@@ -96,8 +96,8 @@ def _note_of_agent(agent: Agent | None, state: State) -> StatusNote | None:
         return None
     message = (
         f"The agent of this task was revoked at {agent.revoked_at}. The task continues when the agent is enrolled "
-        f"again, for the same owner and on the same spool ({agent.spool or agent.spool_id}). An agent with another "
-        "spool does not run it."
+        f"again, for the same owner and on the same spool (inbox {agent.inbox or agent.spool_id}). An agent with "
+        "another spool does not run it."
     )
     return StatusNote(kind="attention", message=message)
 

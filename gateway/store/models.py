@@ -79,7 +79,7 @@ class EnrolCode(Base):
     sha256 = peewee.CharField(primary_key=True)
     cluster = peewee.CharField()
     owner = peewee.CharField(null=True)
-    spool = peewee.TextField(null=True)
+    inbox = peewee.TextField(null=True)
     created_at = peewee.CharField()
     expires_at = peewee.CharField()
     used_at = peewee.CharField(null=True)
@@ -91,7 +91,7 @@ class Agent(Base):
     agent_id = peewee.CharField(primary_key=True)
     cluster = peewee.CharField(index=True)
     owner = peewee.CharField(null=True)
-    spool = peewee.TextField(null=True)
+    inbox = peewee.TextField(null=True)
     spool_id = peewee.CharField(index=True)
     credential_sha256 = peewee.CharField(unique=True)
     host = peewee.CharField()
@@ -101,6 +101,7 @@ class Agent(Base):
     revoked_at = peewee.CharField(null=True)
     seen_at = peewee.CharField(null=True)
     heartbeat = peewee.TextField(null=True)
+    has_key = peewee.BooleanField(default=False)
 
 
 class Task(Base):

@@ -1,8 +1,10 @@
 """What must still be done in the spools: publish a bundle, or remove one that its agent has taken."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from gateway.store.keys import add_seal, read_spool_key
 from gateway.store.models import Agent, Outbox, Task, TaskFile
 from gateway.store.timestamps import parse_timestamp
 from mltm.contract.manifest import BundleFile, Manifest
@@ -12,12 +14,14 @@ __all__ = ["OutboxEntry", "count_waiting", "list_due", "list_published", "mark"]
 
 @dataclass(frozen=True)
 class OutboxEntry:
-    """One row: the bundle of a task, and its agent's spool (None: the gateway does not share it)."""
+    """One row: the bundle of a task, and its agent's inbox (None: the gateway does not share it)."""
 
     task_id: str
     step: str
-    spool: str | None
+    inbox: Path | None
     manifest: Manifest
+    spool_id: str
+    key: bytes = field(repr=False)
 
 
 def list_due(gateway_name: str, limit: int = 100) -> list[OutboxEntry]:
@@ -51,7 +55,9 @@ def _build(row: Outbox, gateway_name: str) -> OutboxEntry:
         config=json.loads(task.config),
         files=[BundleFile(name=f.name, size=f.size, sha256=f.sha256) for f in files],
     )
-    return OutboxEntry(row.task_id, row.step, agent.spool, manifest)
+    inbox = Path(agent.inbox) if agent.inbox else None
+    sealed = add_seal(manifest, agent.spool_id)
+    return OutboxEntry(row.task_id, row.step, inbox, sealed, agent.spool_id, read_spool_key(agent))
 
 
 def mark(task_id: str, before: str, after: str | None) -> None:

@@ -6,11 +6,13 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from gateway.store.damaged import read_report
+from gateway.store.keys import is_sealed
 from gateway.store.models import Attempt, Outbox, StoredReport, Task
 from gateway.store.tasks import insert_row
 from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity
 from mltm.contract.agent_api import ReportOutcome
+from mltm.contract.manifest import Manifest
 from mltm.contract.reports import AttemptView, Report, TaskView, compute_task_view, digest_report
 from mltm.contract.states import State, is_allowed
 from mltm.contract.user_api import AttemptAnswer
@@ -69,12 +71,30 @@ def _refuse(agent: AgentIdentity, report: Report, now: datetime) -> str:
         return ""
     if report.manifest.task_id != report.task_id or report.manifest.cluster != agent.cluster:
         return "The report's manifest is for another task or cluster."
-    owner = agent.owner or report.manifest.owner or agent.unix_user or "unknown"
+    owner = _find_owner(agent, report.manifest)
+    if owner is None:
+        return (
+            "The task is not known here, and its manifest has no valid seal of this gateway, which says whose it is. "
+            "Submit it again, or restore a newer backup of the gateway's database."
+        )
     try:
         insert_row(report.manifest.model_copy(update={"owner": owner}), agent, now)
     except (ValidationError, ValueError) as error:
         return f"The manifest cannot be used: {error}"
     return ""
+
+
+def _find_owner(agent: AgentIdentity, manifest: Manifest) -> str | None:
+    """Whose a task is whose row was lost; None if only the agent says so.
+
+    A private agent can speak for its owner alone. A shared one may only give back what this gateway sealed, or a drop
+    of its own account.
+    """
+    if agent.owner is not None:
+        return agent.owner
+    if manifest.source == "drop":
+        return agent.unix_user or "unknown"
+    return manifest.owner if is_sealed(manifest, agent.spool_id) else None
 
 
 def _merge(task_id: str, now: datetime) -> None:

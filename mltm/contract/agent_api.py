@@ -36,6 +36,7 @@ class Enrolment(Message):
     unix_user: Line
     spool_id: str = Field(pattern=r"^[0-9a-f]{32}$")
     version: Line = ""
+    proof: str = Field(default="", max_length=128, description="of an agent that has the spool's key from before")
 
 
 class Enrolled(Answer):
@@ -47,6 +48,9 @@ class Enrolled(Answer):
     owner: str
     gateway_name: str
     gateway_id: str = Field(default="", description="made with the database; the name is for people")
+    spool_key: str = Field(
+        default="", max_length=128, repr=False, description="proves what comes from this gateway to this spool"
+    )
 
 
 class ReportBatch(Message):

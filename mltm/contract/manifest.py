@@ -52,6 +52,7 @@ class Manifest(Message):
     config: JsonObject
     files: list[BundleFile]
     source: Literal["gateway", "drop"] = "gateway"
+    seal: str = Field(default="", max_length=128, description="the gateway's proof to itself that it made this")
     fault: MessageText = Field(
         default="", description="why it cannot be a task: the reason with which it is closed as rejected"
     )

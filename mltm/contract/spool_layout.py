@@ -6,11 +6,12 @@ from pathlib import Path
 from mltm.contract.ids import TaskId
 
 __all__ = [
-    "CONFIG_FILE", "ENTRYPOINT", "GONE_SUFFIX", "MANIFEST", "PIECE_BYTES", "RECEIPT_SUFFIX", "Attempt", "Spool",
-    "TaskFolder", "is_ignored",
+    "CONFIG_FILE", "ENTRYPOINT", "GONE_SUFFIX", "MANIFEST", "PIECE_BYTES", "PROOF", "RECEIPT_SUFFIX", "Attempt",
+    "Inbox", "Spool", "TaskFolder", "is_ignored",
 ]  # fmt: skip
 
 MANIFEST = "manifest.json"  #: in a bundle and in control/
+PROOF = "proof"  #: in a bundle: that the manifest is the gateway's, for this spool
 CONFIG_FILE = "config.json"  #: the task's config beside the manifest
 ENTRYPOINT = "entrypoint.py"  #: the name of the user's script here, whatever the user called it
 GONE_SUFFIX = ".gone"
@@ -170,20 +171,41 @@ class TaskFolder:
 
 
 @dataclass(frozen=True)
-class Spool:
-    """A spool's folders."""
+class Inbox:
+    """The folder that the gateway writes for one agent, and the agent only reads. It may lie outside the spool."""
 
     root: Path
 
     @property
-    def incoming_tmp(self) -> Path:
+    def building(self) -> Path:
         """Where the gateway builds bundles."""
-        return self.root / "in" / "tmp"
+        return self.root / "tmp"
 
     @property
-    def incoming(self) -> Path:
-        """`in/new`: complete bundles, renamed in by the gateway; the agent only reads here."""
-        return self.root / "in" / "new"
+    def new(self) -> Path:
+        """Complete bundles, renamed in by the gateway."""
+        return self.root / "new"
+
+    @property
+    def address(self) -> Path:
+        """Where the gateway can be reached, with a proof."""
+        return self.root / "address"
+
+    def bundle(self, task_id: TaskId) -> Path:
+        """A task as the gateway publishes it."""
+        return self.new / task_id
+
+
+@dataclass(frozen=True)
+class Spool:
+    """A spool's folders: one account's, the agent's."""
+
+    root: Path
+
+    @property
+    def inbox(self) -> Inbox:
+        """`in/`: the inbox of an agent that has the same account as the gateway, if the site sets no other."""
+        return Inbox(self.root / "in")
 
     @property
     def drop(self) -> Path:
@@ -246,9 +268,14 @@ class Spool:
         return self.agent / "generation"
 
     @property
-    def gateway_url(self) -> Path:
-        """Written by the gateway: where it can be reached."""
-        return self.root / "gateway.url"
+    def spool_key(self) -> Path:
+        """The key that this spool shares with its gateway."""
+        return self.agent / "spool_key"
+
+    @property
+    def gateway_uid(self) -> Path:
+        """Whose bundles an agent without a key accepts."""
+        return self.agent / "gateway_uid"
 
     @property
     def active(self) -> Path:
@@ -295,7 +322,3 @@ class Spool:
     def tombstone(self, task_id: TaskId) -> Path:
         """The last report of a task that ended."""
         return self.done / task_id
-
-    def bundle(self, task_id: TaskId) -> Path:
-        """A task as the gateway publishes it."""
-        return self.incoming / task_id

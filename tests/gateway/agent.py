@@ -26,6 +26,7 @@ class FakeAgent:
     credential: str
     spool: Path
     spool_id: str
+    key: bytes = b""
     epoch: int = 1
     seq: int = 0
     headers: dict[str, str] = field(init=False)

@@ -22,6 +22,8 @@ from gateway.settings import GatewaySettings
 from gateway.store import agents, users
 from gateway.store.database import Database
 from mltm.contract import routes
+from mltm.contract.proofs import parse_key, prove_enrolment
+from mltm.contract.spool_layout import Spool
 from mltm.runtime.clock import Clock, read_utc_now
 from tests.gateway.agent import Client, FakeAgent
 from tests.gateway.build import CLUSTER, Part, build_form, good_parts
@@ -83,19 +85,17 @@ class House:
         assert status == 201, task
         return str(task["task_id"])
 
-    async def enrol_agent(
-        self, owner: str | None = None, spool: Path | None = None, spool_id: str | None = None
-    ) -> FakeAgent:
-        """Enrol one more agent on the cluster."""
-        place = spool or self.settings.data_dir.parent / f"spool-{secrets.token_hex(4)}"
+    async def enrol_agent(self, owner: str | None = None, again: FakeAgent | None = None) -> FakeAgent:
+        """Enrol one more agent on the cluster, or `again` the agent of a spool."""
+        place = again.spool if again else self.settings.data_dir.parent / f"spool-{secrets.token_hex(4)}"
         place.mkdir(exist_ok=True)
-        return await enrol(self.client, await self.make_code(owner, place), place, spool_id=spool_id)
+        return await enrol(self.client, await self.make_code(owner, place), place, again=again)
 
     async def make_code(self, owner: str | None, spool: Path, cluster: str = CLUSTER) -> str:
         """Make a one-time code, as `mltm-gateway agent code` does."""
         clock = Clock()
         code, now = clock.new_secret("enrol_"), clock.now()
-        new = agents.NewCode(hash_secret(code), cluster, owner, spool, now, now + timedelta(minutes=10))
+        new = agents.NewCode(hash_secret(code), cluster, owner, make_inbox(spool), now, now + timedelta(minutes=10))
         await self.in_database(agents.add_code, new)
         return code
 
@@ -122,6 +122,13 @@ def _hash() -> str:
     return hash_password(PASSWORD)  # slow on purpose: once is enough
 
 
+def make_inbox(spool: Path) -> Path:
+    """The inbox that an agent of this account makes in its spool."""
+    inbox = Spool(spool).inbox.root
+    inbox.mkdir(parents=True, exist_ok=True)
+    return inbox
+
+
 def prepare(settings: GatewaySettings, spool: Path) -> tuple[dict[str, str], str]:
     """Make the database, the users with a token each, and a code for the agent of all users."""
     clock = Clock()
@@ -133,7 +140,7 @@ def prepare(settings: GatewaySettings, spool: Path) -> tuple[dict[str, str], str
             users.add_user(name, "admin" if role == "admin" else "user", _hash(), now)
             users.add_token(users.NewToken(clock.new_id(), name, "test", hash_secret(tokens[name]), now, None))
         ends_at = now + timedelta(minutes=10)
-        agents.add_code(agents.NewCode(hash_secret(code), CLUSTER, None, spool, now, ends_at))
+        agents.add_code(agents.NewCode(hash_secret(code), CLUSTER, None, make_inbox(spool), now, ends_at))
 
     database = open_database(settings)
     try:
@@ -154,18 +161,22 @@ async def serve(settings: GatewaySettings, clock: Clock | None = None) -> AsyncI
 
 
 async def enrol(
-    client: Client, code: str, spool: Path, *, unix_user: str = "svc", spool_id: str | None = None
+    client: Client, code: str, spool: Path, *, unix_user: str = "svc", again: FakeAgent | None = None
 ) -> FakeAgent:
-    """Trade the code for a credential at the real route."""
-    spool_id = spool_id or secrets.token_hex(16)
-    status, body = await ask_to_enrol(client, code, spool_id, unix_user=unix_user)
+    """Trade the code for a credential at the real route. `again`: the spool has its id and its key from before."""
+    spool_id, key = (again.spool_id, again.key) if again else (secrets.token_hex(16), None)
+    status, body = await ask_to_enrol(client, code, spool_id, unix_user=unix_user, key=key)
     assert status == 200, body
-    return FakeAgent(client, body["credential"], spool, spool_id)
+    return FakeAgent(client, body["credential"], spool, spool_id, parse_key(body["spool_key"]))
 
 
-async def ask_to_enrol(client: Client, code: str, spool_id: str, *, unix_user: str = "svc") -> tuple[int, Any]:
+async def ask_to_enrol(
+    client: Client, code: str, spool_id: str, *, unix_user: str = "svc", key: bytes | None = None
+) -> tuple[int, Any]:
     """Hand in a code; status and answer, whatever they are."""
     asked = {"code": code, "host": "login1", "unix_user": unix_user, "spool_id": spool_id}
+    if key is not None:
+        asked["proof"] = prove_enrolment(key, spool_id, code)
     async with client.post(routes.AGENT_ENROL, json=asked) as answer:
         return answer.status, await answer.json()
 

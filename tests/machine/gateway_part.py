@@ -87,7 +87,7 @@ def _stop_syncing(database: Any) -> None:
 def _add_agent(agent: AgentIdentity) -> None:
     if Agent.get_or_none(Agent.agent_id == agent.agent_id) is None:
         Agent.create(
-            agent_id=agent.agent_id, cluster=agent.cluster, spool=str(agent.spool), spool_id=agent.spool_id,
+            agent_id=agent.agent_id, cluster=agent.cluster, inbox=str(agent.inbox), spool_id=agent.spool_id,
             credential_sha256="x", host="h", unix_user="u", version="1", enrolled_at="2026-11-23T12:00:00Z",
         )  # fmt: skip
 

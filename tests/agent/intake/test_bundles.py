@@ -123,7 +123,7 @@ def test_a_late_second_agent_leaves_the_folders_of_a_running_job_alone(
 
 
 def test_a_name_that_is_no_task_is_told_and_left_alone(kit: SpoolKit) -> None:
-    stray = kit.spool.incoming / "notes"
+    stray = kit.spool.inbox.new / "notes"
     stray.mkdir()
     assert "notes" in intake_of(kit).scan()[0]
     assert stray.exists()

@@ -55,7 +55,7 @@ def send(
     kit: SpoolKit, task_id: TaskId = TASK, *, claimed: bytes = SCRIPT, given: bytes = SCRIPT, **config: object
 ) -> Path:
     """Publish a bundle as the gateway does; the manifest tells of `claimed`, the file holds `given`."""
-    bundle = kit.spool.bundle(task_id)
+    bundle = kit.spool.inbox.bundle(task_id)
     (bundle / "files").mkdir(parents=True)
     (bundle / "files" / "entrypoint.py").write_bytes(given)
     listed = BundleFile(name="entrypoint.py", size=len(claimed), sha256=hashlib.sha256(claimed).hexdigest())

@@ -26,7 +26,7 @@ from mltm.contract.spool_layout import Spool
 from mltm.contract.states import Evidence, State
 from mltm.runtime.clock import Clock
 
-URL = "http://gateway.test:8008"
+URL = "https://gateway.test:8008"
 SECRET = "mltm_agent_verysecret"
 GENERATION = "a" * 32
 TASK = TaskId("0" * 31 + "1")
@@ -72,10 +72,11 @@ class UplinkKit:
         self.outbox = Outbox(self.spool.outbox, "a" * 32, 1, self.clock)
         self.enrol()
 
-    def enrol(self, credential: str = SECRET) -> None:
+    def enrol(self, credential: str = SECRET, gateway_url: str = "") -> None:
         """What `mltm-agent enroll` leaves."""
         known = Credential(
-            agent_id="g1", credential=credential, cluster="atena02", owner="maria", gateway_name="one"
+            agent_id="g1", credential=credential, cluster="atena02", owner="maria", gateway_name="one",
+            gateway_url=gateway_url,
         )  # fmt: skip
         write_credential(self.settings.credential_file, known, self.clock)
 

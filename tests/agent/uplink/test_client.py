@@ -74,7 +74,7 @@ async def test_a_gateway_that_cannot_now_is_away_and_says_for_how_long(
     client: GatewayClient, gateway: aioresponses, status: int, headers: dict[str, str], retry_after_s: float | None
 ) -> None:
     gateway.post(REPORTS, status=status, headers=headers, body=problem(status, "Not now."))
-    with pytest.raises(GatewayAwayError, match=f"http://gateway.test:8008 answered {status}: Not now") as caught:
+    with pytest.raises(GatewayAwayError, match=f"https://gateway.test:8008 answered {status}: Not now") as caught:
         await client.send_reports(EMPTY)
     assert caught.value.retry_after_s == retry_after_s
 
@@ -112,7 +112,7 @@ async def test_what_answers_200_and_is_no_gateway_is_away(
     client: GatewayClient, gateway: aioresponses, body: str
 ) -> None:
     gateway.post(REPORTS, body=body)
-    with pytest.raises(GatewayAwayError, match=r"http://gateway\.test:8008 did not respond like a compatible gateway"):
+    with pytest.raises(GatewayAwayError, match=r"https://gateway\.test:8008 did not respond like a compatible gateway"):
         await client.send_reports(EMPTY)
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.errors import AgentError, GatewayAwayError, SettingsError
+from agent.errors import GatewayAwayError, SettingsError
 from agent.settings import AgentSettings
+from agent.spool.spool_key import write_spool_key
 from agent.uplink.address import build_tls, check_gateway_url, read_gateway_url, read_proxy
 from agent.uplink.credential import Credential, read_credential, write_credential
+from mltm.contract.proofs import render_address
 from tests.agent.uplink.build import SECRET, UplinkKit
 from tests.certificates import make_certificate
 
@@ -71,7 +73,9 @@ def test_a_place_that_cannot_be_written_is_named(uplink: UplinkKit, tmp_path: Pa
     [
         ("https://gateway.example.org:8008/", "https://gateway.example.org:8008"),
         ("http://[::1]:8008", "http://[::1]:8008"),
-        ("http://g/mltm//", "http://g/mltm"),
+        ("https://g/mltm//", "https://g/mltm"),
+        ("http://localhost:1/", "http://localhost:1"),
+        ("http://127.9.9.9", "http://127.9.9.9"),
     ],
 )
 def test_an_address_is_kept_without_its_last_slash(url: str, kept: str) -> None:
@@ -97,32 +101,75 @@ def test_a_password_in_an_address_is_not_shown() -> None:
     assert "ssw0rd" not in str(caught.value)
 
 
-def from_spool(uplink: UplinkKit) -> AgentSettings:
-    return uplink.settings.model_copy(update={"gateway_url": None})
+URL, SPOOL_ID, KEY = "https://moved.example.org", "5" * 32, b"k" * 32
 
 
-def test_the_config_goes_before_the_spool(uplink: UplinkKit) -> None:
-    uplink.spool.gateway_url.write_text("http://elsewhere:1\n")
+def follow(uplink: UplinkKit, raw: bytes | None = None, key: bytes | None = KEY, **changes: object) -> AgentSettings:
+    """An agent whose config has no address, enrolled at its gateway's, and with this file in its inbox."""
+    uplink.settings.inbox_folder.root.mkdir(exist_ok=True)
+    uplink.spool.spool_id.write_text(f"{SPOOL_ID}\n")
+    if key is not None:
+        write_spool_key(uplink.spool, key.hex(), uplink.clock)
+    if raw is not None:
+        uplink.settings.inbox_folder.address.write_bytes(raw)
+    return uplink.settings.model_copy(update={"gateway_url": None, **changes})
+
+
+def test_the_config_overrides_what_the_gateway_wrote(uplink: UplinkKit) -> None:
+    settings = follow(uplink, render_address(URL, SPOOL_ID, KEY))
     assert read_gateway_url(uplink.settings) == uplink.url
-    assert read_gateway_url(from_spool(uplink)) == "http://elsewhere:1"
+    assert read_gateway_url(settings) == URL
 
 
-def test_without_an_address_the_gateway_is_away_and_the_place_is_named(uplink: UplinkKit) -> None:
-    with pytest.raises(GatewayAwayError, match=r"The gateway is not up: there is no /.*/gateway\.url"):
-        read_gateway_url(from_spool(uplink))
+def test_without_a_file_the_agent_calls_where_it_was_enrolled(uplink: UplinkKit) -> None:
+    uplink.enrol(gateway_url="https://first.example.org")
+    assert read_gateway_url(follow(uplink)) == "https://first.example.org"
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"http://[", b"<html>", b"http://a:1\nhttp://b:2\n"])
-def test_garbage_in_the_spool_is_an_error_in_words_that_names_the_file(uplink: UplinkKit, content: bytes) -> None:
-    uplink.spool.gateway_url.write_bytes(content)
-    with pytest.raises(SettingsError, match=r"gateway\.url: .*is not the address"):
-        read_gateway_url(from_spool(uplink))
+def test_a_file_is_not_even_read_by_an_agent_without_a_key(uplink: UplinkKit) -> None:
+    uplink.enrol(gateway_url="https://first.example.org")
+    assert read_gateway_url(follow(uplink, render_address(URL, SPOOL_ID, KEY), key=None)) == "https://first.example.org"
 
 
-def test_a_folder_in_its_place_is_an_error_in_words(uplink: UplinkKit) -> None:
-    uplink.spool.gateway_url.mkdir()
-    with pytest.raises(AgentError, match="Cannot read"):
-        read_gateway_url(from_spool(uplink))
+def test_an_agent_that_knows_no_address_says_what_to_do(uplink: UplinkKit) -> None:
+    with pytest.raises(GatewayAwayError, match=r"address is not known\. Set gateway_url in the config, or enrol"):
+        read_gateway_url(follow(uplink))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"", b"\xff\xfe", b"https://other.example.org\n", b"{}", b"[]",
+        render_address(URL, SPOOL_ID, b"x" * 32), render_address(URL, "6" * 32, KEY),
+        render_address(URL, SPOOL_ID, KEY).replace(b"moved", b"other"),
+        render_address(URL, SPOOL_ID, KEY).replace(b"https", b"http"),
+    ],
+)  # fmt: skip
+def test_an_address_that_the_gateway_did_not_prove_is_not_followed(uplink: UplinkKit, raw: bytes) -> None:
+    uplink.enrol(gateway_url="https://first.example.org")
+    with pytest.raises(GatewayAwayError, match=r"/in/address is not followed: .*Find out who wrote it"):
+        read_gateway_url(follow(uplink, raw))
+
+
+@pytest.mark.parametrize("url", ["http://gateway.example.org:8008", "http://10.0.0.7:8008", "http://[fd00::7]:1"])
+def test_a_proved_address_without_encryption_is_followed_on_this_host_only(uplink: UplinkKit, url: str) -> None:
+    raw = render_address(url, SPOOL_ID, KEY)
+    with pytest.raises(SettingsError, match=r"is not encrypted.*allow_plain_http"):
+        read_gateway_url(follow(uplink, raw))
+    assert read_gateway_url(follow(uplink, raw, allow_plain_http=True)) == url
+
+
+@pytest.mark.parametrize("content", ["http://[", "<html>", "http://a:1\nhttp://b:2"])
+def test_a_proved_file_without_an_address_is_named(uplink: UplinkKit, content: str) -> None:
+    with pytest.raises(SettingsError, match=r"in/address: .*is not the address"):
+        read_gateway_url(follow(uplink, render_address(content, SPOOL_ID, KEY)))
+
+
+def test_a_folder_in_its_place_is_named(uplink: UplinkKit) -> None:
+    settings = follow(uplink)
+    settings.inbox_folder.address.mkdir()
+    with pytest.raises(GatewayAwayError, match="Cannot read"):
+        read_gateway_url(settings)
 
 
 def test_a_proxy_is_taken_from_the_environment_but_not_for_excepted_hosts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ async def test_an_id_that_nobody_has_is_404(house: House) -> None:
 async def test_new_task_waits_for_the_job_id(tmp_path: Path) -> None:
     async with open_house(tmp_path, legacy_wait_s=20) as house:
         sent = asyncio.create_task(house.submit(path="/new_task"))
-        incoming = Spool(house.agent.spool).incoming
+        incoming = Spool(house.agent.spool).inbox.new
         await eventually(lambda: incoming.is_dir() and any(incoming.iterdir()))
         (bundle,) = incoming.iterdir()
         await house.agent.report(bundle.name, "pending", job_id="31")

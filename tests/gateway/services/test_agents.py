@@ -1,16 +1,20 @@
 """Clusters without an agent, and agents that come after others."""
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from gateway.errors import UnauthorizedError
+from gateway.errors import ConflictError, NotFoundError, UnauthorizedError
 from gateway.services.passwords import hash_secret
 from gateway.store import agents
 from gateway.store.models import Agent
 from gateway.store.timestamps import render_timestamp
+from mltm.contract import routes
 from mltm.contract.ids import TaskId
-from mltm.contract.spool_layout import Spool
+from mltm.contract.proofs import parse_key, prove_bundle, prove_enrolment
+from mltm.contract.spool_layout import MANIFEST, PROOF, Inbox, Spool
 from mltm.runtime.clock import Clock
 from tests.gateway.agent import FakeAgent
 from tests.gateway.build import CLUSTER, good_parts
@@ -70,8 +74,8 @@ async def test_the_tasks_of_a_revoked_agent_say_so_and_go_on_with_the_next_one_o
     assert "was revoked at" in note["message"]
     assert str(old.spool) in note["message"]
 
-    await eventually(Spool(old.spool).bundle(TaskId(task_id)).exists)
-    new = await house.enrol_agent(spool=old.spool, spool_id=old.spool_id)
+    await eventually(Spool(old.spool).inbox.bundle(TaskId(task_id)).exists)
+    new = await house.enrol_agent(again=old)
     new.seq = 10
 
     assert (await house.call("GET", f"/v1/tasks/{task_id}"))[1]["note"]["kind"] == ""
@@ -79,14 +83,14 @@ async def test_the_tasks_of_a_revoked_agent_say_so_and_go_on_with_the_next_one_o
     assert (command["kind"], command["task_id"]) == ("cancel", task_id)
     assert await new.report(task_id, "running", taken=True) == ["taken"]
     await eventually(lambda: not house.left_behind())
-    assert not Spool(old.spool).bundle(TaskId(task_id)).exists()
+    assert not Spool(old.spool).inbox.bundle(TaskId(task_id)).exists()
     assert await new.report(task_id, "succeeded") == ["taken"]
 
 
 async def test_an_agent_of_another_spool_gets_nothing_of_the_old_ones(house: House) -> None:
     task_id = await house.make_task()
     await house.call("POST", f"/v1/tasks/{task_id}/cancel")
-    bundle = Spool(house.agent.spool).bundle(TaskId(task_id))
+    bundle = Spool(house.agent.spool).inbox.bundle(TaskId(task_id))
     await eventually(bundle.exists)
     await revoke(house)
     new = await house.enrol_agent()
@@ -112,7 +116,7 @@ async def test_the_same_agent_that_is_enrolled_again_goes_on_with_its_tasks(
     task_id = await house.make_task()
     if is_revoked:
         await revoke(house, old)
-    new = await house.enrol_agent(owner=owner, spool=old.spool, spool_id=old.spool_id)
+    new = await house.enrol_agent(owner=owner, again=old)
 
     assert await new.report(task_id, "running") == ["taken"]
     assert (await house.in_database(agents.find_agent, hash_secret(new.credential))).owner == owner
@@ -142,7 +146,7 @@ async def test_a_spool_never_passes_from_one_owner_to_another(
     assert "give it a new, empty folder" in problem["next_step"]
     assert str(old.spool) not in problem["detail"] + problem["next_step"]  # whoever asks may know the id only
     assert [row["active_tasks"] for row in await house.in_database(agents.list_agents)] == [0, 1]
-    again = await house.enrol_agent(owner=before, spool=old.spool, spool_id=old.spool_id)
+    again = await house.enrol_agent(owner=before, again=old)
     assert await again.report(task_id, "running") == ["taken"]
 
 
@@ -158,10 +162,10 @@ async def test_a_spools_id_is_no_proof_at_another_path(house: House, owner: str 
     status, problem = await ask_to_enrol(house.client, code, old.spool_id)
 
     assert (status, problem.get("key")) == (409, "spool_taken")
-    assert "made for another path" in problem["detail"]
-    assert "move it back" in problem["next_step"]
+    assert "made for another inbox" in problem["detail"]
+    assert "`mltm-gateway agent move`" in problem["next_step"]
     listed = await house.in_database(agents.list_agents)
-    assert [row["spool"] for row in listed if row["active_tasks"]] == [str(old.spool)]
+    assert [row["inbox"] for row in listed if row["active_tasks"]] == [str(Spool(old.spool).inbox.root)]
     assert (await house.call("GET", f"/v1/tasks/{task_id}"))[0] == 200
 
 
@@ -169,7 +173,7 @@ async def test_an_agent_of_another_cluster_gets_none_of_the_tasks_of_its_spool(h
     task_id = await house.make_task()
     await revoke(house)
     code = await house.make_code(None, house.agent.spool, "elsewhere")
-    new = await enrol(house.client, code, house.agent.spool, spool_id=house.agent.spool_id)
+    new = await enrol(house.client, code, house.agent.spool, again=house.agent)
 
     assert await new.poll(wait=0) == []
     assert await new.report(task_id, "running") == ["refused"]
@@ -184,10 +188,10 @@ async def test_a_code_that_was_refused_can_still_be_used_on_the_right_spool(hous
     assert (await ask_to_enrol(house.client, code, "e" * 32))[0] == 200
 
 
-def add_as_older_versions_did(agent_id: str, owner: str, spool: str, spool_id: str) -> None:
+def add_as_older_versions_did(agent_id: str, owner: str, inbox: str, spool_id: str) -> None:
     at = render_timestamp(Clock().now())
     Agent.create(
-        agent_id=agent_id, cluster=CLUSTER, owner=owner, spool=spool, spool_id=spool_id, credential_sha256=agent_id,
+        agent_id=agent_id, cluster=CLUSTER, owner=owner, inbox=inbox, spool_id=spool_id, credential_sha256=agent_id,
         host="h", unix_user="u", version="1", enrolled_at=at,
     )  # fmt: skip
 
@@ -197,10 +201,86 @@ async def test_an_agent_that_has_its_spool_beside_another_owners_since_an_older_
 ) -> None:
     shared, theirs = house.agent, await house.make_task()
     await revoke(house)
-    await house.in_database(add_as_older_versions_did, "a" * 32, "alice", str(shared.spool), shared.spool_id)
+    await house.in_database(
+        add_as_older_versions_did, "a" * 32, "alice", str(Spool(shared.spool).inbox.root), shared.spool_id
+    )
     own = await house.make_task()
-    new = await house.enrol_agent(owner="alice", spool=shared.spool, spool_id=shared.spool_id)
+    new = await house.enrol_agent(owner="alice", again=shared)
 
     assert (await house.in_database(agents.find_agent, hash_secret(new.credential))).agent_id == "a" * 32
     assert await new.report(own, "running") == ["taken"]
     assert await new.report(theirs, "running") == ["refused"]
+
+
+NO_PROOFS: dict[str, Callable[[FakeAgent], bytes | None]] = {
+    "none": lambda _: None,
+    "a guess": lambda _: b"k" * 32,
+    "another spool's key": lambda other: other.key,
+}
+
+
+@pytest.mark.parametrize("case", NO_PROOFS)
+@pytest.mark.parametrize("is_revoked", [True, False])
+async def test_who_knows_a_spools_id_and_has_a_code_for_it_still_needs_its_key(
+    house: House, case: str, is_revoked: bool
+) -> None:
+    other, victim = house.agent, await house.enrol_agent(owner="alice")
+    task_id = await house.make_task()
+    if is_revoked:
+        await revoke(house, victim)
+    code = await house.make_code("alice", victim.spool)
+    status, problem = await ask_to_enrol(house.client, code, victim.spool_id, key=NO_PROOFS[case](other))
+
+    assert (status, problem.get("key")) == (409, "spool_not_proved")
+    assert "agent/spool_key" in problem["next_step"]
+    assert (await ask_to_enrol(house.client, code, victim.spool_id, key=victim.key))[0] == 200  # the code is not lost
+    assert (await house.call("GET", f"/v1/tasks/{task_id}"))[0] == 200
+
+
+async def test_a_proof_made_for_one_code_is_none_for_another(house: House) -> None:
+    used, new = [await house.make_code(None, house.agent.spool) for _ in range(2)]
+    asked = {
+        "code": new, "host": "h", "unix_user": "svc", "spool_id": house.agent.spool_id,
+        "proof": prove_enrolment(house.agent.key, house.agent.spool_id, used),
+    }  # fmt: skip
+    async with house.client.post(routes.AGENT_ENROL, json=asked) as answer:
+        assert (answer.status, (await answer.json())["key"]) == (409, "spool_not_proved")
+
+
+async def test_a_spools_key_is_the_same_after_every_enrolment_and_nobody_elses(house: House) -> None:
+    again = await house.enrol_agent(again=house.agent)
+    other = await house.enrol_agent(owner="alice")
+
+    assert again.key == house.agent.key != other.key
+
+
+async def test_an_agent_that_has_no_key_yet_gets_one_with_its_next_enrolment(house: House) -> None:
+    await house.in_database(lambda: Agent.update(has_key=False).execute())
+    code = await house.make_code(None, house.agent.spool)
+    status, body = await ask_to_enrol(house.client, code, house.agent.spool_id)
+
+    assert (status, parse_key(body["spool_key"])) == (200, house.agent.key)
+
+
+async def test_a_moved_agent_gets_what_waits_in_its_new_inbox(house: House, tmp_path: Path) -> None:
+    task_id = TaskId(await house.make_task())
+    await eventually(Spool(house.agent.spool).inbox.bundle(task_id).exists)
+    identity = await house.services.agents.authenticate(house.agent.credential)
+    new = Inbox(tmp_path / "elsewhere")
+    new.root.mkdir()
+    moved = await house.in_database(agents.move_agent, identity.agent_id, new.root)
+
+    await eventually(new.bundle(task_id).exists)
+    proof = (new.bundle(task_id) / PROOF).read_text().strip()
+    manifest = (new.bundle(task_id) / MANIFEST).read_bytes()
+    assert proof == prove_bundle(house.agent.key, house.agent.spool_id, manifest)
+    assert (moved.inbox, moved.key) == (new.root, house.agent.key)
+
+
+async def test_an_inbox_is_never_two_agents(house: House) -> None:
+    other = await house.enrol_agent(owner="alice")
+    identity = await house.services.agents.authenticate(house.agent.credential)
+    with pytest.raises(ConflictError, match="the inbox of another agent"):
+        await house.in_database(agents.move_agent, identity.agent_id, Spool(other.spool).inbox.root)
+    with pytest.raises(NotFoundError, match="no agent"):
+        await house.in_database(agents.move_agent, "nobody", Spool(other.spool).inbox.root)

@@ -19,7 +19,7 @@ from gateway.settings import GatewaySettings
 from gateway.store import agents, outbox
 from gateway.store.database import Database
 from gateway.store.models import Agent, Outbox, Task
-from gateway.values import AgentIdentity, Upload, UploadedFile, User
+from gateway.values import Upload, UploadedFile, User
 from mltm.contract.agent_api import Enrolment
 from mltm.contract.ids import AgentId, TaskId
 from mltm.contract.manifest import Manifest
@@ -94,10 +94,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
     _, code = prepare(settings, spool)
     database = Database(settings.database_path)
     asked = Enrolment(code=code, host="h", unix_user="u", spool_id="a" * 32)
-    agent: AgentIdentity = database.call_now(
-        agents.enrol, hash_secret(code), asked, AgentId("b" * 32), hash_secret("credential"), NOW
-    )
-    assert agent.cluster == "atena02"
+    agent = database.call_now(agents.enrol, hash_secret(code), asked, AgentId("b" * 32), hash_secret("credential"), NOW)
+    assert agent.identity.cluster == "atena02"
     yield Place(settings, database, Spool(spool))
     database.close()
 
@@ -134,10 +132,10 @@ async def test_a_publisher_that_dies_anywhere_leaves_one_whole_bundle(place: Pla
     assert instants >= 18
 
     for at in range(1, instants + 1):
-        shutil.rmtree(place.spool.incoming.parent)  # so that its folders are made each time
+        shutil.rmtree(place.spool.inbox.new.parent)  # so that its folders are made each time
         task_id = await place.accept()
         trap = await die_at(place, at)
-        bundle = place.spool.bundle(TaskId(task_id))
+        bundle = place.spool.inbox.bundle(TaskId(task_id))
         if bundle.exists():
             check_bundle(bundle)
         while await place.publisher().run_once():
@@ -145,8 +143,8 @@ async def test_a_publisher_that_dies_anywhere_leaves_one_whole_bundle(place: Pla
 
         check_bundle(bundle)
         assert (await place.steps())[task_id] == "published", trap.names[-1]
-        assert [path.name for path in place.spool.incoming_tmp.iterdir()] == [], trap.names[-1]
-        assert [path.name for path in place.spool.incoming.iterdir()] == [task_id], trap.names[-1]
+        assert [path.name for path in place.spool.inbox.building.iterdir()] == [], trap.names[-1]
+        assert [path.name for path in place.spool.inbox.new.iterdir()] == [task_id], trap.names[-1]
 
 
 async def test_a_bundle_that_a_killed_publisher_renamed_is_synced_by_the_next(
@@ -157,26 +155,26 @@ async def test_a_bundle_that_a_killed_publisher_renamed_is_synced_by_the_next(
         patch.setattr(hostile_files, "rename_at", Trap(at=2).wrap("rename", hostile_files.rename_at))
         with pytest.raises(KilledError):
             await place.publisher().run_once()
-    assert place.spool.bundle(TaskId(task_id)).exists()
+    assert place.spool.inbox.bundle(TaskId(task_id)).exists()
 
     monkeypatch.setattr(hostile_files, "sync", lambda folder: trap.names.append(str(folder.path)))
     assert await place.publisher().run_once()
 
-    assert str(place.spool.incoming) in trap.names
+    assert str(place.spool.inbox.new) in trap.names
 
 
 async def test_a_published_bundle_that_a_power_loss_took_is_published_again(place: Place) -> None:
     kept, lost, taken = [await place.accept() for _ in range(3)]
     running = place.publisher()
     await running.run_once()
-    shutil.rmtree(place.spool.bundle(TaskId(lost)))
+    shutil.rmtree(place.spool.inbox.bundle(TaskId(lost)))
     await place.database.call(outbox.mark, taken, "published", "taken")
     await running.run_once()
 
     await running.republish()
 
-    check_bundle(place.spool.bundle(TaskId(lost)))
-    assert sorted(path.name for path in place.spool.incoming.iterdir()) == sorted([kept, lost])
+    check_bundle(place.spool.inbox.bundle(TaskId(lost)))
+    assert sorted(path.name for path in place.spool.inbox.new.iterdir()) == sorted([kept, lost])
     assert await place.steps() == {kept: "published", lost: "published"}
 
 
@@ -197,7 +195,7 @@ async def test_a_removal_that_dies_anywhere_leaves_nothing(place: Place) -> None
         while await place.publisher().run_once():
             pass
 
-        left = [*place.spool.incoming.iterdir(), *place.spool.incoming_tmp.iterdir()]
+        left = [*place.spool.inbox.new.iterdir(), *place.spool.inbox.building.iterdir()]
         assert (left, await place.steps()) == ([], {}), trap.names[-1]
         assert not list((place.settings.data_dir / "files").iterdir())
 
@@ -212,7 +210,7 @@ async def test_a_spool_that_is_away_delays_and_loses_nothing(place: Place) -> No
     place.spool.root.unlink()
     away.rename(place.spool.root)
     assert await running.run_once()
-    check_bundle(place.spool.bundle(TaskId(task_id)))
+    check_bundle(place.spool.inbox.bundle(TaskId(task_id)))
     assert not await running.run_once()
     assert running.problem == ""
 
@@ -244,7 +242,7 @@ async def test_dying_after_the_transaction_keeps_the_task_for_the_repetition(
 
     async with open_services(place.settings) as services:
         (task,) = (await services.tasks.list(ALICE)).tasks
-        await eventually(place.spool.bundle(TaskId(task.task_id)).exists)
+        await eventually(place.spool.inbox.bundle(TaskId(task.task_id)).exists)
         again = await services.submissions.accept(ALICE, place.upload(), "key")
         assert (again.created, again.task.task_id) == (False, task.task_id)
         assert len((await services.tasks.list(ALICE)).tasks) == 1

@@ -32,7 +32,7 @@ def check_refusal(status: int, problem: dict[str, Any]) -> None:
 async def check_works(house: House) -> None:
     status, task = await house.submit(parts=LARGE)
     assert status == 201, task
-    await eventually(Spool(house.agent.spool).bundle(TaskId(task["task_id"])).exists)
+    await eventually(Spool(house.agent.spool).inbox.bundle(TaskId(task["task_id"])).exists)
     assert (await house.call("GET", routes.HEALTH, None))[0] == 200
 
 
@@ -109,7 +109,7 @@ async def test_a_full_disk_under_the_database_loses_nothing_and_lets_reading_go_
             0
         ] == 200
         assert (await house.call("GET", f"/v1/tasks/{task_id}"))[1]["state"] == "running"
-        bundles = Spool(house.agent.spool).incoming
+        bundles = Spool(house.agent.spool).inbox.new
         await eventually(lambda: {path.name for path in bundles.iterdir()} >= set(accepted) - {task_id})
 
 

@@ -13,16 +13,19 @@ from typing import Any
 import pytest
 
 from gateway.services.publisher import publish_bundle, remove_taken
-from gateway.services.spool_address import write_url
+from gateway.services.spool_address import write_address
 from gateway.store.outbox import OutboxEntry
+from gateway.values import InboxKey
 from mltm.contract.ids import TaskId
 from mltm.contract.manifest import BundleFile, Manifest
+from mltm.contract.proofs import parse_address
 from mltm.contract.spool_layout import Spool
 from tests.gateway.build import CLUSTER, SCRIPT, config
 
 TASK = TaskId("a" * 32)
 OTHER = "b" * 32
 URL = "https://gateway.example.org"
+SPOOL_ID, KEY = "5" * 32, b"k" * 32
 SWAPPED = ("bundle", "files", "tmp", "in")
 _ASIDE = itertools.count()
 
@@ -30,8 +33,8 @@ _ASIDE = itertools.count()
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     made = Spool(tmp_path / "spool")
-    made.incoming_tmp.mkdir(parents=True)
-    made.incoming.mkdir()
+    made.inbox.building.mkdir(parents=True)
+    made.inbox.new.mkdir()
     return made
 
 
@@ -61,7 +64,7 @@ def build_entry(spool: Spool, step: str = "waiting") -> OutboxEntry:
         script_name="script.py", config=config(),
         files=[BundleFile(name="entrypoint.py", size=len(SCRIPT), sha256="0" * 64)],
     )  # fmt: skip
-    return OutboxEntry(TASK, step, str(spool.root), manifest)
+    return OutboxEntry(TASK, step, spool.inbox.root, manifest, SPOOL_ID, KEY)
 
 
 def look(folder: Path) -> list[tuple[str, int, float, bytes]]:
@@ -84,22 +87,22 @@ def swap(spool: Spool, victim: Path, which: str) -> None:
     """What a spool's owner can do at any instant."""
     match which:
         case "in":
-            put_link(spool.incoming_tmp.parent, victim)
+            put_link(spool.inbox.building.parent, victim)
         case "tmp":
-            put_link(spool.incoming_tmp, victim)
+            put_link(spool.inbox.building, victim)
         case _:
-            there = [path for path in spool.incoming_tmp.iterdir() if path.name.startswith(TASK)]
-            for place in {*there, *(spool.incoming_tmp / name for name in (TASK, f"{TASK}.gone"))}:
+            there = [path for path in spool.inbox.building.iterdir() if path.name.startswith(TASK)]
+            for place in {*there, *(spool.inbox.building / name for name in (TASK, f"{TASK}.gone"))}:
                 if which == "bundle":
                     put_link(place, victim)
                 elif place.is_dir() and not place.is_symlink():
                     put_link(place / "files", victim / "files")
 
 
-@pytest.mark.parametrize("name", ["gateway.url", ".gateway.url.new"])
+@pytest.mark.parametrize("name", ["address", ".address.new"])
 @pytest.mark.parametrize("kind", ["link", "dangling", "fifo"])
-def test_nothing_in_the_spools_root_is_followed_or_waited_for(spool: Spool, victim: Path, name: str, kind: str) -> None:
-    place, before = spool.root / name, look(victim)
+def test_nothing_in_an_inbox_is_followed_or_waited_for(spool: Spool, victim: Path, name: str, kind: str) -> None:
+    place, before = spool.inbox.root / name, look(victim)
     reader = None
     match kind:
         case "link":
@@ -110,24 +113,24 @@ def test_nothing_in_the_spools_root_is_followed_or_waited_for(spool: Spool, vict
             os.mkfifo(place)
             reader = os.open(place, os.O_RDONLY | os.O_NONBLOCK)  # else the test of a bad gateway would hang, too
 
-    write_url(spool, URL)
+    write_address(InboxKey(spool.inbox.root, SPOOL_ID, KEY), URL)
 
     if reader is not None:
         os.close(reader)
-    assert stat.S_ISREG(spool.gateway_url.lstat().st_mode)
-    assert spool.gateway_url.read_text() == f"{URL}\n"
+    assert stat.S_ISREG(spool.inbox.address.lstat().st_mode)
+    assert parse_address(spool.inbox.address.read_bytes(), SPOOL_ID, KEY) == URL
     assert look(victim) == before
-    assert {path.name for path in spool.root.iterdir()} == {"in", "gateway.url", name}
+    assert {path.name for path in spool.root.iterdir()} == {"in"}  # nothing is written beside the inbox
 
 
 def test_a_folder_in_the_place_of_the_address_is_named_and_nothing_is_left(spool: Spool) -> None:
-    spool.gateway_url.mkdir()
+    spool.inbox.address.mkdir()
 
     with pytest.raises(IsADirectoryError) as raised:
-        write_url(spool, URL)
+        write_address(InboxKey(spool.inbox.root, SPOOL_ID, KEY), URL)
 
-    assert str(spool.gateway_url) == raised.value.filename
-    assert sorted(path.name for path in spool.root.iterdir()) == ["gateway.url", "in"]
+    assert str(spool.inbox.address) == raised.value.filename
+    assert sorted(path.name for path in spool.inbox.root.iterdir()) == ["address", "new", "tmp"]
 
 
 @pytest.mark.parametrize("which", SWAPPED)
@@ -135,27 +138,27 @@ def test_links_that_lie_there_already_lead_nowhere(spool: Spool, victim: Path, s
     before = look(victim)
     swap(spool, victim, which)
     with contextlib.suppress(OSError):
-        publish_bundle(build_entry(spool), source, spool)
+        publish_bundle(build_entry(spool), source, spool.inbox)
     assert look(victim) == before
     with contextlib.suppress(OSError):
-        remove_taken(TASK, spool)
+        remove_taken(TASK, spool.inbox)
     assert look(victim) == before
 
 
 def test_a_link_in_the_place_of_in_new_is_named(spool: Spool, victim: Path, source: Path) -> None:
-    put_link(spool.incoming, victim)
+    put_link(spool.inbox.new, victim)
 
     with pytest.raises(OSError, match="link") as raised:
-        publish_bundle(build_entry(spool), source, spool)
+        publish_bundle(build_entry(spool), source, spool.inbox)
 
-    assert raised.value.filename == str(spool.incoming)
+    assert raised.value.filename == str(spool.inbox.new)
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder", "file"])
 def test_what_has_the_name_of_a_bundle_under_way_stops_no_bundle(
     spool: Spool, victim: Path, source: Path, kind: str
 ) -> None:
-    place, before = spool.incoming_tmp / TASK, look(victim)
+    place, before = spool.inbox.building / TASK, look(victim)
     match kind:
         case "link":
             place.symlink_to(victim)
@@ -165,22 +168,22 @@ def test_what_has_the_name_of_a_bundle_under_way_stops_no_bundle(
             (place / "files").mkdir(parents=True)
         case _:
             place.write_text("x")
-    (spool.incoming_tmp / OTHER).mkdir()
+    (spool.inbox.building / OTHER).mkdir()
 
-    publish_bundle(build_entry(spool), source, spool)
+    publish_bundle(build_entry(spool), source, spool.inbox)
 
-    assert (spool.bundle(TASK) / "files" / "entrypoint.py").read_bytes() == SCRIPT
-    assert [path.name for path in spool.incoming_tmp.iterdir()] == [OTHER]  # that is another one's
+    assert (spool.inbox.bundle(TASK) / "files" / "entrypoint.py").read_bytes() == SCRIPT
+    assert [path.name for path in spool.inbox.building.iterdir()] == [OTHER]  # that is another one's
     assert look(victim) == before
 
 
 def test_a_bundle_is_readable_for_the_agents_group_whatever_the_umask(spool: Spool, source: Path) -> None:
     before = os.umask(0o077)
     try:
-        publish_bundle(build_entry(spool), source, spool)
+        publish_bundle(build_entry(spool), source, spool.inbox)
     finally:
         os.umask(before)
-    bundle = spool.bundle(TASK)
+    bundle = spool.inbox.bundle(TASK)
 
     assert {stat.S_IMODE(path.stat().st_mode) & 0o777 for path in (bundle, bundle / "files")} == {0o750}
     files = (bundle / "manifest.json", bundle / "files" / "entrypoint.py")
@@ -223,16 +226,16 @@ def test_a_swap_at_any_instant_writes_nothing_elsewhere(
     before = look(victim)
     for at in range(1, 500):
         spool = Spool(tmp_path / f"spool{at}")
-        spool.incoming_tmp.mkdir(parents=True)
-        spool.incoming.mkdir()
+        spool.inbox.building.mkdir(parents=True)
+        spool.inbox.new.mkdir()
         if work == "remove":
-            (spool.bundle(TASK) / "files").mkdir(parents=True)
+            (spool.inbox.bundle(TASK) / "files").mkdir(parents=True)
         instants = Instants(at, lambda now=spool: swap(now, victim, which))  # type: ignore[misc]  # mypy#15459
         with instants.watch(), contextlib.suppress(OSError):
             if work == "publish":
-                publish_bundle(build_entry(spool), source, spool)
+                publish_bundle(build_entry(spool), source, spool.inbox)
             else:
-                remove_taken(TASK, spool)
+                remove_taken(TASK, spool.inbox)
 
         assert look(victim) == before, f"{which} before call {at}"
         if instants.passed < at:
@@ -255,9 +258,9 @@ def test_a_swapper_beside_the_publisher_gets_nothing_written(spool: Spool, victi
     try:
         for _ in range(60):
             with contextlib.suppress(OSError):
-                publish_bundle(build_entry(spool), source, spool)
+                publish_bundle(build_entry(spool), source, spool.inbox)
             with contextlib.suppress(OSError):
-                remove_taken(TASK, spool)
+                remove_taken(TASK, spool.inbox)
     finally:
         ended.set()
         swapper.join()

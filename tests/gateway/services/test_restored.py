@@ -7,8 +7,12 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from gateway.store import agents
 from gateway.store.migrate import read_gateway_id
 from mltm.contract.spool_layout import Spool
+from mltm.runtime.clock import Clock
 from tests.gateway.fixtures import House, ask_to_enrol, eventually
 
 
@@ -22,7 +26,7 @@ def forget(house: House, task_id: str) -> None:
 async def make_and_forget(house: House) -> tuple[str, dict[str, Any]]:
     """A task that the agent has and the gateway has not; its id and its manifest."""
     task_id = await house.make_task()
-    bundle = Spool(Path(house.agent.spool)).incoming / task_id
+    bundle = Spool(Path(house.agent.spool)).inbox.new / task_id
     await eventually(bundle.is_dir)
     manifest: dict[str, Any] = json.loads((bundle / "manifest.json").read_bytes())
     await asyncio.to_thread(forget, house, task_id)
@@ -64,3 +68,49 @@ async def test_an_enrolment_tells_which_gateway_it_is(house: House) -> None:
     known = await house.in_database(read_gateway_id)
     _, enrolled = await ask_to_enrol(house.client, code, "c" * 32)
     assert enrolled["gateway_id"] == known
+
+
+FORGERIES: dict[str, dict[str, Any]] = {
+    "another owner": {"owner": "bob"},
+    "another config": {"config": {"script_path": "other.py"}},
+    "another name": {"script_name": "other.py"},
+    "another time": {"submitted_at": "2020-01-01T00:00:00Z"},
+    "without a seal": {"seal": ""},
+    "a seal of its own": {"owner": "bob", "seal": "0" * 64},
+}
+
+
+@pytest.mark.parametrize("case", FORGERIES)
+async def test_an_agent_of_all_users_cannot_say_whose_a_forgotten_task_is(house: House, case: str) -> None:
+    task_id, manifest = await make_and_forget(house)
+    forged = {**manifest, **FORGERIES[case]}
+    (outcome,) = await house.agent.send(house.agent.build(task_id, "running", manifest=forged))
+
+    assert outcome["outcome"] == "refused"
+    assert "no valid seal of this gateway" in outcome["message"]
+    for who in ("alice", "bob", "root"):
+        assert (await house.call("GET", f"/v1/tasks/{task_id}", who))[0] == 404
+    assert await house.agent.report(task_id, "running", manifest=manifest) == ["taken"]
+
+
+async def test_a_seal_for_one_spool_is_none_for_another(house: House) -> None:
+    task_id, manifest = await make_and_forget(house)
+    await revoke_all(house)
+    other = await house.enrol_agent()
+    (outcome,) = await other.send(other.build(task_id, "running", manifest=manifest))
+
+    assert outcome["outcome"] == "refused"
+
+
+async def revoke_all(house: House) -> None:
+    for row in await house.in_database(agents.list_agents):
+        await house.in_database(agents.revoke_agent, str(row["agent_id"]), Clock().now())
+
+
+async def test_a_private_agent_speaks_for_its_owner_whatever_its_manifests_say(house: House) -> None:
+    task_id, manifest = await make_and_forget(house)
+    own = await house.enrol_agent(owner="bob")
+    assert await own.report(task_id, "running", manifest={**manifest, "owner": "alice", "seal": ""}) == ["taken"]
+
+    assert (await house.call("GET", f"/v1/tasks/{task_id}", "alice"))[0] == 404
+    assert (await house.call("GET", f"/v1/tasks/{task_id}", "bob"))[1]["owner"] == "bob"

@@ -20,7 +20,7 @@ SUBMISSIONS = pytest.mark.parametrize("path", [routes.TASKS, routes.PREDECESSOR_
 async def test_a_task_is_accepted_and_its_bundle_reaches_the_spool(house: House) -> None:
     status, task = await house.submit(parts=[*good_parts(), part("data.csv", "1,2\n")])
     assert (status, task["state"], task["owner"], task["cluster"]) == (201, "accepted", "alice", "atena02")
-    bundle = Spool(house.agent.spool).bundle(TaskId(task["task_id"]))
+    bundle = Spool(house.agent.spool).inbox.bundle(TaskId(task["task_id"]))
     await eventually(bundle.exists)
 
     manifest = Manifest.model_validate_json((bundle / MANIFEST).read_bytes())
@@ -43,7 +43,7 @@ async def test_the_answer_says_where_the_task_is(house: House) -> None:
 
 async def test_a_taken_bundle_leaves_the_spool_and_the_store(house: House) -> None:
     task_id = await house.make_task()
-    bundle = Spool(house.agent.spool).bundle(TaskId(task_id))
+    bundle = Spool(house.agent.spool).inbox.bundle(TaskId(task_id))
     await eventually(bundle.exists)
 
     await house.agent.report(task_id, "submitting", taken=True)

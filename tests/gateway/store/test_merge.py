@@ -49,7 +49,7 @@ def _stop_syncing(db: Any) -> None:
 
 def _add_agent() -> None:
     Agent.create(
-        agent_id=AGENT.agent_id, cluster="atena02", spool="spool", spool_id=SPOOL_ID, credential_sha256="x",
+        agent_id=AGENT.agent_id, cluster="atena02", inbox="inbox", spool_id=SPOOL_ID, credential_sha256="x",
         host="h", unix_user="u", version="1", enrolled_at="2026-11-23T12:00:00Z",
     )  # fmt: skip
 

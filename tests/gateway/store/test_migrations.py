@@ -127,21 +127,20 @@ def read_rows(db: Any) -> dict[str, list[tuple[Any, ...]]]:
     return {name: found for name, found in rows.items() if found}
 
 
+_RENAMED = (
+    ("users", "role"), ("event", "message"), ("command", "message"), ("task", "summary"), ("agent", "heartbeat"),
+)  # fmt: skip
+
+
 def test_the_rows_of_an_old_database_stay_under_the_new_names_and_come_back_under_the_old(tmp_path: Path) -> None:
     database = Database(tmp_path / "old.sqlite")
     database.run_now(add_old_rows)
     before, old_schema = database.run_now(read_rows), database.run_now(read_schema)
 
-    assert migrate.migrate(database) == ["0002_plain_names"]
+    database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).up("0002_plain_names"))
     after = database.run_now(read_rows)
-    shown = database.call_now(
-        lambda: (
-            models.UserRow.get_by_id("ada").role,
-            models.Event.get(task_id="t").message,
-            models.Command.get_by_id("c").message,
-            models.Task.get_by_id("t").summary,
-            models.Agent.get_by_id("a").heartbeat,
-        )
+    shown = database.run_now(
+        lambda db: tuple(db.execute_sql(f"select {column} from {table}").fetchone()[0] for table, column in _RENAMED)  # noqa: S608
     )
     database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).down())
     again, schema = database.run_now(read_rows), database.run_now(read_schema)
@@ -150,3 +149,18 @@ def test_the_rows_of_an_old_database_stay_under_the_new_names_and_come_back_unde
     assert shown == ("admin", "dropped on the cluster", "the disk is full", '{"x": 1}', '{"pid": 1}')
     assert {**after, "person": after["users"]} == {**before, "users": after["users"]}
     assert (again, schema == {**old_schema, "meta": schema["meta"]}) == (before, True)
+
+
+def test_an_old_spool_becomes_the_inbox_in_it_and_back(tmp_path: Path) -> None:
+    database = Database(tmp_path / "old.sqlite")
+    database.run_now(add_old_rows)
+    database.run_now(lambda db: db.execute_sql("update agent set spool = '/shared/ada'"))
+    database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).up("0004_inboxes_and_keys"))
+    moved = database.run_now(lambda db: db.execute_sql("select inbox, has_key from agent").fetchall())
+    secrets = database.run_now(lambda db: db.execute_sql("select value from meta where name = 'secret'").fetchall())
+    database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).down())
+    back = database.run_now(lambda db: db.execute_sql("select spool from agent").fetchall())
+    database.close()
+
+    assert (moved, back) == ([("/shared/ada/in", 0)], [("/shared/ada",)])
+    assert [len(bytes.fromhex(value)) for (value,) in secrets] == [32]
