@@ -1,4 +1,4 @@
-"""The command `mltm-agent`: enroll, run, once, check."""
+"""The command `mltm-agent`: spool make, enroll, run, once, check."""
 
 import asyncio
 import os
@@ -13,7 +13,9 @@ from agent.check.checks import run_checks
 from agent.check.folder import FolderTestOptions
 from agent.errors import AgentError, SettingsError
 from agent.settings import read_settings
+from agent.spool.setup import prepare_spool
 from agent.uplink.enrolment import enrol_agent
+from mltm.runtime.clock import Clock
 from mltm.runtime.logging_setup import set_up_logging
 
 __all__ = ["main"]
@@ -22,6 +24,8 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="The agent of the ML Task Manager, on the cluster.", context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
+spool_app = typer.Typer(no_args_is_help=True, help="The agent's own folder.")
+app.add_typer(spool_app, name="spool")
 Config = Annotated[Path | None, typer.Option("--config", help="config file (TOML); ~/.config/mltm/agent.toml")]
 
 
@@ -47,6 +51,20 @@ def enroll(
     whose = f"tasks of {enrolled.owner}" if enrolled.owner else "everybody's tasks"
     print(f"enrolled at {url} for cluster {enrolled.cluster}: this agent runs {whose}")
     print("next: mltm-agent check, then mltm-agent run")
+
+
+@spool_app.command("make")
+def make_spool(config: Config = None) -> None:
+    """Make the spool that the config names, or say what is wrong with it."""
+    settings = read_settings(_find_config(config))
+    identity = prepare_spool(settings, Clock())
+    print(f"{settings.spool} is ready (id {identity.spool_id[:8]}…).")
+    if settings.inbox is None:
+        print("The gateway has to run as this same account, because it writes to the folder in/ of the spool.")
+        print(f"next: mltm-gateway agent code --spool {settings.spool} --cluster {settings.cluster} --owner USER")
+    else:
+        print(f"The inbox {settings.inbox} is the gateway's, and this account can read it.")
+        print(f"next: mltm-gateway agent code --inbox {settings.inbox} --cluster {settings.cluster} --owner USER")
 
 
 @app.command("run")

@@ -246,7 +246,8 @@ def revoke_agent(agent_id: str, config: Config = None) -> None:
 def make_spool(
     folder: Annotated[Path, typer.Argument(help="the inbox: a folder of this account's own")],
     group: Annotated[
-        str | None, typer.Option(help="a group with this account and the agent's; not needed if they are one account")
+        str | None,
+        typer.Option(help="a group (name or number) with this account and the agent's; none for one account"),
     ] = None,
 ) -> None:
     """Make an agent's inbox: the gateway puts tasks into it, and the agent only reads there."""

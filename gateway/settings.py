@@ -28,7 +28,9 @@ class GatewaySettings(Strict):
     )
     tls_cert: Path | None = Field(default=None, description="certificate chain (PEM)")
     tls_key: Path | None = Field(default=None, description="its private key (PEM)")
-    public_url: str | None = Field(default=None, description="how users and agents reach it; written to gateway.url")
+    public_url: str | None = Field(
+        default=None, description="how users and agents reach it; written, with a proof, to each inbox"
+    )
     name: Key = Field(default="mltm", description="the gateway's name; shown if a spool belongs to another gateway")
     clusters: list[Key] = Field(
         default_factory=list, description="known cluster names, besides those of enrolled agents"

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -14,10 +15,14 @@ from agent.slurm.values import KILL_WAIT_MESSAGE, PollFailed, SlurmFacts
 from agent.spool.gateway_binding import check_gateway
 from agent.spool.os_errors import explain_os_error
 from agent.spool.setup import prepare_spool
+from agent.spool.spool_key import read_spool_key
 from agent.uplink.address import build_tls
 from agent.uplink.client import GatewayClient, open_session
 from agent.uplink.credential import read_credential
+from agent.uplink.enrolment import read_unix_user
+from mltm.contract.spool_layout import Spool
 from mltm.runtime.clock import Clock
+from mltm.runtime.folder_trust import read_group
 
 __all__ = ["judge_binds", "run_checks"]
 
@@ -26,7 +31,7 @@ async def run_checks(
     settings: AgentSettings, environment: Mapping[str, str], options: FolderTestOptions
 ) -> list[Finding]:
     """Check everything: a check that fails stops no other. Forks: call it when no other thread runs."""
-    findings = [_try("spool", lambda: _check_spool(settings))]
+    findings = [_try("spool", lambda: _check_spool(settings)), _try("proofs", lambda: _check_proofs(settings))]
     findings += _check_folder(settings, environment, options)
     findings += _check_programs(settings, environment)
     findings.append(_try("slurm", lambda: _check_slurm(settings, environment)))
@@ -57,6 +62,30 @@ def _check_spool(settings: AgentSettings) -> Finding:
     if free < 1024**3:
         return Finding("warn", "spool", f"Only {free // 1024**2} MiB are free in {settings.spool}. Free some space.")
     return Finding("ok", "spool", str(settings.spool))
+
+
+def _check_proofs(settings: AgentSettings) -> Finding:
+    """What the agent takes for the gateway's, and who can read what it takes."""
+    spool, folder = Spool(settings.spool), settings.inbox_folder.new
+    seen = folder.stat()
+    if read_spool_key(spool) is None:
+        return Finding(
+            "warn", "proofs", "This spool has no key from its gateway, so only the owner of a bundle says whose it is. "
+            "Enrol the agent again: the gateway's version 0.2 gives a key.",
+        )  # fmt: skip
+    group = read_group(seen.st_gid)
+    others = sorted(group.members - {"root", read_unix_user()})
+    if seen.st_mode & stat.S_IRGRP and len(others) > 1:
+        return Finding(
+            "warn", "proofs", f"The group {group.name} can read {folder}, and {len(others)} other accounts are in it "
+            f"({', '.join(others[:5])}): they can read scripts and `env` of tasks. Only the gateway's should be.",
+        )  # fmt: skip
+    if seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return Finding(
+            "warn", "proofs", f"A group may write to {folder}. What it puts there is ignored, but it can remove tasks. "
+            "docs/security.md says how to move to an inbox of the gateway's own.",
+        )  # fmt: skip
+    return Finding("ok", "proofs", f"only what the gateway proved is taken from {folder}")
 
 
 def _check_folder(settings: AgentSettings, environment: Mapping[str, str], options: FolderTestOptions) -> list[Finding]:

@@ -47,7 +47,7 @@ def _check(inbox: Inbox, settings: AgentSettings) -> None:
             f"The inbox {root} and the spool {spool} lie in each other.",
             next_step="They belong to two accounts: use two folders, neither of which lies in the other.",
         )
-    if not inbox.new.is_dir():
+    if not os.access(inbox.new, os.F_OK):
         raise SpoolError(
             f"The inbox {root} does not exist, or this account may not look into it.",
             next_step=f"The gateway's account makes it: mltm-gateway spool make {root} --group GROUP, with a group "

@@ -57,7 +57,7 @@ def _make(place: Path, mode: int, gid: int | None) -> None:
 
 def _find_group(name: str) -> int:
     try:
-        gid = grp.getgrnam(name).gr_gid
+        gid = int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
     except KeyError:
         raise _refuse(
             f"There is no group {name!r}.", "Ask for a group with the gateway's and the agent's account."

@@ -121,6 +121,10 @@ def add_old_rows(db: Any) -> None:
         db.execute_sql(f"insert into {table} ({', '.join(row)}) values ({places})", tuple(row.values()))  # noqa: S608
 
 
+def ask(db: Any, sql: str) -> list[tuple[Any, ...]]:
+    return list(db.execute_sql(sql).fetchall())
+
+
 def read_rows(db: Any) -> dict[str, list[tuple[Any, ...]]]:
     tables = [name for name in db.get_tables() if name not in ("schema_migration", "meta")]
     rows = {name: db.execute_sql(f'select * from "{name}"').fetchall() for name in tables}  # noqa: S608
@@ -140,7 +144,7 @@ def test_the_rows_of_an_old_database_stay_under_the_new_names_and_come_back_unde
     database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).up("0002_plain_names"))
     after = database.run_now(read_rows)
     shown = database.run_now(
-        lambda db: tuple(db.execute_sql(f"select {column} from {table}").fetchone()[0] for table, column in _RENAMED)  # noqa: S608
+        lambda db: tuple(ask(db, f"select {column} from {table}")[0][0] for table, column in _RENAMED)  # noqa: S608
     )
     database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).down())
     again, schema = database.run_now(read_rows), database.run_now(read_schema)
@@ -154,12 +158,12 @@ def test_the_rows_of_an_old_database_stay_under_the_new_names_and_come_back_unde
 def test_an_old_spool_becomes_the_inbox_in_it_and_back(tmp_path: Path) -> None:
     database = Database(tmp_path / "old.sqlite")
     database.run_now(add_old_rows)
-    database.run_now(lambda db: db.execute_sql("update agent set spool = '/shared/ada'"))
+    database.run_now(lambda db: ask(db, "update agent set spool = '/shared/ada'"))
     database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).up("0004_inboxes_and_keys"))
-    moved = database.run_now(lambda db: db.execute_sql("select inbox, has_key from agent").fetchall())
-    secrets = database.run_now(lambda db: db.execute_sql("select value from meta where name = 'secret'").fetchall())
+    moved = database.run_now(lambda db: ask(db, "select inbox, has_key from agent"))
+    secrets = database.run_now(lambda db: ask(db, "select value from meta where name = 'secret'"))
     database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).down())
-    back = database.run_now(lambda db: db.execute_sql("select spool from agent").fetchall())
+    back = database.run_now(lambda db: ask(db, "select spool from agent"))
     database.close()
 
     assert (moved, back) == ([("/shared/ada/in", 0)], [("/shared/ada",)])
