@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,19 +84,22 @@ def site(ground: Path) -> Site:
     return Site(ground, inbox, settings, AGENT.run(start), source)
 
 
+TRIES: dict[str, Callable[[Path], object]] = {
+    "list": lambda path: list(path.iterdir()),
+    "write": lambda path: (path / "x").write_text("x"),
+    "make": lambda path: (path / "y").mkdir(),
+    "move": lambda path: path.rename(path.with_name("moved")),
+    "chmod": lambda path: path.chmod(0o777),
+}
+
+
 def try_all(paths: list[Path]) -> list[str]:
     """Everything that an account can do to these paths and must not."""
     done = []
     for path in paths:
-        for name, step in {
-            "list": lambda now=path: list(now.iterdir()),
-            "write": lambda now=path: (now / "x").write_text("x"),
-            "make": lambda now=path: (now / "y").mkdir(),
-            "move": lambda now=path: now.rename(now.with_name("moved")),
-            "chmod": lambda now=path: now.chmod(0o777),
-        }.items():
+        for name, step in TRIES.items():
             try:
-                step()
+                step(path)
             except OSError:
                 continue
             done.append(f"{name} {path}")
