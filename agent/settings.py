@@ -113,6 +113,7 @@ class AgentSettings(Strict):
     credential_file: Path
     ca_file: Path | None = None
     runtime: Literal["apptainer", "singularity", "none"] = "apptainer"
+    shared_without_container: bool = False  #: allow runtime `none` to an agent that runs the tasks of all users
     images_dir: Path | None = None  #: contains <image_name>.sif
     images: dict[str, Path] = Field(default_factory=dict)  #: catalogue: a SIF, or for runtime `none` a Python
     datasets_dir: Path | None = None

@@ -95,7 +95,7 @@ def test_a_stop_signal_to_the_wrapper_alone_is_recorded_too(tmp_path: Path, name
 
 
 def test_a_stop_that_comes_while_bash_handles_the_end_of_a_child_is_not_left_waiting(tmp_path: Path) -> None:
-    """SIGCHLD restarts a read, and a stop that comes beside it waits until the read returns (bash 5.2). It was seen on a
+    """SIGCHLD restarts a read, and a stop that comes beside it waits until the read returns (bash 5.2). Seen on a
     loaded node: a helper died of the stop just before the wrapper got it. Two of three reads without a bound hang here.
     """
     tasks = [prepare(tmp_path / str(number), IGNORE) for number in range(6)]
