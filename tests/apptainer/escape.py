@@ -59,6 +59,16 @@ def try_writes() -> Iterator[str]:
     yield from ()
 
 
+def try_image() -> Iterator[str]:
+    """The image's own files, which every later task runs."""
+    for path in ("/usr/bin/python3", "/bin/sh", "/etc/debian_version", "/.singularity.d/env/00-escape.sh", "/escape"):
+        with contextlib.suppress(OSError):
+            there = Path(path).exists()
+            with Path(path).open("a"):
+                pass
+            yield from [f"could write to {path} of the image"] if there else []
+
+
 def try_changes_of_what_is_read_only() -> Iterator[str]:
     for path in (INPUT / "entrypoint.py", INPUT / "more.py", Path(os.environ["MLTM_PARAMS"])):
         with contextlib.suppress(OSError), path.open("a") as file:
@@ -108,7 +118,11 @@ def try_within_namespaces() -> Iterator[str]:
         with contextlib.suppress(BaseException):
             if libc.unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0:
                 take_off_mounts()
-                found = [*try_reads(), *try_writes(), *try_changes_of_what_is_read_only()]
+                found = [
+                    each
+                    for way in (try_reads, try_writes, try_image, try_changes_of_what_is_read_only)
+                    for each in way()
+                ]
         os.write(writer, json.dumps(found).encode())
         os._exit(0)
     os.close(writer)
@@ -206,8 +220,8 @@ def fill_outputs() -> None:
 
 def main() -> None:
     ways: list[Callable[[], Iterator[str]]] = [
-        try_reads, try_writes, try_changes_of_what_is_read_only, try_processes, try_shared_memory, try_socket,
-        try_within_namespaces,
+        try_reads, try_writes, try_image, try_changes_of_what_is_read_only, try_processes, try_shared_memory,
+        try_socket, try_within_namespaces,
     ]  # fmt: skip
     if ATTEMPT > 1:
         ways.append(try_survivor)
@@ -216,6 +230,8 @@ def main() -> None:
     if ATTEMPT == 1:
         leave_survivor()
         plant()
+        while AIMS["stays"]:
+            time.sleep(1)
     else:
         fill_outputs()
 

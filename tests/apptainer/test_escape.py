@@ -7,6 +7,7 @@ A control takes one guard out: then the same script has to get out, or it would 
 import ctypes
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -75,7 +76,7 @@ class Node:
             "read": {name: str(path) for name, path in self.reads().items()},
             "write": {name: str(path) for name, path in self.writes().items()},
             "secret": SECRET, "written": WRITTEN, "process": str(self.shared), "shm_key": SHM_KEY,
-            "owned": str(self.owned), "socket": str(self.folder / "socket"),
+            "owned": str(self.owned), "socket": str(self.folder / "socket"), "stays": False,
         }  # fmt: skip
 
 
@@ -134,19 +135,28 @@ def listening(path: Path) -> Iterator[None]:
 Change = Callable[[Node, list[str]], list[str]]
 
 
-def run_attempt(node: Node, number: int, change: Change, script: Path) -> Launch:
-    folder = folder_of(node.settings)
-    launch = plan_launch(make_config(BARE), folder, number, node.settings)
+def plan(node: Node, number: int) -> Launch:
+    launch = plan_launch(make_config(BARE), folder_of(node.settings), number, node.settings)
     assert isinstance(launch, Launch), launch
-    launch = replace(launch, argv=tuple(change(node, list(launch.argv))))
+    return launch
+
+
+@contextmanager
+def start(node: Node, number: int, launch: Launch, script: Path = WRAPPER) -> Iterator[subprocess.Popen[str]]:
+    folder = folder_of(node.settings)
     folder.attempt(number).intent.write_text(INTENT)
     write_launch(launch, folder, number, f"{number}")
     task = Prepared(Spool(node.settings.spool), folder, launch.request.args, script)
     with started(task, PATH=f":.:work:{os.environ['PATH']}") as process:
+        yield process
+
+
+def run_attempt(node: Node, number: int, change: Change, script: Path) -> None:
+    folder, launch = folder_of(node.settings), plan(node, number)
+    with start(node, number, replace(launch, argv=tuple(change(node, list(launch.argv)))), script) as process:
         _, errors = process.communicate(timeout=100)
     logged = [path.read_text(errors="replace") for path in sorted(folder.attempt_logs(number).glob("out.*"))]
     assert process.returncode == 0, (errors, logged)
-    return launch
 
 
 def escape(
@@ -257,12 +267,34 @@ def test_without_its_guards_the_wrapper_runs_a_program_of_user_code(node: Node, 
     assert "ran a program of its own" in escape(node, script=script)
 
 
-def test_a_process_that_was_left_ends_with_its_attempt(node: Node) -> None:
-    run_attempt(node, 1, lambda _, argv: argv, WRAPPER)
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_process_that_was_left_ends_with_its_attempt(node: Node, is_killed: bool) -> None:
+    folder = folder_of(node.settings)
+    (folder.input / "aims.json").write_text(json.dumps({**node.aims(), "stays": is_killed}))
+    launch = plan(node, 1)
 
-    assert (folder_of(node.settings).checkpoint / "lock").exists()
-    assert wait_until(lambda: not holds_lock(folder_of(node.settings).checkpoint / "lock"), timeout_s=10)
+    with start(node, 1, launch) as process:
+        if is_killed:
+            assert wait_until(lambda: is_locked(folder.checkpoint / "lock"), timeout_s=60)
+            process.kill()
+        process.communicate(timeout=60)
+
+        assert (folder.checkpoint / "lock").exists()
+        assert wait_until(lambda: not is_locked(folder.checkpoint / "lock"), timeout_s=15)
+    assert process.returncode == (-signal.SIGKILL if is_killed else 0)
 
 
-def holds_lock(path: Path) -> bool:
-    return subprocess.run(["flock", "--nonblock", str(path), "true"], check=False).returncode != 0
+def is_locked(path: Path) -> bool:
+    return path.exists() and subprocess.run(["flock", "--nonblock", str(path), "true"], check=False).returncode != 0
+
+
+def test_an_image_that_is_a_folder_stays_as_it_is(node: Node, sklearn_image: Path) -> None:
+    """It belongs to the agent's user, so only the runtime keeps user code from writing to it."""
+    image = node.folder / "images" / "folder"
+    command = ["apptainer", "build", "--sandbox", str(image), str(sklearn_image)]
+    subprocess.run(command, check=True, capture_output=True)
+    before = {path: path.lstat().st_ctime_ns for path in image.rglob("*")}
+    changed = replace(node, settings=node.settings.model_copy(update={"images": {"sklearn_sample_latest": image}}))
+
+    assert escape(changed) == set()
+    assert {path: path.lstat().st_ctime_ns for path in image.rglob("*")} == before
