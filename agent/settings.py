@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from agent.errors import SettingsError
 from mltm.contract.base_models import Strict
@@ -127,6 +127,12 @@ class AgentSettings(Strict):
     policy: Policy = Policy()
     slurm: SlurmSettings = SlurmSettings()
     waits: Waits = Waits()
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """Where this was read from."""
+        return self._file
 
 
 def read_settings(path: Path) -> AgentSettings:
@@ -134,7 +140,7 @@ def read_settings(path: Path) -> AgentSettings:
     hint = "Correct the file and start again. docs/agent.md explains every field."
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
-        return AgentSettings.model_validate(fields)
+        settings = AgentSettings.model_validate(fields)
     except FileNotFoundError as error:
         raise SettingsError(f"There is no config file {path}.", next_step="Name it with --config.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -142,3 +148,5 @@ def read_settings(path: Path) -> AgentSettings:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise SettingsError(f"The config file {path} is not valid: {wrong}.", next_step=hint) from error
+    settings._file = path.absolute()  # noqa: SLF001 - no field, so that no config file can set it
+    return settings

@@ -68,7 +68,7 @@ def find_ways_out(settings: AgentSettings, environment: Mapping[str, str], *, is
     judged = [(bind, _explain_bind(bind, binds, settings, environment)) for bind in binds]
     found = [message for _, message in judged if message]
     writable = _list_writable(settings, [bind for bind, message in judged if not message])
-    places = [*_list_catalogue(settings), *_list_programs(settings, environment)]
+    places = [*_list_catalogue(settings), *_list_programs(settings, environment), *_list_own(settings, environment)]
     return found + [message for place in places if (message := _explain_place(place, writable))]
 
 
@@ -95,7 +95,7 @@ def _explain_bind(bind: Bind, binds: Sequence[Bind], settings: AgentSettings, en
         return f"The bind {bind.text!r} gives every task {closed.what} {closed.path}. Bind a folder without it."
     if not bind.is_writable:
         return ""
-    programs = [*_list_programs(settings, environment), *_list_hidden(bind.source, home)]
+    programs = [*_list_programs(settings, environment), *_list_files(settings), *_list_hidden(bind.source, home)]
     wrong = (
         _explain_writable_catalogue(bind, settings)
         or next((f"change {each.what} {each.path}." for each in programs if is_changeable(each.path, bind.source)), "")
@@ -171,11 +171,23 @@ def _list_programs(settings: AgentSettings, environment: Mapping[str, str]) -> l
     """What runs outside of containers, or says how."""
     search = f"{settings.slurm.path or ''}:{environment.get('PATH', '')}".split(":")
     places = [_Place("a folder of PATH,", Path(part)) for part in search if part.startswith("/")]
-    places += [_Place("the agent's program", path) for path in (Path(__file__).parents[1], Path(sys.prefix))]
+    modules = (Path(part) for part in sys.path if part.startswith("/"))
+    places += [_Place("the agent's program", path) for path in (Path(__file__).parents[1], Path(sys.prefix), *modules)]
     conf = settings.slurm.conf or environment.get("SLURM_CONF")
-    named = [("slurm.conf", Path(conf) if conf else None)]
-    named += [("ca_file", settings.ca_file.absolute() if settings.ca_file else None)]
-    return places + [_Place(what, path) for what, path in named if path is not None]
+    return [*places, _Place("slurm.conf", Path(conf))] if conf else places
+
+
+def _list_files(settings: AgentSettings) -> list[_Place]:
+    """What the agent reads beside its programs, wherever it was started."""
+    named = [("the agent's config file", settings.file), ("ca_file", settings.ca_file)]
+    return [_Place(what, path.absolute()) for what, path in named if path is not None]
+
+
+def _list_own(settings: AgentSettings, environment: Mapping[str, str]) -> list[_Place]:
+    """What no bind may hold, so that only a link on the way to it could be changed."""
+    named = [("the spool", settings.spool), ("credential_file", settings.credential_file)]
+    named += [("the home folder", Path(environment.get("HOME") or "/"))]
+    return [*_list_files(settings), *(_Place(what, path.absolute()) for what, path in named)]
 
 
 def _list_hidden(source: Path, home: Path) -> list[_Place]:

@@ -12,7 +12,7 @@ from agent.errors import SettingsError
 from agent.job.isolation import check_isolation, find_ways_out
 from agent.job.launch import Launch, Refusal, plan_launch
 from agent.job.links import list_lookups
-from agent.settings import AgentSettings
+from agent.settings import AgentSettings, read_settings
 from agent.uplink.credential import Credential
 from tests.agent.job.planning import SEED, folder_of, make_config, make_settings
 
@@ -157,6 +157,27 @@ def test_programs_are_not_looked_for_where_tasks_write(site: Path) -> None:
     assert message == (
         f"a folder of PATH, {folder} leads through {site}/spool/tasks, where tasks can write. Choose another place."
     )
+
+
+def test_the_config_file_is_not_for_tasks_to_change(site: Path) -> None:
+    text = f'spool = "{site}/spool"\ncluster = "c"\ncredential_file = "{site}/secret/credential"\n'
+    (site / "scratch" / "agent.toml").write_text(f'{text}binds = ["{site}/scratch"]\n')
+
+    (message,) = find_ways_out(read_settings(site / "scratch" / "agent.toml"), surroundings(site), is_shared=False)
+
+    assert f"lets every task change the agent's config file {site}/scratch/agent.toml" in message
+
+
+@pytest.mark.parametrize("field", ["spool", "credential_file", "ca_file"])
+def test_no_link_that_tasks_can_replace_leads_to_what_the_agent_uses(site: Path, field: str) -> None:
+    (site / "real").mkdir()
+    (site / "scratch" / "link").symlink_to(site / "real")
+
+    (message,) = ways_out(
+        settings_of(site, binds=[f"{site}/scratch"], **{field: site / "scratch" / "link" / "x"}), site
+    )
+
+    assert f"{site}/scratch/link/x leads through {site}/scratch, where tasks can write" in message
 
 
 def refusal_of(settings: AgentSettings) -> Refusal:
