@@ -131,7 +131,7 @@ def _find_closed(source: Path, settings: AgentSettings) -> _Place | None:
     """What no task may even read, if all below `source` were bound. What else a site keeps in the spool is its own."""
     if contains(source, settings.spool) or _is_in_spool(source, Spool(settings.spool)):
         return _Place("the spool", settings.spool)
-    if overlaps(source, settings.credential_file):
+    if contains(source, settings.credential_file):
         return _Place("the agent's credential", settings.credential_file)
     for path in map(Path, _NEVER):
         if overlaps(source, path):
