@@ -7,9 +7,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
+import structlog
+
 from agent.daemon.service import Service
 from agent.daemon.tick import Tick
 from agent.daemon.tick_thread import TickThread
+from agent.job.isolation import NO_CONTAINER, check_isolation
 from agent.protocol.task_report import ReportDraft
 from agent.settings import AgentSettings
 from agent.slurm.client import Slurm
@@ -31,6 +34,8 @@ from mltm.runtime.clock import Clock
 from mltm.runtime.systemd import Notifier
 
 __all__ = ["Parts", "assemble"]
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,9 @@ async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> A
     """Build the agent. Raises SettingsError, SpoolError if it cannot start."""
     clock, alerts, news = Clock(), AlertBoard(), asyncio.Event()
     credential = read_credential(settings.credential_file)
+    check_isolation(settings, environment, is_shared=not credential.owner)
+    if settings.runtime == "none":
+        _say_without_container(alerts, is_shared=not credential.owner)
     identity = prepare_spool(settings, clock)
     spool = identity.spool
     check_gateway(spool, credential)
@@ -96,3 +104,9 @@ async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> A
         poller = CommandPoller(spool, client, clock, service.wake)
         loops = (reporter.run, partial(sender.run, settings.waits.heartbeat_s), poller.run)
         yield Parts(service, loops, reporter, outbox, alerts)
+
+
+def _say_without_container(alerts: AlertBoard, *, is_shared: bool) -> None:
+    _log.warning("runs_without_container", message=NO_CONTAINER, is_shared=is_shared)
+    if is_shared:
+        alerts.show("container", f"This agent runs the tasks of all users without a container. {NO_CONTAINER}")

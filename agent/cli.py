@@ -12,6 +12,7 @@ from agent.app import assemble
 from agent.check.checks import run_checks
 from agent.check.folder import FolderTestOptions
 from agent.errors import AgentError, SettingsError
+from agent.job.isolation import find_ways_out
 from agent.settings import read_settings
 from agent.spool.setup import prepare_spool
 from agent.uplink.enrolment import enrol_agent
@@ -50,6 +51,8 @@ def enroll(
     enrolled = asyncio.run(enrol_agent(settings, url, secret))
     whose = f"tasks of {enrolled.owner}" if enrolled.owner else "everybody's tasks"
     print(f"enrolled at {url} for cluster {enrolled.cluster}: this agent runs {whose}")
+    for message in find_ways_out(settings, os.environ, is_shared=not enrolled.owner):
+        print(f"warning: it will not run like this: {message}")
     print("next: mltm-agent check, then mltm-agent run")
 
 

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from agent.errors import SettingsError
 from mltm.contract.base_models import Strict
@@ -116,6 +116,7 @@ class AgentSettings(Strict):
     credential_file: Path
     ca_file: Path | None = None
     runtime: Literal["apptainer", "singularity", "none"] = "apptainer"
+    shared_without_container: bool = False  #: allow runtime `none` to an agent that runs the tasks of all users
     images_dir: Path | None = None  #: contains <image_name>.sif
     images: dict[str, Path] = Field(default_factory=dict)  #: catalogue: a SIF, or for runtime `none` a Python
     datasets_dir: Path | None = None
@@ -130,6 +131,12 @@ class AgentSettings(Strict):
     policy: Policy = Policy()
     slurm: SlurmSettings = SlurmSettings()
     waits: Waits = Waits()
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def file(self) -> Path | None:
+        """Where this was read from."""
+        return self._file
 
     @property
     def inbox_folder(self) -> Inbox:
@@ -142,7 +149,7 @@ def read_settings(path: Path) -> AgentSettings:
     hint = "Correct the file and start again. docs/agent.md explains every field."
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
-        return AgentSettings.model_validate(fields)
+        settings = AgentSettings.model_validate(fields)
     except FileNotFoundError as error:
         raise SettingsError(f"There is no config file {path}.", next_step="Name it with --config.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -150,3 +157,5 @@ def read_settings(path: Path) -> AgentSettings:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise SettingsError(f"The config file {path} is not valid: {wrong}.", next_step=hint) from error
+    settings._file = path.absolute()  # noqa: SLF001 - no field, so that no config file can set it
+    return settings

@@ -4,11 +4,11 @@ import os
 import shutil
 import stat
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 
 from agent.check.finding import Finding
 from agent.check.folder import FolderTestOptions, check_on_this_host, check_with_node, summarise
 from agent.errors import AgentError
+from agent.job.isolation import NO_CONTAINER, find_ways_out
 from agent.settings import AgentSettings
 from agent.slurm.client import Slurm
 from agent.slurm.values import KILL_WAIT_MESSAGE, PollFailed, SlurmFacts
@@ -24,7 +24,7 @@ from mltm.contract.spool_layout import Spool
 from mltm.runtime.clock import Clock
 from mltm.runtime.folder_trust import read_group
 
-__all__ = ["judge_binds", "run_checks"]
+__all__ = ["judge_isolation", "run_checks"]
 
 
 async def run_checks(
@@ -36,7 +36,7 @@ async def run_checks(
     findings += _check_programs(settings, environment)
     findings.append(_try("slurm", lambda: _check_slurm(settings, environment)))
     findings += _check_catalogue(settings)
-    findings += judge_binds(settings)
+    findings += judge_isolation(settings, environment)
     findings.append(await _try_async("gateway", lambda: _check_gateway(settings)))
     return findings
 
@@ -147,36 +147,18 @@ def _check_catalogue(settings: AgentSettings) -> list[Finding]:
     return findings
 
 
-def judge_binds(settings: AgentSettings) -> list[Finding]:
-    """Warn of the site's own binds that give tasks what they must not reach. Links in their paths are followed."""
+def judge_isolation(settings: AgentSettings, environment: Mapping[str, str]) -> list[Finding]:
+    """Name what would let user code out of its container; the agent refuses to run with it."""
+    try:
+        is_shared = not read_credential(settings.credential_file).owner
+    except AgentError:  # another line says it
+        is_shared = False
+    if found := find_ways_out(settings, environment, is_shared=is_shared):
+        return [Finding("FAIL", "isolation", message) for message in found]
     if settings.runtime == "none":
-        return []
-    binds = [bind for item in settings.binds for bind in item.split(",")]
-    found = [message for bind in binds if (message := _explain_bind(bind, settings))]
-    if not found:
-        return [Finding("ok", "binds", ", ".join(binds))] if binds else []
-    return [Finding("warn", "binds", message) for message in found]
-
-
-def _explain_bind(bind: str, settings: AgentSettings) -> str:
-    """Say what is wrong with a bind: source, source:target or source:target:options. All below the source is bound."""
-    source, *rest = bind.split(":")
-    for what, kept in (("spool", settings.spool), ("agent's credential", settings.credential_file)):
-        if _overlap(Path(source), kept):
-            return f"{bind!r} gives every task the {what} {kept}. Bind a folder without it."
-    catalogue = [place for place in (settings.images_dir, settings.datasets_dir, *settings.images.values()) if place]
-    for place in catalogue:
-        if "ro" not in rest[1:] and _overlap(Path(source), place):
-            return (
-                f"{bind!r} lets every task write to {place}. A link put there leads a later task out of its container. "
-                f"Bind it read-only: {source}:{rest[0] if rest else source}:ro."
-            )
-    return ""
-
-
-def _overlap(one: Path, other: Path) -> bool:
-    one, other = one.resolve(), other.resolve()
-    return one.is_relative_to(other) or other.is_relative_to(one)
+        whose = "This agent runs the tasks of all users. " if is_shared else ""
+        return [Finding("warn", "isolation", f"{whose}{NO_CONTAINER}")]
+    return [Finding("ok", "isolation", f"user code stays in {settings.runtime}")]
 
 
 async def _check_gateway(settings: AgentSettings) -> Finding:

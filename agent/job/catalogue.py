@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.job.isolation import explain_entry
 from agent.job.policy import Refusal
 from agent.settings import AgentSettings
 from mltm.contract.task_config import TaskConfig
@@ -32,7 +33,10 @@ def read_catalogue(config: TaskConfig, settings: AgentSettings) -> Catalogue | R
     if isinstance(image, Refusal):
         return image
     dataset = find_dataset(config.dataset_name, settings) if config.dataset_name is not None else None
-    return dataset if isinstance(dataset, Refusal) else Catalogue(image, dataset)
+    if isinstance(dataset, Refusal):
+        return dataset
+    found = Catalogue(image, dataset)
+    return _refuse_way_out(config, found, settings) or found
 
 
 def find_image(config: TaskConfig, settings: AgentSettings) -> Path | Refusal:
@@ -66,6 +70,16 @@ def find_dataset(name: str, settings: AgentSettings) -> Path | Refusal:
         f"There is no dataset {name!r}: {settings.datasets_dir} has neither {name} nor {name}.csv. It has: {known}."
     )
     return _absent(message, "dataset_name", settings.datasets_dir / name)
+
+
+def _refuse_way_out(config: TaskConfig, found: Catalogue, settings: AgentSettings) -> Refusal | None:
+    """A link that leads where tasks write, or to records, would take the task out of its container."""
+    image_field = f"clusters.{config.runner_location}.infra_config.image_name"
+    for field, path in ((image_field, found.image), ("dataset_name", found.dataset)):
+        if path is not None and (message := explain_entry(path, settings)):
+            next_step = "Ask the site's administrator to move it."
+            return Refusal(f"{path} cannot be given to a task: {message}. {next_step}", field, permanent=True)
+    return None
 
 
 def _must_exist(path: Path, message: str, field: str) -> Path | Refusal:

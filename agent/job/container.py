@@ -48,10 +48,11 @@ def build_container_argv(
     binds += [f"{dataset}:{dataset}:ro"] if dataset is not None else []
     options = ["--nv"] if with_gpus and settings.gpu_flag else []
     # --contain: neither the real home nor the host's /tmp; --pid: /proc shows no process from which a record can be
-    # reached or that can be killed; --home: HOME is the work folder, bound by this; --workdir: /tmp and /var/tmp are
-    # `tmp` and `var_tmp` in it, because Apptainer's own of 64 MB are soon full. Apptainer follows links on the host's
-    # side of a bind, so no source may lie below a folder that any attempt can write: the work folder, for one.
-    options += ["--contain", "--pid", "--home", f"{folder.work}:{folder.work}", "--pwd", str(folder.work)]
+    # reached or that can be killed; --ipc: no System V memory of other tasks; --home: HOME is the work folder, bound by
+    # this; --workdir: /tmp and /var/tmp are `tmp` and `var_tmp` in it, because Apptainer's own of 64 MB are soon full.
+    # Apptainer follows links on the host's side of a bind, so no source may lie below a folder that any attempt can
+    # write: the work folder, for one. isolation.py holds the site's own binds to that.
+    options += ["--contain", "--pid", "--ipc", "--home", f"{folder.work}:{folder.work}", "--pwd", str(folder.work)]
     options += ["--workdir", str(folder.attempt_tmp(attempt))]
     for bind in [*binds, *settings.binds]:
         options += ["--bind", bind]

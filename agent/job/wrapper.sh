@@ -12,7 +12,6 @@ user_umask=$(umask)
 umask 077
 user_locale=${LC_ALL-unset}
 LC_ALL=C # lengths are bytes, [a-z] is ASCII; given back to the user's code
-[[ ${PATH-} ]] || export PATH=/usr/local/bin:/usr/bin:/bin
 
 SIGNALS='TERM INT HUP QUIT USR1 USR2'
 PIECE_BYTES=1048576 RECORD_BYTES=4096
@@ -22,6 +21,16 @@ signals=0 stops='' warnings='' stopping=0 stopped_for_beat=false
 code_pid='' keeper_pid='' timer_pid='' nonce='' job_id=unknown node=unknown record='' log='' life='' log_pid='' beat_pid='' witness_pid='' teller_pid='' life_in=''
 
 # --- small things -----------------------------------------------------------------------------------------------
+
+# Keep whole paths only: `.`, or an empty part, is the current folder, and there user code may have put its programs.
+clean_path() {
+  local rest=${PATH-}: part kept=''
+  while [[ $rest ]]; do
+    part=${rest%%:*} rest=${rest#*:}
+    [[ $part != /* ]] || kept+=${kept:+:}$part
+  done
+  export PATH=${kept:-/usr/local/bin:/usr/bin:/bin}
+}
 
 # Print text as the inside of a JSON string: printable ASCII, anything else as `?`.
 json_text() {
@@ -348,7 +357,8 @@ run_code() {
   # shellcheck disable=SC2086
   trap - $SIGNALS
   umask "$user_umask"
-  cd -- "$folder/work" || exit 126
+  # A container starts in the work folder by its own option. What starts it must find nothing there.
+  if [[ $image == 0 ]]; then cd -- "$folder/work"; else cd /; fi || exit 126
   if [[ $user_locale == unset ]]; then unset -v LC_ALL; else LC_ALL=$user_locale; fi
   set -- "${#env_pairs[@]}" "${env_pairs[@]}" "${argv[@]}"
   unset -v argv env_pairs checks
@@ -456,9 +466,11 @@ kill_log_late() { sleep "$drain_s" && kill -KILL -- "-$log_pid"; } </dev/null
 
 render_exit() {
   local oom_after oom=null started=null elapsed_cs=$((ended_cs - started_cs)) ended_at
+  local marker=$control/started.$attempt/image
   oom_after=$(read_oom_kills)
   [[ ! $oom_before || ! $oom_after ]] || oom=$((oom_after - oom_before))
-  [[ $image == 0 ]] || { [[ -e $control/started.$attempt/image ]] && started=true || started=false; }
+  # -L: user code may put a link there, which must not tell it what exists outside of its container.
+  [[ $image == 0 ]] || { [[ -e $marker || -L $marker ]] && started=true || started=false; }
   ended_at=$(date -u +%Y-%m-%dT%H:%M:%SZ)
   printf '{"kind":"exit",%s,"boot_id":"%s","code":%d,"started_at":"%s","ended_at":"%s","elapsed_s":%d.%02d,' \
     "$(identity)" "$boot_id" "$code" "$started_at" "$ended_at" $((elapsed_cs / 100)) $((elapsed_cs % 100))
@@ -483,7 +495,10 @@ remove_temporary() {
     printf -v name '%s/tmp.%02d' "$folder" "$number"
     names+=("$name")
   done
-  rm -rf -- "${names[@]}"
+  rm -rf -- "${names[@]}" || {
+    chmod -R -- u+rwX "${names[@]}" # folders that user code closed to itself
+    rm -rf -- "${names[@]}"
+  }
 } 2>/dev/null
 
 finish() {
@@ -504,6 +519,7 @@ finish() {
 
 main() {
   catch_signals
+  clean_path
   read_arguments "$@"
   read_identity
   check_log

@@ -59,8 +59,10 @@ def build_environment(
     the node's time zone. Without LC_ALL the texts are English too: LANG is C.UTF-8.
     """
     kept = {name: outer[name] for name in ("HOME", "USER", "LOGNAME") if name in outer}
-    search = [part for part in (path, outer.get("PATH", "/usr/bin:/bin")) if part]
-    environment = {"PATH": ":".join(search), **kept, "LANG": "C.UTF-8", "SLURM_EXIT_ERROR": SBATCH_ERROR_CODE}
+    search = ":".join(part for part in (path, outer.get("PATH", "/usr/bin:/bin")) if part).split(":")
+    # A part that is no whole path would be a folder near the place where the agent, or a job, was started.
+    whole = ":".join(part for part in search if part.startswith("/"))
+    environment = {"PATH": whole or "/usr/bin:/bin", **kept, "LANG": "C.UTF-8", "SLURM_EXIT_ERROR": SBATCH_ERROR_CODE}
     chosen = str(conf) if conf else outer.get("SLURM_CONF")
     if chosen:
         environment["SLURM_CONF"] = chosen

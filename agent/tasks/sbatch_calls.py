@@ -75,4 +75,4 @@ def record_answer(answer: SbatchAnswer, task_id: TaskId, number: int, context: T
     )
     write_submitted(context.spool.task(task_id).attempt(number), record, context.clock)
     _log.info("job_submitted" if answer.outcome == "accepted" else "sbatch_answered", task_id=task_id, attempt=number,
-              outcome=answer.outcome, job_id=answer.job_id)  # fmt: skip
+              outcome=answer.outcome, job_id=answer.job_id, runtime=context.settings.runtime)  # fmt: skip

@@ -18,7 +18,15 @@ from lab.errors import LabError
 from lab.processes import Process, is_running, record_pid, spawn_daemon
 from lab.slurm.layout import ACCOUNT
 
-__all__ = ["build_image", "command", "run_product", "start_agent", "start_gateway", "start_slurm", "write_env"]
+__all__ = [
+    "build_image",
+    "command",
+    "run_product",
+    "start_agent",
+    "start_gateway",
+    "start_slurm",
+    "write_env",
+]
 
 _USER = "admin"
 _CLUSTER = "atena02"
@@ -105,7 +113,7 @@ def _read_or_make_admin(place: Place, gateway: str, options: list[str]) -> dict[
 
 
 def start_agent(place: Place, slurm: dict[str, str]) -> None:
-    """Enrol the agent if it is not enrolled, and start it if it does not run."""
+    """Enrol the agent for the demo's one user if it is not enrolled, and start it if it does not run."""
     config, text = place.config("agent"), _render_agent_config(place, slurm)
     if not config.exists() or config.read_text() != text:
         end_process(place, "agent")  # it was started for another Slurm or gateway
@@ -114,11 +122,16 @@ def start_agent(place: Place, slurm: dict[str, str]) -> None:
     agent = command("mltm-agent")
     if not place.credential.exists():
         gateway = [command("mltm-gateway"), "agent", "code", "--config", str(place.config("gateway")), "--json"]
-        asked = [*gateway, "--cluster", _CLUSTER, "--shared", "--spool", str(place.spool)]
+        asked = [*gateway, "--cluster", _CLUSTER, "--owner", _USER, "--spool", str(place.spool)]
         code = json.loads(run_product(asked))["code"]
         run_product([agent, "enroll", *options, "--gateway", place.url, "--code-stdin"], stdin=code + "\n")
     if not find_process(place, "agent"):
         _start(place, "agent", [agent, "run", *options])
+
+
+def _is_enrolled_for_all(place: Place) -> bool:
+    """As the demo of an earlier version was; the gateway gives its spool to no agent of one user."""
+    return place.credential.exists() and not json.loads(place.credential.read_text()).get("owner")
 
 
 def _render_agent_config(place: Place, slurm: dict[str, str]) -> str:
@@ -128,6 +141,7 @@ def _render_agent_config(place: Place, slurm: dict[str, str]) -> str:
         f'gateway_url = "{place.url}"',
         f'credential_file = "{place.credential}"',
         'runtime = "none"',
+        f"shared_without_container = {str(_is_enrolled_for_all(place)).lower()}",
         f'datasets_dir = "{place.datasets}"',
         "",
         "[images]",

@@ -33,7 +33,7 @@ images = {{ sklearn_sample_latest = "{python}" }}
 path = "{root}/bin"
 poll_interval_s = 0
 """
-CREDENTIAL = {"agent_id": "a", "credential": "secret", "cluster": "atena02", "owner": "", "gateway_name": "away"}
+CREDENTIAL = {"agent_id": "a", "credential": "secret", "cluster": "atena02", "owner": "ana", "gateway_name": "away"}
 
 
 @pytest.fixture

@@ -92,6 +92,7 @@ def started(task: Prepared, **variables: str) -> Iterator[subprocess.Popen[str]]
     """Start one copy; whatever it leaves behind in its session is ended afterwards."""
     process = subprocess.Popen(
         [str(task.script), *task.args],
+        cwd=task.folder.path,
         env={**os.environ, "SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", **variables},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -4,17 +4,15 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.check.checks import judge_binds
 from agent.job.container import build_container_argv
 from agent.settings import AgentSettings
 from mltm.contract.spool_layout import Spool
 from tests.agent.job.planning import folder_of, make_settings
 
-_FLAGS = {"exec", "--nv", "--contain", "--pid"}
+_FLAGS = {"exec", "--nv", "--contain", "--pid", "--ipc"}
 
 
 @dataclass(frozen=True)
@@ -74,33 +72,3 @@ def test_no_record_and_nothing_of_the_agent_is_below_what_an_attempt_can_write(a
 
     for kept in (folder_of(settings).attempt(attempt).claim, Spool(settings.spool).notes, Spool(settings.spool).tasks):
         assert bound.writable.isdisjoint({kept, *kept.parents})
-
-
-@pytest.mark.parametrize(
-    ("bind", "message"),
-    [
-        ("{root}:/all", "gives every task the spool {root}/spool"),
-        ("{root}/spool/agent", "gives every task the spool {root}/spool"),
-        ("/opt,{root}:/all:ro", "gives every task the spool {root}/spool"),
-        ("{root}/secret:/s:ro", "gives every task the agent's credential {root}/secret/credential"),
-        ("{root}/link:/s:ro", "gives every task the agent's credential {root}/secret/credential"),
-        ("{root}/datasets:/d", "lets every task write to {root}/datasets"),
-        ("{root}/images", "lets every task write to {root}/images"),
-        ("{root}/datasets:/d:ro", ""),
-        ("{root}/spool-2:/d", ""),
-        ("/localscratch:/tmp", ""),
-    ],
-)
-def test_a_bind_of_the_site_that_opens_what_tasks_must_not_reach_is_named(
-    tmp_path: Path, bind: str, message: str
-) -> None:
-    (tmp_path / "secret").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "secret")
-    credential = tmp_path / "secret" / "credential"
-    settings = make_settings(tmp_path, binds=[bind.format(root=tmp_path)], credential_file=credential)
-
-    findings = judge_binds(settings)
-
-    assert [finding.grade for finding in findings] == ["warn" if message else "ok"]
-    assert message.format(root=tmp_path) in findings[0].message
-    assert judge_binds(settings.model_copy(update={"runtime": "none"})) == []
