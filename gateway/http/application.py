@@ -14,8 +14,6 @@ from gateway.settings import GatewaySettings
 
 __all__ = ["build_app"]
 
-# Above our own limit for addresses, so that a longer address still gets a problem document.
-_MAX_LINE_BYTES = 64 * 1024
 _MAX_FORM_BYTES = 64 * 1024
 
 
@@ -24,7 +22,6 @@ def build_app(services: Services, settings: GatewaySettings) -> web.Application:
     app = web.Application(
         middlewares=[name_request, answer_errors],
         client_max_size=_MAX_FORM_BYTES,
-        handler_args={"max_line_size": _MAX_LINE_BYTES},
     )
     app[SERVICES] = services
     app[SETTINGS] = settings

@@ -6,9 +6,9 @@ from aiohttp.typedefs import Handler
 
 from gateway.errors import GatewayError, TooLargeError
 from gateway.http.app_keys import find_request_id
-from mltm.contract.problems import CONTENT_TYPE, Problem
+from mltm.contract.problems import CONTENT_TYPE, FieldProblem, Problem
 
-__all__ = ["MAX_URL_CHARS", "answer_errors", "guard", "render_problem"]
+__all__ = ["MAX_URL_CHARS", "answer_errors", "build_problem", "guard", "render_problem"]
 
 MAX_URL_CHARS = 8190
 _log = structlog.get_logger(__name__)
@@ -41,15 +41,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def render_problem(request: web.Request, error: GatewayError, headers: dict[str, str] | None = None) -> web.Response:
     """Render the problem document of an error."""
-    problem = Problem(
-        title=error.title,
-        status=error.status,
-        detail=error.detail,
-        key=error.key,
-        next_step=error.next_step,
-        fields=list(error.fields),
-        request_id=find_request_id(request),
-    )
+    problem = build_problem(error, find_request_id(request))
     response = web.Response(status=error.status, body=problem.model_dump_json().encode(), content_type=CONTENT_TYPE)
     if headers and "Allow" in headers:
         response.headers["Allow"] = headers["Allow"]
@@ -60,6 +52,26 @@ def render_problem(request: web.Request, error: GatewayError, headers: dict[str,
     if request.body_exists and not request.content.is_eof():
         response.force_close()  # nobody reads the rest of the body
     return response
+
+
+def build_problem(error: GatewayError, request_id: str) -> Problem:
+    """The document of an error. A request can quote bytes that are not text; they are shown escaped."""
+    fields = [
+        FieldProblem(**{name: _as_text(value) for name, value in field.model_dump().items()}) for field in error.fields
+    ]
+    return Problem(
+        title=error.title,
+        status=error.status,
+        detail=_as_text(error.detail),
+        key=error.key,
+        next_step=_as_text(error.next_step),
+        fields=fields,
+        request_id=request_id,
+    )
+
+
+def _as_text(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 _TOO_LONG = GatewayError(
