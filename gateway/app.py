@@ -78,13 +78,15 @@ async def open_services(settings: GatewaySettings, clock: Clock | None = None) -
         publisher = Publisher(database, settings, clock, wake)
         publishing = asyncio.create_task(publisher.run())
         stack.push_async_callback(_stop, publishing)
+        health = HealthCheck(database, settings, publisher, publishing)
+        stack.callback(health.close)
         yield Services(
             users=Users(database, clock, settings.token_days),
             submissions=Submissions(database, settings, clock, wake),
             tasks=Tasks(database, clock, wake),
             agents=Agents(database, clock, wake, generation=generation, name=settings.name, gateway_id=gateway_id),
             cluster_files=ClusterFiles(database, settings, clock, wake, generation=generation),
-            health=HealthCheck(database, settings, publisher, publishing),
+            health=health,
         )
 
 

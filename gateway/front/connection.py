@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.errors import GatewayError
 from gateway.front.limits import Limits
@@ -17,6 +17,7 @@ from gateway.front.pace import MAX_HEADER_BYTES, HeaderMeter, Lateness, Pace
 from gateway.front.refusals import (
     HEADER_TOO_LARGE,
     SLOW_HEADER,
+    UNKNOWN_EXPECTATION,
     URL_TOO_LONG,
     build_slow_body,
     explain_broken,
@@ -29,6 +30,7 @@ __all__ = ["Connection", "Handler", "follow"]
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _log = structlog.get_logger(__name__)
 _MAX_AHEAD_BYTES = 64 * 1024  #: of requests that are sent before the one before them is answered
+_EXPECTED = "100-continue"
 _NEVER_S = 86_400.0  #: `look` ends idle connections, aiohttp's own timer does not
 
 
@@ -38,7 +40,8 @@ class Connection(web.RequestHandler):
     def __init__(self, server: web.Server, limits: Limits, on_lost: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(
-            server, loop=loop, access_log=None, keepalive_timeout=_NEVER_S, auto_decompress=False,
+            server, loop=loop, keepalive_timeout=_NEVER_S, auto_decompress=False,
+            access_log=None,  # type: ignore[arg-type]  # None is none, as AppRunner's own documentation says
             max_line_size=MAX_HEADER_BYTES, max_field_size=MAX_HEADER_BYTES // 2, max_headers=100,
         )  # fmt: skip
         self._now, self._on_lost = loop.time, on_lost
@@ -164,18 +167,25 @@ class Connection(web.RequestHandler):
         )
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """What aiohttp did not expect."""
+        """What aiohttp did not expect. A late body is answered by then, and its error only ends the connection."""
+        if isinstance(kw.get("exc_info"), GatewayError):
+            return
         _log.error("connection_failed", message=str(args[0]) if args else "", exc_info=kw.get("exc_info", True))
 
 
 def follow(handler: Handler) -> Handler:
-    """Let each request's connection know when its handler starts and ends."""
+    """Let each request's connection know when its handler starts and ends.
+
+    An unknown Expect is refused here: aiohttp's own answer quotes it, and fails if it is no text.
+    """
 
     async def run(request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
         assert isinstance(connection, Connection)
         connection.begin(request)
         try:
+            if request.headers.get(hdrs.EXPECT, _EXPECTED).lower() != _EXPECTED:
+                return render_response(UNKNOWN_EXPECTATION, is_secure=request.secure)
             return await handler(request)
         finally:
             connection.finish()

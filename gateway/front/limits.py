@@ -32,9 +32,7 @@ class Limits:
 
 def fit_limits(settings: GatewaySettings, files: int) -> Limits:
     """The limits of these settings, with fewer connections if this process may only open so many `files`."""
-    limits = Limits(
-        connections=settings.max_connections, connections_per_address=settings.max_connections_per_address
-    )
+    limits = Limits(connections=settings.max_connections, connections_per_address=settings.max_connections_per_address)
     possible = max(1, files - max(_MIN_SPARE_FILES, files // 4))  # the rest is for the database, uploads and spools
     if possible < limits.connections:
         _log.warning("fewer_connections", allowed=possible, wanted=limits.connections, open_files=files)

@@ -57,9 +57,10 @@ class Pace:
         if is_busy:
             return self._look_at_body(passed_s) if awaits_body else None
         self.waited_s = 0.0 if unsent else self.waited_s + passed_s
-        if self._has_begun or not self._has_served:
+        if self._has_begun:
             return Lateness.HEADER if self.waited_s > self._limits.header_s else None
-        return Lateness.REQUEST if self.waited_s > self._limits.idle_s else None
+        may_wait_s = self._limits.idle_s if self._has_served else self._limits.header_s
+        return Lateness.REQUEST if self.waited_s > may_wait_s else None
 
     def _is_unread(self, passed_s: float, unsent: int, *, is_closing: bool) -> bool:
         stands_still = unsent == self._unsent and (unsent > 0 or is_closing)

@@ -12,8 +12,8 @@ from gateway.http.response_headers import build_headers, new_request_id
 from mltm.contract.problems import CONTENT_TYPE
 
 __all__ = [
-    "ADDRESS_IS_FULL", "GATEWAY_IS_FULL", "HEADER_TOO_LARGE", "SLOW_HEADER", "URL_TOO_LONG", "build_slow_body",
-    "explain_broken", "render_bytes", "render_response",
+    "ADDRESS_IS_FULL", "GATEWAY_IS_FULL", "HEADER_TOO_LARGE", "SLOW_HEADER", "UNKNOWN_EXPECTATION", "URL_TOO_LONG",
+    "build_slow_body", "explain_broken", "render_bytes", "render_response",
 ]  # fmt: skip
 
 _RETRY_S = 5
@@ -30,6 +30,10 @@ HEADER_TOO_LARGE = GatewayError(
 URL_TOO_LONG = GatewayError(
     f"The first line of the request is longer than {MAX_HEADER_BYTES:,} bytes.",
     status=414, key="url_too_long", title="Address too long", next_step="Send long values in the body.",
+)  # fmt: skip
+UNKNOWN_EXPECTATION = GatewayError(
+    "The only supported value of Expect is 100-continue.",
+    status=417, key="unknown_expectation", title="Unknown expectation", next_step="Leave out the header Expect.",
 )  # fmt: skip
 ADDRESS_IS_FULL = TooManyError(
     "Your address has too many connections that all wait for an answer.",

@@ -34,12 +34,14 @@ async def open_sockets(settings: GatewaySettings) -> list[socket.socket]:
     return opened
 
 
-def _open(addresses: list[tuple[int, tuple[object, ...]]], settings: GatewaySettings, stack: ExitStack) -> list[socket.socket]:
+def _open(
+    addresses: list[tuple[int, tuple[object, ...]]], settings: GatewaySettings, stack: ExitStack
+) -> list[socket.socket]:
     opened: list[socket.socket] = []
     port = settings.port
     for family, address in addresses:
         listening = stack.enter_context(contextlib.closing(socket.socket(family, socket.SOCK_STREAM)))
-        listening.setblocking(False)
+        listening.settimeout(0)  # asyncio's sockets do not block
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

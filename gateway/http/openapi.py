@@ -28,16 +28,16 @@ _SECURITY: Json = {
     "agent": {"type": "http", "scheme": "bearer", "description": "an agent's credential, from its enrolment"},
 }
 _IMPLIED: dict[str, tuple[int, ...]] = {
-    "user": (401,),
-    "admin": (401, 403),
-    "agent": (401,),
+    "user": (401, 429, 503),
+    "admin": (401, 403, 429, 503),
+    "agent": (401, 429, 503),
     "query": (422,),
     "headers": (422,),
     "idempotency_key": (422,),
-    "body": (400, 413, 415, 422),
-    "form": (413, 415, 422),
-    "upload": (400, 413, 415, 422),
-    "raw": (400, 413),
+    "body": (400, 408, 413, 415, 422),
+    "form": (400, 408, 413, 415, 422),
+    "upload": (400, 408, 413, 415, 422, 507),
+    "raw": (400, 408, 413, 415),
 }
 
 

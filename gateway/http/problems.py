@@ -4,8 +4,9 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.errors import GatewayError, TooLargeError
+from gateway.errors import DiskFullError, GatewayError, TooLargeError
 from gateway.http.app_keys import find_request_id
+from gateway.services.disk import is_disk_full
 from mltm.contract.problems import CONTENT_TYPE, FieldProblem, Problem
 
 __all__ = ["MAX_URL_CHARS", "answer_errors", "build_problem", "guard", "render_problem"]
@@ -34,9 +35,14 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if error.status < 400:
             raise
         return render_problem(request, _translate(request, error), dict(error.headers))
-    except Exception:  # noqa: BLE001 - the last resort; logged with its traceback
+    except ConnectionError:
+        raise  # the client is gone: there is nobody to answer
+    except Exception as error:  # noqa: BLE001 - the last resort; logged with its traceback
+        if is_disk_full(error):
+            _log.warning("request_refused", key=DiskFullError.key, status=507, detail=str(error))
+            return render_problem(request, DiskFullError("The gateway's disk is full. Nothing of this was stored."))
         _log.exception("request_failed", method=request.method, path=request.path)
-        return render_problem(request, GatewayError("The gateway failed on this request. Its log has the reason."))
+        return render_problem(request, _FAILED)
 
 
 def render_problem(request: web.Request, error: GatewayError, headers: dict[str, str] | None = None) -> web.Response:
@@ -62,7 +68,7 @@ def build_problem(error: GatewayError, request_id: str) -> Problem:
     return Problem(
         title=error.title,
         status=error.status,
-        detail=_as_text(error.detail),
+        detail=_as_text(error.public_detail),
         key=error.key,
         next_step=_as_text(error.next_step),
         fields=fields,
@@ -74,6 +80,7 @@ def _as_text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+_FAILED = GatewayError("The gateway failed on this request. Its log has the reason.")
 _TOO_LONG = GatewayError(
     f"The address is longer than {MAX_URL_CHARS:,} characters.",
     status=414,
@@ -96,9 +103,6 @@ def _translate(request: web.Request, error: web.HTTPException) -> GatewayError:
             next_step = "See /docs for every address and its methods."
         case 413:
             return TooLargeError(f"The body of {address} is larger than allowed.")
-        case 417:
-            key, title, next_step = "unknown_expectation", "Unknown expectation", "Leave out the header Expect."
-            detail = "The only supported value of Expect is 100-continue."
         case _:
             key, title, next_step = "bad_request", "The request cannot be read", "Compare your request with /docs."
             detail = f"{address}: {error.reason}."

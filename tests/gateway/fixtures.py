@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 from aiohttp import web
@@ -177,7 +177,8 @@ async def serve(
     """The gateway over what lies in its data folder; entering again is a restart."""
     async with open_services(settings, clock) as services:
         server = FrontServer(build_app(services, settings), settings, limits or Limits())
-        async with TestClient(server) as client:
+        client = cast("Client", TestClient(server))
+        async with client:
             yield client, services
 
 
