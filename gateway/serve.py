@@ -37,7 +37,9 @@ async def serve(settings: GatewaySettings, environment: Mapping[str, str]) -> No
     log_loop_errors(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    certificate = Certificate(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+    certificate: Certificate | None = None
+    if settings.tls_cert and settings.tls_key:
+        certificate = await asyncio.to_thread(Certificate, settings.tls_cert, settings.tls_key)
     async with AsyncExitStack() as stack:
         stack.callback(notifier.close)
         stack.enter_context(_lock(settings))

@@ -88,7 +88,7 @@ async def test_a_client_that_reads_nothing_is_ended(quick: House) -> None:
         assert runner.server is not None
         server = runner.server
         address = client.getsockname()
-        assert any(connection.peername == address for connection in server.connections)
+        await eventually(lambda: any(connection.peername == address for connection in server.connections))
         await eventually(lambda: not any(connection.peername == address for connection in server.connections))
 
 

@@ -1,0 +1,115 @@
+"""/healthz and the watchdog answer whatever else is stuck, and /healthz shows paths to administrators only."""
+
+import asyncio
+import json
+import shutil
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.serve import serve
+from gateway.settings import GatewaySettings
+from gateway.store.database import Database
+from mltm.contract import routes
+from tests.gateway.certificates import Authority
+from tests.gateway.fixtures import House, eventually
+
+
+@contextmanager
+def full_pool() -> Iterator[None]:
+    """The loop's default pool has one thread, and that one waits."""
+    may_go_on, pool = threading.Event(), ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(pool)
+    pool.submit(may_go_on.wait)
+    try:
+        yield
+    finally:
+        may_go_on.set()
+
+
+@asynccontextmanager
+async def stuck_database(database: Database) -> AsyncIterator[None]:
+    """A read that takes for ever, in the database's only thread."""
+    may_go_on, is_reached = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        is_reached.set()
+        may_go_on.wait(30)
+
+    reading = asyncio.create_task(database.read(wait))
+    await eventually(is_reached.is_set)
+    try:
+        yield
+    finally:
+        may_go_on.set()
+        await reading
+
+
+async def test_health_is_told_while_the_pool_is_full(house: House) -> None:
+    with full_pool():
+        status, health = await house.call("GET", routes.HEALTH, None)
+
+    assert (status, health["status"]) == (200, "ok")
+
+
+async def test_health_is_told_while_the_database_is_stuck(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stuck_database(house.services.health._database):
+        for who in (None, "root"):
+            status, health = await house.call("GET", routes.HEALTH, who)
+            assert (status, health["status"]) == (200, "ok")
+
+        monkeypatch.setattr("gateway.services.health._STUCK_S", 0.0)
+        status, health = await house.call("GET", routes.HEALTH, None)
+        assert (status, health["status"], health["checks"]["database"] == "ok") == (503, "failing", False)
+
+    async with asyncio.timeout(10):
+        while (await house.call("GET", routes.HEALTH, None))[0] != 200:
+            pass
+
+
+async def test_only_administrators_see_the_path_of_a_spool(house: House) -> None:
+    spool = house.agent.spool
+    shutil.rmtree(spool)
+    spool.write_text("")
+    await house.make_task()
+    await eventually(lambda: bool(house.services.health._publisher.problem))
+
+    seen = {}
+    for who in (None, "alice", "root"):
+        status, health = await house.call("GET", routes.HEALTH, who)
+        assert (status, health["status"], health["checks"]["spools"] == "ok") == (200, "degraded", False)
+        seen[who] = str(spool) in json.dumps(health)
+    _, health = await house.call("GET", routes.HEALTH, None, headers={"Authorization": "Bearer nonsense"})
+
+    assert seen == {None: False, "alice": False, "root": True}
+    assert str(spool) not in json.dumps(health)
+
+
+async def test_the_watchdog_hears_of_us_while_the_pool_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "60000"}
+    monkeypatch.setenv("NOTIFY_SOCKET", environment["NOTIFY_SOCKET"])  # sdnotify reads it there
+    monkeypatch.setattr("gateway.serve._REFRESH_S", 0.01)
+    pair = Authority(tmp_path / "ca").issue("gateway")
+    settings = GatewaySettings(data_dir=tmp_path / "data", port=0, tls_cert=pair.cert, tls_key=pair.key)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(tmp_path / "notify"))
+        heard.setblocking(False)
+        loop = asyncio.get_running_loop()
+
+        async def hear(wanted: bytes) -> None:
+            while wanted not in await loop.sock_recv(heard, 4096):
+                pass
+
+        serving = asyncio.create_task(serve(settings, environment))
+        await asyncio.wait_for(hear(b"READY=1"), 30)
+        with full_pool():
+            for _ in range(5):
+                await asyncio.wait_for(hear(b"WATCHDOG=1"), 10)
+            serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
