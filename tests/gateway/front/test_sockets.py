@@ -1,5 +1,7 @@
 """Plain HTTP stays on this machine, unless a setting says otherwise."""
 
+import re
+import resource
 import socket
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.errors import UnavailableError
-from gateway.front.limits import fit_limits
+from gateway.front.limits import fit_limits, raise_file_limit
 from gateway.front.sockets import open_sockets
 from gateway.settings import GatewaySettings
 
@@ -55,3 +57,24 @@ def test_connections_leave_descriptors_for_everything_else(tmp_path: Path, files
     with capture_logs() as logs:
         assert fit_limits(GatewaySettings(data_dir=tmp_path), files).connections == allowed
     assert bool(logs) == (allowed < 2000)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted"),
+    [(1024, 4096, 4096), (1024, 1024, 1024), (1024, 2**30, 65_536), (1024, -1, 65_536), (100_000, 2**30, 100_000)],
+)
+def test_the_limit_of_open_files_is_raised(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, wanted: int) -> None:
+    now = [(soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: now[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: now.append(limits))
+
+    assert raise_file_limit() == wanted
+    assert now[-1] == (wanted, hard)
+
+
+def test_the_unit_allows_as_many_files_as_the_default_connections_need() -> None:
+    unit = (Path(__file__).parents[3] / "systemd" / "mltm-gateway.service").read_text()
+    found = re.search(r"^LimitNOFILE=(\d+)$", unit, re.MULTILINE)
+
+    assert found is not None
+    assert fit_limits(GatewaySettings(), int(found[1])).connections == GatewaySettings().max_connections
