@@ -35,16 +35,18 @@ _NEVER_S = 86_400.0  #: `look` ends idle connections, aiohttp's own timer does n
 
 
 class Connection(web.RequestHandler):
-    """`on_lost` is called once, when the connection has ended."""
+    """`on_answered` is called when a request has its answer, `on_lost` once, when the connection has ended."""
 
-    def __init__(self, server: web.Server, limits: Limits, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, server: web.Server, limits: Limits, on_answered: Callable[[], None], on_lost: Callable[[], None]
+    ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(
             server, loop=loop, keepalive_timeout=_NEVER_S, auto_decompress=False,
             access_log=None,  # type: ignore[arg-type]  # None is none, as AppRunner's own documentation says
             max_line_size=MAX_HEADER_BYTES, max_field_size=MAX_HEADER_BYTES // 2, max_headers=100,
         )  # fmt: skip
-        self._now, self._on_lost = loop.time, on_lost
+        self._on_answered, self._on_lost = on_answered, on_lost
         self._pace, self._meter = Pace(limits, loop.time()), HeaderMeter()
         self._wire: asyncio.Transport | None = None
         self._request: web.BaseRequest | None = None  # the one that runs, or whose body still comes
@@ -52,12 +54,8 @@ class Connection(web.RequestHandler):
         self._ahead_bytes = 0
 
     @property
-    def waited_s(self) -> float | None:
-        """How long no request has been there; None while one is."""
-        return None if self._is_busy else self._pace.waited_s
-
-    @property
-    def _is_busy(self) -> bool:
+    def is_busy(self) -> bool:
+        """True while it has a request."""
         return self._is_running or self._awaits_body
 
     @property
@@ -83,7 +81,7 @@ class Connection(web.RequestHandler):
         super().data_received(data)
 
     def _may_take(self, data: bytes) -> bool:
-        self._pace.hear(len(data), in_request=self._is_busy)
+        self._pace.hear(len(data), in_request=self.is_busy)
         if self._awaits_body:
             return True
         if self._is_running:
@@ -106,6 +104,7 @@ class Connection(web.RequestHandler):
         self._is_running, self._ahead_bytes = False, 0
         self._meter = HeaderMeter()
         self._pace.finish()
+        self._on_answered()
 
     def look(self, now: float) -> None:
         """End the connection if the client is late."""
@@ -113,7 +112,7 @@ class Connection(web.RequestHandler):
             return
         late = self._pace.look(
             now,
-            is_busy=self._is_busy,
+            is_busy=self.is_busy,
             awaits_body=self._awaits_body and self._wire.is_reading(),
             unsent=self._wire.get_write_buffer_size(),
             is_closing=self._wire.is_closing(),

@@ -95,20 +95,21 @@ class _Front:
                 seat.end()
 
     def _admit(self, accepted: socket.socket, address: str) -> None:
-        now = self._loop.time()
-        if self._seats.is_full_for(address) and not self._seats.make_room(now, address):
+        if self._seats.is_full_for(address) and not self._seats.make_room(address):
             self._turn_away(accepted, address, ADDRESS_IS_FULL)
-        elif self._seats.is_full and not self._seats.make_room(now):
+        elif self._seats.is_full and not self._seats.make_room():
             self._turn_away(accepted, address, GATEWAY_IS_FULL)
         else:
-            seat = self._seats.take(address, now, accepted)
+            seat = self._seats.take(address, accepted)
             seat.connecting = self._loop.create_task(self._connect(accepted, seat))
 
     async def _connect(self, accepted: socket.socket, seat: Seat) -> None:
         seat.accepted = None  # from here on asyncio closes it
 
         def build() -> Connection:
-            return Connection(self._server, self._limits, lambda: self._seats.leave(seat))
+            return Connection(
+                self._server, self._limits, lambda: self._seats.begin_to_wait(seat), lambda: self._seats.leave(seat)
+            )
 
         times = {"ssl_handshake_timeout": self._limits.handshake_s, "ssl_shutdown_timeout": self._limits.closing_s}
         try:

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections import Counter
 from dataclasses import dataclass
 
 from gateway.front.connection import Connection
@@ -16,14 +15,14 @@ class Seat:
     """The place of one connection; `accepted` is there until the handshake begins, `connection` after it."""
 
     address: str
-    opened_s: float
     accepted: socket.socket | None = None
     connecting: asyncio.Task[None] | None = None
     connection: Connection | None = None
 
-    def read_waited_s(self, now: float) -> float | None:
-        """How long it has kept us waiting for a request; None while it has one."""
-        return now - self.opened_s if self.connection is None else self.connection.waited_s
+    @property
+    def is_waiting(self) -> bool:
+        """True while it keeps us waiting for a request."""
+        return self.connection is None or not self.connection.is_busy
 
     def end(self) -> None:
         """End the connection, or its handshake, at once."""
@@ -36,51 +35,61 @@ class Seat:
 
 
 class Seats:
-    """All connections, counted for each address."""
+    """All connections, of all and of each address, in the order in which they began to wait for a request.
+
+    A full house is found by the thousand a second under attack, so nothing here looks at all of them.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._taken: dict[Seat, None] = {}
-        self._counts: Counter[str] = Counter()
+        self._all: dict[Seat, None] = {}
+        self._of: dict[str, dict[Seat, None]] = {}
 
     def list_taken(self) -> list[Seat]:
         """Every seat that is taken."""
-        return list(self._taken)
+        return list(self._all)
 
     def is_full_for(self, address: str) -> bool:
         """True if this address has as many connections as it may have."""
-        return self._counts[address] >= self._limits.connections_per_address
+        return len(self._of.get(address, ())) >= self._limits.connections_per_address
 
     @property
     def is_full(self) -> bool:
         """True if no address may have another connection."""
-        return len(self._taken) >= self._limits.connections
+        return len(self._all) >= self._limits.connections
 
-    def take(self, address: str, now: float, accepted: socket.socket | None = None) -> Seat:
+    def take(self, address: str, accepted: socket.socket | None = None) -> Seat:
         """Count a new connection."""
-        seat = Seat(address, now, accepted)
-        self._taken[seat] = None
-        self._counts[address] += 1
+        seat = Seat(address, accepted)
+        self._add(seat)
         return seat
+
+    def begin_to_wait(self, seat: Seat) -> None:
+        """It has got an answer, and waits for the next request from now on."""
+        if seat in self._all:
+            self.leave(seat)
+            self._add(seat)
 
     def leave(self, seat: Seat) -> None:
         """The connection has ended; again is harmless."""
-        if seat in self._taken:
-            del self._taken[seat]
-            self._counts[seat.address] -= 1
-            if not self._counts[seat.address]:
-                del self._counts[seat.address]
+        if seat not in self._all:
+            return
+        del self._all[seat]
+        own = self._of[seat.address]
+        del own[seat]
+        if not own:
+            del self._of[seat.address]
 
-    def make_room(self, now: float, address: str | None = None) -> bool:
+    def make_room(self, address: str | None = None) -> bool:
         """End the connection (of this address) that waits longest without a request; False if each has one."""
-        waiting = [
-            (waited_s, seat)
-            for seat in self._taken
-            if (address is None or seat.address == address) and (waited_s := seat.read_waited_s(now)) is not None
-        ]
-        if not waiting:
+        taken = self._all if address is None else self._of.get(address, {})
+        longest = next((seat for seat in taken if seat.is_waiting), None)
+        if longest is None:
             return False
-        _, longest = max(waiting, key=lambda one: one[0])
         self.leave(longest)
         longest.end()
         return True
+
+    def _add(self, seat: Seat) -> None:
+        self._all[seat] = None
+        self._of.setdefault(seat.address, {})[seat] = None

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway.errors import DiskFullError
-from gateway.services import disk
 from gateway.services.disk import UploadRoom
 from mltm.contract import routes
 from tests.gateway.build import good_parts, part
@@ -90,7 +89,7 @@ async def test_an_upload_that_would_fill_the_disk_ends_in_the_middle(
             written.append(used)
             return Usage(10_000_000, 0, 2_000_000 - used)
 
-        monkeypatch.setattr(disk.shutil, "disk_usage", tell_usage)
+        monkeypatch.setattr(shutil, "disk_usage", tell_usage)
         status, problem = await house.submit(parts=[*good_parts(), part("data.bin", b"x" * 1_900_000)])
 
         assert (status, problem["key"]) == (507, "disk_full")
