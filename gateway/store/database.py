@@ -103,7 +103,7 @@ def _explaining_errors(path: Path) -> Iterator[None]:
         raise UnavailableError(
             f"The database {path} cannot be used now: {error}.",
             key="database_unavailable",
-            public_detail="The gateway's database cannot be used now.",
+            public_detail=f"The gateway's database cannot be used now: {error}.",  # SQLite names no path
             next_step="Try again in a moment. If it stays, the administrator should check that file and its disk.",
         ) from error
 
