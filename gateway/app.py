@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from gateway.errors import UnavailableError
+from gateway.private_files import make_private_file, make_private_folder
 from gateway.services.agents import Agents
 from gateway.services.all_services import Services
 from gateway.services.cluster_files import ClusterFiles
@@ -24,14 +25,14 @@ from gateway.store.database import Database
 from gateway.store.tasks import list_ids_with_files
 from mltm.runtime.clock import Clock
 
-__all__ = ["make_folders", "open_database", "open_services"]
+__all__ = ["make_database_file", "make_folders", "open_database", "open_services"]
 
 
 def make_folders(settings: GatewaySettings) -> None:
-    """Make the data folder. Raises UnavailableError."""
+    """Make the data folder and what is in it, for this account only. Raises UnavailableError."""
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        settings.staging.mkdir(exist_ok=True)
+        for folder in (settings.data_dir, settings.staging, settings.files, settings.cache):
+            make_private_folder(folder)
     except OSError as error:
         raise UnavailableError(
             f"The data folder {settings.data_dir} cannot be used: {error.strerror}.",
@@ -43,6 +44,7 @@ def make_folders(settings: GatewaySettings) -> None:
 def open_database(settings: GatewaySettings) -> Database:
     """Open the database. A new file is migrated; UnavailableError if an old one lacks a migration."""
     make_folders(settings)
+    make_database_file(settings)
     database = Database(settings.database_path)
     try:
         if migrate.is_new(database):
@@ -52,6 +54,15 @@ def open_database(settings: GatewaySettings) -> Database:
         database.close()
         raise
     return database
+
+
+def make_database_file(settings: GatewaySettings) -> None:
+    """Make the database's file for this account only; SQLite gives its -wal and -shm the same mode."""
+    path = settings.database_path
+    for known in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if known == path or known.exists():
+            with contextlib.suppress(OSError):  # SQLite explains a file that cannot be used
+                make_private_file(known)
 
 
 @contextlib.asynccontextmanager
@@ -67,13 +78,15 @@ async def open_services(settings: GatewaySettings, clock: Clock | None = None) -
         publisher = Publisher(database, settings, clock, wake)
         publishing = asyncio.create_task(publisher.run())
         stack.push_async_callback(_stop, publishing)
+        health = HealthCheck(database, settings, publisher, publishing)
+        stack.callback(health.close)
         yield Services(
             users=Users(database, clock, settings.token_days),
             submissions=Submissions(database, settings, clock, wake),
             tasks=Tasks(database, clock, wake),
             agents=Agents(database, clock, wake, generation=generation, name=settings.name, gateway_id=gateway_id),
             cluster_files=ClusterFiles(database, settings, clock, wake, generation=generation),
-            health=HealthCheck(database, settings, publisher, publishing),
+            health=health,
         )
 
 

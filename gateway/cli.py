@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway.app import make_folders, open_database
+from gateway.app import make_database_file, make_folders, open_database
 from gateway.check import check_all
 from gateway.errors import GatewayError, InvalidError
 from gateway.serve import serve
@@ -63,10 +63,16 @@ def run_serve(
     port: Annotated[int | None, typer.Option(help="port to listen on; 0: any free one")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="folder for everything it stores; on a local disk")] = None,
     public_url: Annotated[str | None, typer.Option(help="how users and agents reach it")] = None,
+    allow_plain_http: Annotated[
+        bool | None, typer.Option("--allow-plain-http", help="let other machines connect without TLS")
+    ] = None,
 ) -> None:
     """Serve until SIGTERM."""
     set_up_logging()
-    options: dict[str, object] = {"host": host, "port": port, "data_dir": data_dir, "public_url": public_url}
+    options: dict[str, object] = {
+        "host": host, "port": port, "data_dir": data_dir, "public_url": public_url,
+        "allow_plain_http": allow_plain_http,
+    }  # fmt: skip
     asyncio.run(serve(read_settings(config, options), os.environ))
 
 
@@ -75,6 +81,7 @@ def run_migrate(config: Config = None) -> None:
     """Bring the database up to date."""
     settings = read_settings(config, {})
     make_folders(settings)
+    make_database_file(settings)
     database = Database(settings.database_path)
     try:
         done = migrate.migrate(database)

@@ -11,7 +11,10 @@ __all__ = [
 
 
 class GatewayError(Exception):
-    """The root. `detail` says what is wrong and where, `next_step` what the reader can do."""
+    """The root. `detail` says what is wrong and where, `next_step` what the reader can do.
+
+    `public_detail`: the same for people outside, if the detail is for administrators only (paths). The log has both.
+    """
 
     status = 500
     key = "internal_error"
@@ -28,9 +31,11 @@ class GatewayError(Exception):
         next_step: str | None = None,
         fields: Iterable[FieldProblem] = (),
         retry_after_s: int | None = None,
+        public_detail: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.public_detail = detail if public_detail is None else public_detail
         self.status = self.status if status is None else status
         self.key = self.key if key is None else key
         self.title = self.title if title is None else title

@@ -28,6 +28,9 @@ class GatewaySettings(Strict):
     )
     tls_cert: Path | None = Field(default=None, description="certificate chain (PEM)")
     tls_key: Path | None = Field(default=None, description="its private key (PEM)")
+    allow_plain_http: bool = Field(
+        default=False, description="listen without TLS on an address that other machines reach; logged at each start"
+    )
     public_url: str | None = Field(
         default=None, description="how users and agents reach it; written, with a proof, to each inbox"
     )
@@ -38,6 +41,13 @@ class GatewaySettings(Strict):
     max_script_bytes: Annotated[int, Field(ge=1)] = 10 * MIB
     max_file_bytes: Annotated[int, Field(ge=1)] = 100 * MIB
     max_files: Annotated[int, Field(ge=1, le=1000)] = 16
+    max_connections: Annotated[int, Field(ge=1)] = Field(default=2000, description="connections at once")
+    max_connections_per_address: Annotated[int, Field(ge=1)] = Field(
+        default=128, description="of one client address; behind a proxy all have the proxy's"
+    )
+    max_requests_per_user: Annotated[int, Field(ge=1)] = Field(default=64, description="at once, of a user or an agent")
+    max_uploads_per_user: Annotated[int, Field(ge=1)] = Field(default=8, description="at once, of a user")
+    max_uploads: Annotated[int, Field(ge=1)] = Field(default=32, description="at once, of all users")
     legacy_wait_s: Annotated[float, Field(ge=0, le=60)] = 5.0
     token_days: Annotated[int, Field(ge=1, le=3650)] = Field(
         default=30, description="how long a login's token is valid"

@@ -1,12 +1,16 @@
 """Reads a handler's arguments from a request, in this order: the caller, then the address, then the body."""
 
 import asyncio
+import contextlib
 from contextlib import AsyncExitStack
+from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from gateway.errors import ForbiddenError, GatewayError, TooLargeError, UnauthorizedError
+from gateway.http.app_keys import USERS_LOAD
+from gateway.http.multipart import receive_texts
 from gateway.http.route import Call, Parameter, Route
 from gateway.http.upload import check_total_size, receive_upload
 from gateway.http.validation import (
@@ -14,6 +18,7 @@ from gateway.http.validation import (
     check_idempotency_key,
     check_json,
     check_media_type,
+    check_no_coding,
     check_task_id,
     refuse,
 )
@@ -21,9 +26,11 @@ from gateway.values import AgentIdentity, User
 from mltm.contract.ids import TaskId
 from mltm.contract.problems import FieldProblem
 
-__all__ = ["check_before_body", "read_argument"]
+__all__ = ["check_before_body", "is_administrator", "read_argument"]
 
-_CALLER = web.RequestKey("caller", object)
+_CALLER = web.RequestKey[User | AgentIdentity]("caller", object)  # type: ignore[arg-type]  # a union has no class
+_MAX_FORM_FIELDS = 100
+_ASK_S = 0.2
 _PARSE_IN_THREAD_BYTES = 256 * 1024
 _BEARER = FieldProblem(field="Authorization", allowed="`Bearer <token>` is needed")
 
@@ -33,7 +40,9 @@ async def read_argument(call: Call, route: Route, parameter: Parameter, stack: A
     model = parameter.annotation
     match parameter.source:
         case "user" | "admin" | "agent":
-            return await _identify(call, parameter)
+            caller = await _identify(call, parameter)
+            stack.enter_context(call.request.app[USERS_LOAD].request(caller))
+            return caller
         case "path":
             return _read_path(call.request, parameter)
         case "query":
@@ -45,8 +54,9 @@ async def read_argument(call: Call, route: Route, parameter: Parameter, stack: A
         case "body":
             return await _read_json(call.request, model, route.max_body_bytes)
         case "form":
-            return check_fields(model, await _read_form(call.request))
+            return check_fields(model, await _read_form(call.request, route.max_body_bytes))
         case "upload":
+            stack.enter_context(call.request.app[USERS_LOAD].upload(call.request[_CALLER]))
             return await stack.enter_async_context(receive_upload(call))
         case "raw":
             return await _read_body(call.request, route.max_body_bytes)
@@ -57,16 +67,26 @@ async def check_before_body(call: Call, route: Route) -> None:
     caller = route.find("user", "admin", "agent")
     if caller is not None:
         await _identify(call, caller)
+    check_no_coding(call.request)
     if route.find("upload"):
         check_total_size(call)
     else:
         _check_announced_size(call.request, route.max_body_bytes)
 
 
+async def is_administrator(call: Call) -> bool:
+    """True if an administrator asks. No token, a wrong one, and a database that does not answer soon, are no error."""
+    if hdrs.AUTHORIZATION not in call.request.headers:
+        return False
+    with contextlib.suppress(GatewayError, TimeoutError):
+        async with asyncio.timeout(_ASK_S):
+            return (await call.services.users.authenticate(_read_bearer(call.request))).is_admin
+    return False
+
+
 async def _identify(call: Call, parameter: Parameter) -> User | AgentIdentity:
-    known = call.request.get(_CALLER)
-    if isinstance(known, User | AgentIdentity):
-        return known
+    if _CALLER in call.request:
+        return call.request[_CALLER]
     bearer = _read_bearer(call.request)
     caller: User | AgentIdentity
     if parameter.source == "agent":
@@ -86,7 +106,7 @@ def _read_bearer(request: web.Request) -> str:
     if not values:
         raise UnauthorizedError("The header Authorization is missing.", key="no_token", fields=[_BEARER])
     scheme, _, token = values[0].partition(" ")
-    if len(values) > 1 or scheme.lower() != "bearer" or not token.strip():
+    if len(values) > 1 or scheme.lower() != "bearer" or not token.strip() or not token.isascii():
         message = "The header Authorization is not `Bearer <token>`."
         raise UnauthorizedError(message, key="bad_authorization", fields=[_BEARER])
     return token.strip()
@@ -117,6 +137,7 @@ async def _read_json(request: web.Request, model: type[BaseModel], limit: int) -
 
 
 async def _read_body(request: web.Request, limit: int) -> bytes:
+    check_no_coding(request)
     _check_announced_size(request, limit)
     body = bytearray()
     try:
@@ -135,13 +156,13 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
     return bytes(body)
 
 
-async def _read_form(request: web.Request) -> list[tuple[str, str]]:
+async def _read_form(request: web.Request, limit: int) -> list[tuple[str, str]]:
     check_media_type(request, "application/x-www-form-urlencoded", "multipart/form-data")
+    _check_announced_size(request, limit)
+    if request.content_type == "multipart/form-data":
+        return await receive_texts(request, limit)
+    raw = await _read_body(request, limit)
     try:
-        fields = await request.post()
+        return parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS)
     except ValueError as error:
-        raise refuse("malformed_form", "body", "this is not a form") from error
-    texts = [(name, value) for name, value in fields.items() if isinstance(value, str)]
-    if len(texts) < len(fields):
-        raise refuse("malformed_form", "body", "only text fields are allowed, not files")
-    return texts
+        raise refuse("malformed_form", "body", "this is not a form in UTF-8") from error

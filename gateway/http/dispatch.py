@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel, TypeAdapter
 
@@ -38,14 +38,14 @@ def _build_expect_handler(route: Route) -> Callable[[web.Request], Awaitable[web
 
     async def check(request: web.Request) -> web.StreamResponse:
         await check_before_body(_call(request), route)
-        if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
-            raise web.HTTPExpectationFailed
         return _CONTINUE
 
     async def expect(request: web.Request) -> web.StreamResponse | None:
         answer = await guard(request, check)
         if answer is not _CONTINUE:
             return answer
+        if request.version < HttpVersion11:
+            return None  # RFC 9110, 10.1.1: such a client does not know the answer
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # as aiohttp's own handler does: the answer has not begun
         return None

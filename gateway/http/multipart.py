@@ -1,27 +1,47 @@
-"""Streams the parts of a multipart body to disk; each is counted, hashed and synced. File work runs in threads."""
+"""Streams the parts of a multipart body to disk; each is counted, hashed and synced. File work runs in threads.
+
+A form's few text fields come into memory instead.
+"""
 
 import asyncio
 import contextlib
 import hashlib
 import os
 import re
+import warnings
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from aiohttp import BodyPartReader, MultipartReader, hdrs, web
+from aiohttp import (
+    BadContentDispositionHeader,
+    BadContentDispositionParam,
+    BodyPartReader,
+    MultipartReader,
+    hdrs,
+    web,
+)
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.errors import GatewayError, TooLargeError
 from gateway.http.validation import refuse
-from gateway.services.disk import run_on_disk
+from gateway.private_files import create_private_file
+from gateway.services.disk import UploadRoom, run_on_disk
 from mltm.contract.problems import FieldProblem
 
-__all__ = ["Limits", "Part", "build_too_large", "receive_parts"]
+__all__ = ["Limits", "Part", "build_too_large", "receive_parts", "receive_texts"]
 
-_BLOCK_BYTES = 1024 * 1024
+_BLOCK_BYTES = 256 * 1024  # with the most uploads at once this stays a few MiB
 _CHUNK_BYTES = 64 * 1024
+# What aiohttp's reader (3.14) raises for bodies that are no multipart: unknown charsets are LookupErrors.
+_UNREADABLE = (
+    ValueError, LookupError, AssertionError, RuntimeError, HttpProcessingError,
+    BadContentDispositionHeader, BadContentDispositionParam,
+)  # fmt: skip
+# It only warns of a Content-Disposition that it cannot read, and goes on without it. We refuse the body.
+for _warning in (BadContentDispositionHeader, BadContentDispositionParam):
+    warnings.simplefilter("error", _warning)
 # aiohttp removes leading slashes of a file name. They are put back here, so that the name is refused.
 _LEADING_SLASH = re.compile(r"""filename\*?\s*=\s*"?(?:[\w-]+'[^']*')?(?:[\\/]|%2f|%5c)""", re.IGNORECASE)
 
@@ -47,17 +67,36 @@ class Part:
     sha256: str
 
 
-async def receive_parts(request: web.Request, folder: Path, limits: Limits) -> list[Part]:
-    """Write each part to `folder`. Raises GatewayError for a part that cannot be read or is too large."""
+async def receive_parts(request: web.Request, folder: Path, limits: Limits, room: UploadRoom) -> list[Part]:
+    """Write each part to `folder`. Raises GatewayError for a part that cannot be read, is too large or has no room."""
     parts: list[Part] = []
     try:
         async for part in _iterate(request):
             if len(parts) == limits.parts:
                 raise refuse("too_many_parts", "files", f"at most {limits.parts} parts are allowed")
-            parts.append(await _receive(part, folder / f"{len(parts):03d}", limits))
-    except (ValueError, AssertionError, RuntimeError, HttpProcessingError) as error:
+            parts.append(await _receive(part, folder / f"{len(parts):03d}", limits, room))
+    except _UNREADABLE as error:
         raise _malformed("The body is not a complete multipart/form-data body.") from error
     return parts
+
+
+async def receive_texts(request: web.Request, limit: int) -> list[tuple[str, str]]:
+    """Read the text fields of a form, all of them at most `limit` bytes. Raises GatewayError."""
+    texts: list[tuple[str, str]] = []
+    left = limit
+    try:
+        async for part in _iterate(request):
+            _check_encoding(part)
+            if part.filename is not None:
+                raise refuse("malformed_form", "body", "only text fields are allowed, not files")
+            value = bytearray()
+            async for block in _blocks(part, left):
+                value += block
+            left -= len(value)
+            texts.append((part.name or "", value.decode()))
+    except _UNREADABLE as error:
+        raise refuse("malformed_form", "body", "this is not a form") from error
+    return texts
 
 
 async def _iterate(request: web.Request) -> AsyncIterator[BodyPartReader]:
@@ -78,13 +117,13 @@ async def _read_next(reader: MultipartReader) -> BodyPartReader | MultipartReade
         raise _truncated() from error
 
 
-async def _receive(part: BodyPartReader, path: Path, limits: Limits) -> Part:
+async def _receive(part: BodyPartReader, path: Path, limits: Limits, room: UploadRoom) -> Part:
     _check_encoding(part)
     name, limit = part.name or "", limits.config_bytes if part.name == "config" else limits.part_bytes
     file_name = part.filename
     if file_name is not None and _LEADING_SLASH.search(part.headers.get(hdrs.CONTENT_DISPOSITION, "")):
         file_name = f"/{file_name}"
-    size, sha256 = await _write(part, path, limit, file_name or name)
+    size, sha256 = await _write(part, path, limit, file_name or name, room)
     media_type = part.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
     return Part(field=name, file_name=file_name, media_type=media_type, path=path, size=size, sha256=sha256)
 
@@ -101,7 +140,7 @@ def _check_encoding(part: BodyPartReader) -> None:
         )
 
 
-async def _write(part: BodyPartReader, path: Path, limit: int, name: str) -> tuple[int, str]:
+async def _write(part: BodyPartReader, path: Path, limit: int, name: str, room: UploadRoom) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
     files = contextlib.ExitStack()
     try:
@@ -110,7 +149,7 @@ async def _write(part: BodyPartReader, path: Path, limit: int, name: str) -> tup
             size += len(block)
             if size > limit:
                 raise build_too_large(name, limit)
-            await run_on_disk(_append, file, block)
+            await run_on_disk(_append, file, block, room)
             await asyncio.to_thread(digest.update, block)
         await run_on_disk(_sync, file)
     finally:
@@ -118,14 +157,18 @@ async def _write(part: BodyPartReader, path: Path, limit: int, name: str) -> tup
     return size, digest.hexdigest()
 
 
-async def _blocks(part: BodyPartReader) -> AsyncIterator[bytes]:
-    """Collect the network's small pieces, so that fewer calls go to a thread."""
-    block = bytearray()
+async def _blocks(part: BodyPartReader, limit: int | None = None) -> AsyncIterator[bytes]:
+    """Collect the network's small pieces, so that fewer calls go to a thread. Raises TooLargeError above `limit`."""
+    block, size = bytearray(), 0
     while not part.at_eof():
         try:
-            block += await part.read_chunk(_CHUNK_BYTES)
+            chunk = await part.read_chunk(_CHUNK_BYTES)
         except (OSError, web.PayloadAccessError, web.RequestPayloadError) as error:
             raise _truncated() from error
+        block += chunk
+        size += len(chunk)
+        if limit is not None and size > limit:
+            raise TooLargeError("The form is too large.")
         if len(block) >= _BLOCK_BYTES:
             yield bytes(block)
             block.clear()
@@ -135,13 +178,14 @@ async def _blocks(part: BodyPartReader) -> AsyncIterator[bytes]:
 
 def _create(path: Path, files: contextlib.ExitStack) -> BinaryIO:
     """Open a new file. `files` has it before the thread ends: it is closed even if nobody waits for the thread."""
-    return files.enter_context(path.open("xb", 0))
+    return files.enter_context(create_private_file(path))
 
 
-def _append(file: BinaryIO, block: bytes) -> None:
+def _append(file: BinaryIO, block: bytes, room: UploadRoom) -> None:
     view = memoryview(block)
-    while view:
-        view = view[file.write(view) :]
+    with room.take(len(block)):
+        while view:
+            view = view[file.write(view) :]
 
 
 def _sync(file: BinaryIO) -> None:

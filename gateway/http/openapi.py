@@ -1,6 +1,7 @@
 """Builds the OpenAPI 3.1 document from the route table: the same models that check the requests."""
 
 import functools
+import json
 from http import HTTPStatus
 from importlib.metadata import version
 from types import NoneType
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 
 from gateway.http.route import Parameter, Route
 from mltm.contract import routes
+from mltm.contract.base_models import MAX_INT64
 from mltm.contract.problems import CONTENT_TYPE, Problem
 from mltm.contract.task_config import TaskConfig
 
@@ -28,16 +30,16 @@ _SECURITY: Json = {
     "agent": {"type": "http", "scheme": "bearer", "description": "an agent's credential, from its enrolment"},
 }
 _IMPLIED: dict[str, tuple[int, ...]] = {
-    "user": (401,),
-    "admin": (401, 403),
-    "agent": (401,),
+    "user": (401, 429, 503),
+    "admin": (401, 403, 429, 503),
+    "agent": (401, 429, 503),
     "query": (422,),
     "headers": (422,),
     "idempotency_key": (422,),
-    "body": (400, 413, 415, 422),
-    "form": (413, 415, 422),
-    "upload": (400, 413, 415, 422),
-    "raw": (400, 413),
+    "body": (400, 408, 413, 415, 422),
+    "form": (400, 408, 413, 415, 422),
+    "upload": (400, 408, 413, 415, 422, 507),
+    "raw": (400, 408, 413, 415),
 }
 
 
@@ -56,7 +58,22 @@ def build_document(table: tuple[Route, ...]) -> bytes:
         }
     )
     whole = construct_open_api_with_schema_class(document, by_alias=True)
-    return whole.model_dump_json(by_alias=True, exclude_none=True, exclude_unset=True).encode()
+    plain = _mend_bounds(whole.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True))
+    return json.dumps(plain, ensure_ascii=False).encode()
+
+
+def _mend_bounds(schema: Any) -> Any:
+    """Write whole bounds as whole numbers: openapi_pydantic 0.5 makes floats of them, and 2^63 of 2^63 - 1."""
+    if isinstance(schema, list):
+        return [_mend_bounds(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    mended = {name: _mend_bounds(value) for name, value in schema.items()}
+    for name in ("minimum", "maximum"):
+        bound = mended.get(name)
+        if isinstance(bound, float) and bound.is_integer():
+            mended[name] = min(int(bound), MAX_INT64)
+    return mended
 
 
 def _describe(route: Route) -> Json:

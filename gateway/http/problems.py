@@ -4,11 +4,12 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.errors import GatewayError, TooLargeError
+from gateway.errors import DiskFullError, GatewayError, TooLargeError
 from gateway.http.app_keys import find_request_id
-from mltm.contract.problems import CONTENT_TYPE, Problem
+from gateway.services.disk import is_disk_full
+from mltm.contract.problems import CONTENT_TYPE, FieldProblem, Problem
 
-__all__ = ["MAX_URL_CHARS", "answer_errors", "guard", "render_problem"]
+__all__ = ["MAX_URL_CHARS", "answer_errors", "build_problem", "guard", "render_problem"]
 
 MAX_URL_CHARS = 8190
 _log = structlog.get_logger(__name__)
@@ -34,22 +35,19 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if error.status < 400:
             raise
         return render_problem(request, _translate(request, error), dict(error.headers))
-    except Exception:  # noqa: BLE001 - the last resort; logged with its traceback
+    except ConnectionError:
+        raise  # the client is gone: there is nobody to answer
+    except Exception as error:  # noqa: BLE001 - the last resort; logged with its traceback
+        if is_disk_full(error):
+            _log.warning("request_refused", key=DiskFullError.key, status=507, detail=str(error))
+            return render_problem(request, DiskFullError("The gateway's disk is full. Nothing of this was stored."))
         _log.exception("request_failed", method=request.method, path=request.path)
-        return render_problem(request, GatewayError("The gateway failed on this request. Its log has the reason."))
+        return render_problem(request, _FAILED)
 
 
 def render_problem(request: web.Request, error: GatewayError, headers: dict[str, str] | None = None) -> web.Response:
     """Render the problem document of an error."""
-    problem = Problem(
-        title=error.title,
-        status=error.status,
-        detail=error.detail,
-        key=error.key,
-        next_step=error.next_step,
-        fields=list(error.fields),
-        request_id=find_request_id(request),
-    )
+    problem = build_problem(error, find_request_id(request))
     response = web.Response(status=error.status, body=problem.model_dump_json().encode(), content_type=CONTENT_TYPE)
     if headers and "Allow" in headers:
         response.headers["Allow"] = headers["Allow"]
@@ -62,6 +60,27 @@ def render_problem(request: web.Request, error: GatewayError, headers: dict[str,
     return response
 
 
+def build_problem(error: GatewayError, request_id: str) -> Problem:
+    """The document of an error. A request can quote bytes that are not text; they are shown escaped."""
+    fields = [
+        FieldProblem(**{name: _as_text(value) for name, value in field.model_dump().items()}) for field in error.fields
+    ]
+    return Problem(
+        title=error.title,
+        status=error.status,
+        detail=_as_text(error.public_detail),
+        key=error.key,
+        next_step=_as_text(error.next_step),
+        fields=fields,
+        request_id=request_id,
+    )
+
+
+def _as_text(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+_FAILED = GatewayError("The gateway failed on this request. Its log has the reason.")
 _TOO_LONG = GatewayError(
     f"The address is longer than {MAX_URL_CHARS:,} characters.",
     status=414,
@@ -84,9 +103,6 @@ def _translate(request: web.Request, error: web.HTTPException) -> GatewayError:
             next_step = "See /docs for every address and its methods."
         case 413:
             return TooLargeError(f"The body of {address} is larger than allowed.")
-        case 417:
-            key, title, next_step = "unknown_expectation", "Unknown expectation", "Leave out the header Expect."
-            detail = "The only supported value of Expect is 100-continue."
         case _:
             key, title, next_step = "bad_request", "The request cannot be read", "Compare your request with /docs."
             detail = f"{address}: {error.reason}."

@@ -5,10 +5,11 @@ import uuid
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from multidict import CIMultiDict
 
 from gateway.http.app_keys import REQUEST_ID
 
-__all__ = ["name_request", "secure_answer"]
+__all__ = ["build_headers", "name_request", "new_request_id", "secure_answer"]
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -29,17 +30,33 @@ async def name_request(request: web.Request, handler: Handler) -> web.StreamResp
 
 async def secure_answer(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Set the headers of every answer; those of a handler override them."""
+    request_id = _ensure_id(request) if isinstance(request, web.Request) else new_request_id()
+    _add(response.headers, is_secure=request.secure, request_id=request_id)
+
+
+def build_headers(*, is_secure: bool, request_id: str) -> CIMultiDict[str]:
+    """The headers of an answer that no handler made."""
+    headers: CIMultiDict[str] = CIMultiDict()
+    _add(headers, is_secure=is_secure, request_id=request_id)
+    return headers
+
+
+def new_request_id() -> str:
+    """A new id for a request, in answers and logs."""
+    return uuid.uuid4().hex
+
+
+def _add(headers: CIMultiDict[str], *, is_secure: bool, request_id: str) -> None:
     for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    response.headers["Server"] = "mltm-gateway"  # aiohttp's own says which versions run here
-    if request.secure:
-        response.headers["Strict-Transport-Security"] = "max-age=31536000"
-    if isinstance(request, web.Request):
-        response.headers["X-Request-Id"] = _ensure_id(request)
+        headers.setdefault(name, value)
+    headers["Server"] = "mltm-gateway"  # aiohttp's own says which versions run here
+    if is_secure:
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+    headers["X-Request-Id"] = request_id
 
 
 def _ensure_id(request: web.Request) -> str:
     """Our own id, never the client's: nobody else writes into our log."""
     if REQUEST_ID not in request:
-        request[REQUEST_ID] = uuid.uuid4().hex
+        request[REQUEST_ID] = new_request_id()
     return request[REQUEST_ID]

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gateway.errors import InvalidError, TooLargeError
+from gateway.http.app_keys import UPLOAD_ROOM
 from gateway.http.multipart import Limits, Part, build_too_large, receive_parts
 from gateway.http.route import Call
 from gateway.http.validation import check_media_type, refuse
+from gateway.private_files import make_private_folder
 from gateway.services.disk import run_on_disk
 from gateway.settings import GatewaySettings
 from gateway.values import Upload, UploadedFile
@@ -31,8 +33,8 @@ async def receive_upload(call: Call) -> AsyncIterator[Upload]:
     check_total_size(call)
     folder = call.settings.staging / secrets.token_hex(16)
     try:
-        await run_on_disk(folder.mkdir, 0o700, parents=True)
-        parts = await receive_parts(call.request, folder, _limits(call.settings))
+        await run_on_disk(make_private_folder, folder)
+        parts = await receive_parts(call.request, folder, _limits(call.settings), call.request.app[UPLOAD_ROOM])
         upload = await run_on_disk(_build_upload, parts, folder, call.settings)
         yield upload
     finally:

@@ -12,7 +12,10 @@ from gateway.errors import GatewayError, InvalidError, NotFoundError
 from mltm.contract.ids import TaskId, parse_task_id
 from mltm.contract.problems import FieldProblem
 
-__all__ = ["check_fields", "check_idempotency_key", "check_json", "check_media_type", "check_task_id", "refuse"]
+__all__ = [
+    "check_fields", "check_idempotency_key", "check_json", "check_media_type", "check_no_coding", "check_task_id",
+    "refuse",
+]  # fmt: skip
 
 M = TypeVar("M", bound=BaseModel)
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
@@ -70,7 +73,8 @@ def check_idempotency_key(request: web.Request) -> str | None:
 
 
 def check_media_type(request: web.Request, *allowed: str) -> None:
-    """Refuse a body of another media type with 415."""
+    """Refuse a body of another media type, of another charset or with a coding with 415."""
+    check_no_coding(request)
     if request.content_type not in allowed:
         given = request.headers.get("Content-Type", "")
         wanted = " or ".join(allowed)
@@ -81,6 +85,42 @@ def check_media_type(request: web.Request, *allowed: str) -> None:
             key="unsupported_media_type",
             title="Wrong content type",
             next_step=f"Send the body as {wanted}. With curl: {_CURL.get(allowed[0], '--data-binary @file')}.",
+            fields=[problem],
+        )
+
+    charset = _read_charset(request)
+    if charset not in _UTF_8:
+        problem = FieldProblem(field="Content-Type", given=charset[:80], allowed="the charset utf-8 is needed")
+        raise GatewayError(
+            str(problem),
+            status=415,
+            key="unsupported_charset",
+            title="Wrong charset",
+            next_step="Send the body in UTF-8, and leave out the charset.",
+            fields=[problem],
+        )
+
+
+_UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})  # ASCII is UTF-8
+
+
+def _read_charset(request: web.Request) -> str:
+    return (request.charset or "utf-8").strip().lower()
+
+
+def check_no_coding(request: web.Request) -> None:
+    """Refuse a compressed body with 415 (RFC 9110, 8.4): a few bytes of it can be millions."""
+    codings = [value.strip().lower() for value in request.headers.getall("Content-Encoding", [])]
+    if any(coding not in ("", "identity") for coding in codings):
+        problem = FieldProblem(
+            field="Content-Encoding", given=", ".join(codings)[:80], allowed="only identity is supported"
+        )
+        raise GatewayError(
+            str(problem),
+            status=415,
+            key="unsupported_coding",
+            title="Compressed body",
+            next_step="Send the body as it is, without Content-Encoding.",
             fields=[problem],
         )
 

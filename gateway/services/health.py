@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 from gateway.errors import UnavailableError
@@ -14,31 +15,90 @@ from mltm.contract.user_api import Health
 __all__ = ["HealthCheck"]
 
 _VERSION = version("ml-task-manager")  # read here: it reads files
+_PATIENCE_S = 0.2  #: so long an answer waits for the newest look; then it shows the one before
+_STUCK_S = 30.0  #: a look that takes longer is a trouble of its own
+_SEE_LOG = "Administrators see more: send an administrator's token, or read the gateway's log."
 
 
 class HealthCheck:
-    """Checks the database, the disk, the spools and the publisher. `publishing`: the task that runs the publisher."""
+    """Looks at the database, the disk, the spools and the publisher. `publishing`: the task that runs the publisher.
+
+    One look at a time, in the database's thread and in one of its own: whatever fills the other threads, it answers.
+    """
 
     def __init__(
         self, database: Database, settings: GatewaySettings, publisher: Publisher, publishing: asyncio.Task[None]
     ) -> None:
         self._database, self._settings = database, settings
         self._publisher, self._publishing = publisher, publishing
+        self._thread = ThreadPoolExecutor(1, "health")
+        self._looking: asyncio.Task[None] | None = None
+        self._began_s = 0.0
+        self._seen: dict[str, str] | None = None  # database and disk, at the last look that ended
+        self._waiting = 0
 
-    async def run(self) -> Health:
-        """Check everything now. A spool that cannot be used is `degraded`: the other spools still get their tasks."""
-        problem = self._publisher.problem
-        checks = {"database": "ok", "disk": "ok", "spools": problem or "ok", "publisher": "ok"}
-        try:
-            waiting = await self._database.read(outbox.count_waiting)
-        except UnavailableError as error:
-            checks["database"], waiting = str(error), 0
-        if (await asyncio.to_thread(shutil.disk_usage, self._settings.data_dir)).free < self._settings.min_free_bytes:
-            checks["disk"] = "The disk is nearly full. The gateway accepts no new tasks until there is room."
-        if problem and waiting:
-            checks["spools"] = f"{problem} Waiting tasks: {waiting}."
+    async def run(self, *, in_full: bool = False) -> Health:
+        """Answer at once, from a look of now if that is quick. `in_full`: with the paths of spools and files.
+
+        A spool that cannot be used is `degraded`: the other spools still get their tasks.
+        """
+        await self._look()
+        checks = {"database": "ok", "disk": "ok", "spools": "ok", "publisher": "ok", **(self._seen or {})}
+        if (trouble := self._find_stuck_look()) is not None:
+            checks["database"] = trouble
+        if self._publisher.problem:
+            waiting = f" Waiting tasks: {self._waiting}." if self._waiting else ""
+            checks["spools"] = f"{self._publisher.problem}{waiting}"
         if self._publishing.done():
             checks["publisher"] = "The publisher has stopped. Restart the gateway."
         is_failing = any(checks[name] != "ok" for name in ("database", "disk", "publisher"))
         status = "failing" if is_failing else "ok" if checks["spools"] == "ok" else "degraded"
+        if not in_full:
+            checks = {name: message if message == "ok" else _HIDDEN[name] for name, message in checks.items()}
         return Health.model_validate({"status": status, "version": _VERSION, "checks": checks})
+
+    def close(self) -> None:
+        """Leave the thread; a disk that does not answer keeps nobody."""
+        if self._looking is not None:
+            self._looking.cancel()
+        self._thread.shutdown(wait=False)
+
+    async def _look(self) -> None:
+        """Begin a look, or join the one that runs. Returns when it ends, but soon in any case."""
+        loop = asyncio.get_running_loop()
+        if self._looking is None or self._looking.done():
+            self._began_s = loop.time()
+            self._looking = loop.create_task(self._look_now())
+        await asyncio.wait({self._looking}, timeout=_PATIENCE_S)
+        if self._looking.done():
+            self._looking.result()  # what nobody expected is not hidden
+
+    async def _look_now(self) -> None:
+        seen, waiting = {"database": "ok", "disk": "ok"}, 0
+        try:
+            waiting = await self._database.read(outbox.count_waiting)
+        except UnavailableError as error:
+            seen["database"] = str(error)
+        try:
+            disk = await asyncio.get_running_loop().run_in_executor(
+                self._thread, shutil.disk_usage, self._settings.data_dir
+            )
+            if disk.free < self._settings.min_free_bytes:
+                seen["disk"] = "The disk is nearly full. The gateway accepts no new tasks until there is room."
+        except OSError as error:
+            seen["disk"] = f"The data folder {self._settings.data_dir} cannot be used: {error.strerror}."
+        self._seen, self._waiting = seen, waiting
+
+    def _find_stuck_look(self) -> str | None:
+        if self._looking is None or self._looking.done():
+            return None
+        since_s = asyncio.get_running_loop().time() - self._began_s
+        return f"It has not answered for {since_s:.0f} s." if since_s > _STUCK_S else None
+
+
+_HIDDEN = {
+    "database": f"The database cannot be used now. {_SEE_LOG}",
+    "disk": "The disk is nearly full or cannot be used. The gateway accepts no new tasks until that is mended.",
+    "spools": f"A spool cannot be used; tasks for it wait. {_SEE_LOG}",
+    "publisher": "The publisher has stopped. Restart the gateway.",
+}

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gateway.errors import DiskFullError
+from gateway.private_files import make_private_folder
 from gateway.services.disk import run_on_disk
 from gateway.services.wake import Wake
 from gateway.settings import GatewaySettings
@@ -91,7 +92,7 @@ def _keep_files(upload: Upload, folder: Path, settings: GatewaySettings) -> None
             f"The gateway's disk is nearly full (less than {settings.min_free_bytes:,} bytes are free); "
             "nothing of this request was stored."
         )
-    folder.mkdir(parents=True)
+    make_private_folder(folder)
     for file in upload.files:
         file.path.rename(folder / (ENTRYPOINT if file is upload.script else file.name))
     for place in (folder, folder.parent):

@@ -97,11 +97,13 @@ def _explaining_errors(path: Path) -> Iterator[None]:
             raise
         if _is_full(error):
             raise DiskFullError(
-                f"The disk of the database {path} is full. Nothing of this request was stored."
+                f"The disk of the database {path} is full. Nothing of this request was stored.",
+                public_detail="The disk of the gateway's database is full. Nothing of this request was stored.",
             ) from error
         raise UnavailableError(
             f"The database {path} cannot be used now: {error}.",
             key="database_unavailable",
+            public_detail=f"The gateway's database cannot be used now: {error}.",  # SQLite names no path
             next_step="Try again in a moment. If it stays, the administrator should check that file and its disk.",
         ) from error
 

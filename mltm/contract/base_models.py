@@ -5,9 +5,19 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    JsonValue,
+    model_validator,
+)
 
-__all__ = ["MAX_INT64", "Explained", "JsonObject", "Message", "Strict", "Timestamp", "render_canonical"]
+__all__ = [
+    "MAX_INT64", "Explained", "Float", "Integer", "JsonObject", "Message", "Strict", "Timestamp", "render_canonical",
+]  # fmt: skip
 
 JsonObject = dict[str, JsonValue]
 
@@ -25,6 +35,17 @@ Timestamp = Annotated[AwareDatetime, AfterValidator(_as_utc)]
 
 MAX_INT64: Final = 2**63 - 1
 """The largest whole number that every database can keep."""
+
+
+def _only_number(value: object) -> object:
+    """Pydantic takes true for 1 and "7" for 7; the schema says that they are no numbers."""
+    if isinstance(value, bool | str):
+        raise ValueError("a number is needed")  # noqa: TRY004 - pydantic explains a ValueError
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_only_number)]
+Float = Annotated[float, BeforeValidator(_only_number)]
 
 
 class Strict(BaseModel):

@@ -10,7 +10,7 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from mltm.contract.base_models import MAX_INT64
+from mltm.contract.base_models import MAX_INT64, Float, Integer
 
 __all__ = [
     "MAX_LINE",
@@ -65,10 +65,10 @@ Line = Annotated[str, BeforeValidator(_cleaner(_NOT_LINE, MAX_LINE))]
 """The same for a name, on one line."""
 JobIdText = Annotated[str, Field(pattern=r"^[0-9A-Za-z_.+,%\[\]-]{1,64}$")]
 """Slurm's id of a job: digits, perhaps with an index (7_1) or an offset (7+0), as Slurm writes it."""
-Code = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+Code = Annotated[Integer, Field(ge=-(2**31), le=2**31 - 1)]
 """An exit code or a signal."""
-Count = Annotated[int, Field(ge=0, le=MAX_INT64)]
-Seconds = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[Integer, Field(ge=0, le=MAX_INT64)]
+Seconds = Annotated[Float, Field(allow_inf_nan=False)]
 
 
 def fit(shape: type[_M], fields: Mapping[str, object], optional: frozenset[str]) -> _M:

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeVar
 
 from pydantic import Field
 
-from mltm.contract.base_models import MAX_INT64, Explained, Timestamp, render_canonical
+from mltm.contract.base_models import MAX_INT64, Explained, Integer, Timestamp, render_canonical
 from mltm.contract.limits import Code, JobIdText, Line, MessageText, Seconds, fit_json
 from mltm.contract.manifest import Manifest
 from mltm.contract.states import ORDER, Evidence, State, is_final
@@ -45,7 +45,7 @@ class StatusNote(Explained):
 class AttemptDetails(Explained):
     """Where an attempt stands, as agents report it and users are shown it."""
 
-    attempt: int = Field(ge=1, le=MAX_INT64)
+    attempt: Integer = Field(ge=1, le=MAX_INT64)
     state: State
     message: MessageText = ""  #: the reason, for people
     job_id: JobIdText | None = None
@@ -82,8 +82,8 @@ class Report(ReportContent):
     """One event of an agent. Identified by (spool_id, epoch, seq); the same identity has the same content for ever."""
 
     spool_id: str = Field(pattern=r"^[0-9a-f]{32}$")
-    epoch: int = Field(ge=1, le=MAX_INT64)
-    seq: int = Field(ge=1, le=MAX_INT64)
+    epoch: Integer = Field(ge=1, le=MAX_INT64)
+    seq: Integer = Field(ge=1, le=MAX_INT64)
     at: Timestamp
 
 

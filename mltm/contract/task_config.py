@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, JsonValue, StrictBool, StrictInt, mo
 from pydantic.fields import FieldInfo
 
 from mltm.contract.base_models import MAX_INT64, JsonObject, Strict
-from mltm.contract.manifest import check_file_name
+from mltm.contract.manifest import FILE_NAME, check_file_name
 from mltm.contract.states import State
 
 __all__ = [
@@ -113,8 +113,19 @@ def _check_env(env: dict[str, str]) -> dict[str, str]:
     return env
 
 
-Key = Annotated[str, AfterValidator(check_key)]
-Text = Annotated[str, AfterValidator(check_text)]
+def _pattern(pattern: re.Pattern[str]) -> FieldInfo:
+    """For the schema only: pydantic's own message for a pattern is the pattern."""
+    info: FieldInfo = Field(json_schema_extra={"pattern": f"^(?:{pattern.pattern})$"})
+    return info
+
+
+# The schema's word for _check_script_path: no control character, no backslash, no folder called `..`, 1,024 characters.
+_SCRIPT_PATH = re.compile(rf"(?=.{{0,1024}}$)(?!(?:.*/)?\.\.(?:/|$))(?:[^\\\x00-\x1f\x7f-\x9f]*/)?{FILE_NAME.pattern}")
+_TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,1024}")
+
+Key = Annotated[str, AfterValidator(check_key), _pattern(_KEY)]
+Text = Annotated[str, AfterValidator(check_text), _pattern(_TEXT)]
+ScriptPath = Annotated[str, AfterValidator(_check_script_path), _pattern(_SCRIPT_PATH)]
 RerunEnd = Literal[State.NODE_FAIL, State.PREEMPTED, State.TIMEOUT, State.LOST, State.OUT_OF_MEMORY]
 
 
@@ -139,12 +150,6 @@ class Backend(Strict):
     execution_config: ExecutionConfig
 
 
-def _pattern(pattern: re.Pattern[str]) -> FieldInfo:
-    """For the schema only: pydantic's own message for a pattern is the pattern."""
-    info: FieldInfo = Field(json_schema_extra={"pattern": f"^{pattern.pattern}$"})
-    return info
-
-
 class Resources(Strict):
     """What the task asks of Slurm, in Slurm's own words and notations."""
 
@@ -164,8 +169,8 @@ class TaskConfig(Strict):
     clusters: dict[str, JsonObject]
     dataset_name: Key | None = None
     model_params: Annotated[JsonObject, AfterValidator(_check_params)] = Field(default_factory=dict)
-    script_path: Annotated[str, AfterValidator(_check_script_path)] | None = None
-    script_name: Annotated[str, AfterValidator(_check_script_path)] | None = None
+    script_path: ScriptPath | None = None
+    script_name: ScriptPath | None = None
     experiment_name: Text | None = None
     project_path: Text | None = None
     model_tracking: StrictBool | None = None

@@ -9,12 +9,17 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import web
+from aiohttp.test_utils import BaseTestServer, TestClient
+from yarl import URL
 
 from gateway.app import open_database, open_services
+from gateway.front.limits import Limits
+from gateway.front.listener import open_front
+from gateway.front.sockets import open_sockets
 from gateway.http.application import build_app
 from gateway.services.all_services import Services
 from gateway.services.passwords import hash_password, hash_secret
@@ -150,14 +155,38 @@ def prepare(settings: GatewaySettings, spool: Path) -> tuple[dict[str, str], str
     return tokens, code
 
 
+class FrontServer(BaseTestServer):
+    """What aiohttp's test client talks to: the gateway's own front instead of aiohttp's."""
+
+    def __init__(self, app: web.Application, settings: GatewaySettings, limits: Limits) -> None:
+        super().__init__(host="127.0.0.1")
+        self._app, self._settings, self._limits = app, settings.model_copy(update={"port": 0}), limits
+        self._stack = contextlib.AsyncExitStack()
+
+    async def _make_runner(self, **kwargs: Any) -> web.AppRunner:
+        raise NotImplementedError
+
+    async def start_server(self, loop: asyncio.AbstractEventLoop | None = None, **kwargs: Any) -> None:
+        if self.runner is None:
+            sockets = await open_sockets(self._settings)
+            self.port = sockets[0].getsockname()[1]
+            self._root = URL(f"http://127.0.0.1:{self.port}")
+            self.runner = await self._stack.enter_async_context(open_front(self._app, sockets, self._limits))
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+
 @contextlib.asynccontextmanager
-async def serve(settings: GatewaySettings, clock: Clock | None = None) -> AsyncIterator[tuple[Client, Services]]:
+async def serve(
+    settings: GatewaySettings, clock: Clock | None = None, limits: Limits | None = None
+) -> AsyncIterator[tuple[Client, Services]]:
     """The gateway over what lies in its data folder; entering again is a restart."""
-    async with (
-        open_services(settings, clock) as services,
-        TestClient(TestServer(build_app(services, settings), host="127.0.0.1")) as client,
-    ):
-        yield client, services
+    async with open_services(settings, clock) as services:
+        server = FrontServer(build_app(services, settings), settings, limits or Limits())
+        client = cast("Client", TestClient(server))
+        async with client:
+            yield client, services
 
 
 async def enrol(
@@ -191,13 +220,15 @@ def build_settings(folder: Path, **changes: Any) -> GatewaySettings:
 
 
 @contextlib.asynccontextmanager
-async def open_house(folder: Path, *, unix_user: str = "svc", **changes: Any) -> AsyncIterator[House]:
+async def open_house(
+    folder: Path, *, unix_user: str = "svc", limits: Limits | None = None, **changes: Any
+) -> AsyncIterator[House]:
     """A new gateway in a folder."""
     settings, spool = build_settings(folder, **changes), folder / "spool"
     spool.mkdir()
     tokens, code = await asyncio.to_thread(prepare, settings, spool)
     time = MovedTime()
-    async with serve(settings, Clock(now=time.now)) as (client, services):
+    async with serve(settings, Clock(now=time.now), limits) as (client, services):
         yield House(client, services, settings, tokens, await enrol(client, code, spool, unix_user=unix_user), time)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import main
-from gateway.serve import _explain_listening
+from gateway.front.sockets import _explain_listening
 from gateway.settings import GatewaySettings
 from tests.gateway.process import serving
 

@@ -37,19 +37,19 @@ class PollQuery(Message):
     wait: float = Field(default=POLL_WAIT_S, ge=0, le=60, description="seconds")
 
 
-@route("POST", routes.AGENT_ENROL, area="agents", errors=(401, 409, 413, 415))
+@route("POST", routes.AGENT_ENROL, area="agents", errors=(401, 409, 503, 507))
 async def enrol(call: Call, body: Enrolment) -> Enrolled:
     """Exchange a one-time code for the agent's credential."""
     return await call.services.agents.enrol(body)
 
 
-@route("POST", routes.AGENT_REPORTS, area="agents", errors=(413, 415), max_body_bytes=_MAX_REPORTS_BYTES)
+@route("POST", routes.AGENT_REPORTS, area="agents", errors=(507,), max_body_bytes=_MAX_REPORTS_BYTES)
 async def store_reports(call: Call, agent: AgentIdentity, body: ReportBatch) -> ReportsAnswer:
     """Store reports; a repetition is harmless. One outcome for each report."""
     return await call.services.agents.store_reports(agent, body)
 
 
-@route("POST", routes.AGENT_HEARTBEAT, area="agents", errors=(413, 415), max_body_bytes=_MAX_BEAT_BYTES)
+@route("POST", routes.AGENT_HEARTBEAT, area="agents", errors=(507,), max_body_bytes=_MAX_BEAT_BYTES)
 async def heartbeat(call: Call, agent: AgentIdentity, body: Heartbeat) -> Answer:
     """Say that the agent is alive, and how it is."""
     return await call.services.agents.heartbeat(agent, body)
@@ -61,13 +61,13 @@ async def poll_commands(call: Call, agent: AgentIdentity, query: PollQuery) -> C
     return await call.services.agents.open_commands(agent, query.wait)
 
 
-@route("POST", routes.AGENT_ACK, area="agents", errors=(404, 413, 415), max_body_bytes=_MAX_ACK_BYTES)
+@route("POST", routes.AGENT_ACK, area="agents", errors=(404, 507), max_body_bytes=_MAX_ACK_BYTES)
 async def acknowledge(call: Call, agent: AgentIdentity, command_id: str, body: Ack) -> Answer:
     """Close a command; a repetition is harmless."""
     return await call.services.agents.acknowledge(agent, command_id, body)
 
 
-@route("PUT", routes.AGENT_BYTES, area="agents", errors=(400, 404, 413), max_body_bytes=MAX_BYTES)
+@route("PUT", routes.AGENT_BYTES, area="agents", errors=(404, 507), max_body_bytes=MAX_BYTES)
 async def deliver_bytes(call: Call, agent: AgentIdentity, command_id: str, headers: BytesHeaders, raw: bytes) -> Answer:
     """Deliver the bytes that a command asked for; a repetition is harmless."""
     return await call.services.cluster_files.deliver_bytes(agent, command_id, headers, raw)

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.http.app_keys import OPENAPI_DOCUMENT, SWAGGER_FILES, StaticFile
+from gateway.http.arguments import is_administrator
 from gateway.http.route import Call, Media, Reply, route
 from mltm.contract import routes
 from mltm.contract.user_api import Health
@@ -25,8 +26,11 @@ def read_swagger_files() -> dict[str, StaticFile]:
 
 @route("GET", routes.HEALTH, area="service", also=(503,))
 async def read_health(call: Call) -> Reply[Health]:
-    """200 while the gateway can accept tasks, otherwise 503 with the reason."""
-    health = await call.services.health.run()
+    """200 while the gateway can accept tasks, otherwise 503 with the reason.
+
+    Needs no token. Paths of spools and files are shown only to an administrator's token.
+    """
+    health = await call.services.health.run(in_full=await is_administrator(call))
     return Reply(health, 503 if health.status == "failing" else 200)
 
 

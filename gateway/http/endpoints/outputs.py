@@ -34,7 +34,7 @@ class LogQuery(Strict):
     attempt: int | None = Field(default=None, ge=1, le=9999, description="which attempt; without it the newest")
 
 
-@route("GET", routes.TASK_LOG, area="outputs", errors=(404, 504), media=Media("text/plain", "a piece of the log"))
+@route("GET", routes.TASK_LOG, area="outputs", errors=(404, 504, 507), media=Media("text/plain", "a piece of the log"))
 async def read_log(call: Call, user: User, task_id: TaskId, query: LogQuery) -> web.Response:
     """A piece of the task's log, as it was written.
 
@@ -47,7 +47,7 @@ async def read_log(call: Call, user: User, task_id: TaskId, query: LogQuery) -> 
     return web.Response(body=piece.data, content_type="text/plain", charset="utf-8", headers=_describe(piece))
 
 
-@route("GET", routes.TASK_OUTPUTS, area="outputs", errors=(404, 504))
+@route("GET", routes.TASK_OUTPUTS, area="outputs", errors=(404, 504, 507))
 async def list_outputs(call: Call, user: User, task_id: TaskId) -> Outputs:
     """The files in the task's outputs folder."""
     return await call.services.cluster_files.list_outputs(user, task_id, AGENT_WAIT_S)
@@ -58,7 +58,7 @@ async def list_outputs(call: Call, user: User, task_id: TaskId) -> Outputs:
     routes.TASK_OUTPUT,
     area="outputs",
     also=(206,),
-    errors=(404, 416, 422, 504),
+    errors=(404, 416, 422, 504, 507),
     media=Media("application/octet-stream", "the file, or the asked range of it"),
 )
 async def read_output(call: Call, user: User, task_id: TaskId, path: str) -> web.StreamResponse:

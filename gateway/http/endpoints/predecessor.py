@@ -25,7 +25,7 @@ class JobStatus(Message):
     run_id: str | None = None
 
 
-@route("POST", routes.PREDECESSOR_NEW_TASK, area="predecessor", errors=(400, 409, 413, 415, 503, 507))
+@route("POST", routes.PREDECESSOR_NEW_TASK, area="predecessor", errors=(409,))
 async def create_task(call: Call, user: User, idempotency_key: str | None, upload: Upload) -> TaskAnswer:
     """Submit a task and wait a few seconds for its job id.
 

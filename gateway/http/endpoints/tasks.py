@@ -27,7 +27,7 @@ async def accept(call: Call, user: User, upload: Upload, key: str | None) -> Acc
     return await run_to_end(call.services.submissions.accept(user, upload, key))
 
 
-@route("POST", routes.TASKS, area="tasks", status=201, also=(200,), errors=(400, 409, 413, 415, 503, 507))
+@route("POST", routes.TASKS, area="tasks", status=201, also=(200,), errors=(409,))
 async def create_task(call: Call, user: User, idempotency_key: str | None, upload: Upload) -> Reply[TaskAnswer]:
     """Submit a task: its config, its script, and more files if it needs them.
 
@@ -51,13 +51,13 @@ async def read_task(call: Call, user: User, task_id: TaskId) -> TaskAnswer:
     return await call.services.tasks.read(user, task_id)
 
 
-@route("POST", routes.TASK_CANCEL, area="tasks", errors=(404, 409))
+@route("POST", routes.TASK_CANCEL, area="tasks", errors=(404, 409, 507))
 async def cancel_task(call: Call, user: User, task_id: TaskId) -> CancelAnswer:
     """Cancel the task. The request is stored when this answers; the state follows from the cluster."""
     return await call.services.tasks.request_cancel(user, task_id)
 
 
-@route("POST", routes.TASK_HOLD, area="tasks", errors=(404, 409))
+@route("POST", routes.TASK_HOLD, area="tasks", errors=(404, 409, 507))
 async def hold_task(call: Call, user: User, task_id: TaskId) -> HoldAnswer:
     """Do not give the task to Slurm until it is released.
 
@@ -66,7 +66,7 @@ async def hold_task(call: Call, user: User, task_id: TaskId) -> HoldAnswer:
     return await call.services.tasks.request_hold(user, task_id, "hold")
 
 
-@route("POST", routes.TASK_RELEASE, area="tasks", errors=(404, 409))
+@route("POST", routes.TASK_RELEASE, area="tasks", errors=(404, 409, 507))
 async def release_task(call: Call, user: User, task_id: TaskId) -> HoldAnswer:
     """Let a held task continue."""
     return await call.services.tasks.request_hold(user, task_id, "release")

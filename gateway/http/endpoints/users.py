@@ -37,7 +37,7 @@ class UserAnswer(Message):
     created_at: datetime | None = None
 
 
-@route("POST", routes.LOGIN, area="users", errors=(401, 415, 429))
+@route("POST", routes.LOGIN, area="users", errors=(401, 429, 503, 507))
 async def log_in(call: Call, form: LoginForm) -> LoginAnswer:
     """Exchange a user name and a password for a token."""
     return await call.services.users.login(form.username, form.password)
@@ -50,7 +50,7 @@ async def read_me(call: Call, user: User) -> Whoami:
     return Whoami(username=user.username, role=user.role, clusters=clusters)
 
 
-@route("POST", routes.TOKENS, area="users", status=201, errors=(415,))
+@route("POST", routes.TOKENS, area="users", status=201, errors=(507,))
 async def create_token(call: Call, user: User, body: TokenRequest) -> Reply[TokenAnswer]:
     """Create an API token. Only this answer shows it."""
     return Reply(await call.services.users.create_token(user, body.name), 201)
@@ -62,7 +62,7 @@ async def list_tokens(call: Call, user: User) -> list[TokenAnswer]:
     return await call.services.users.list_tokens(user)
 
 
-@route("DELETE", routes.TOKEN, area="users", status=204, errors=(404,))
+@route("DELETE", routes.TOKEN, area="users", status=204, errors=(404, 507))
 async def revoke_token(call: Call, user: User, token_id: str) -> None:
     """Revoke one of your tokens, at once."""
     await call.services.users.revoke_token(user, token_id)

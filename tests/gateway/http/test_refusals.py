@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.private_files import create_private_file
 from mltm.contract import routes
 from tests.gateway.fixtures import House, eventually
 
@@ -38,7 +39,8 @@ async def test_a_client_that_goes_away_during_a_step_of_the_disk_leaves_nothing(
     house: House, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     is_reached, may_go_on = threading.Event(), threading.Event()
-    made, call = [], getattr(Path, step)
+    made, call = [], Path.mkdir if step == "mkdir" else create_private_file
+    place = "pathlib.Path.mkdir" if step == "mkdir" else "gateway.http.multipart.create_private_file"
 
     def wait_there(path: Path, *args: Any, **kwargs: Any) -> object:
         if path.is_relative_to(house.settings.staging):
@@ -48,7 +50,7 @@ async def test_a_client_that_goes_away_during_a_step_of_the_disk_leaves_nothing(
             return made[0]
         return call(path, *args, **kwargs)
 
-    monkeypatch.setattr(Path, step, wait_there)
+    monkeypatch.setattr(place, wait_there)
     writer = await begin_upload(house)
     await eventually(is_reached.is_set)
 

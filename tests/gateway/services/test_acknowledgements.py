@@ -73,7 +73,7 @@ async def test_bytes_answer_nothing_but_a_question_for_bytes(
 
     assert await house.agent.bring({**command, "length": 10}, LOG) == 422
     assert [open_one["kind"] for open_one in await house.agent.poll()] == [kind]
-    assert not house.settings.cache.exists()
+    assert list(house.settings.cache.iterdir()) == []
 
 
 @pytest.mark.parametrize(
