@@ -129,9 +129,12 @@ def set_password(username: str, password_stdin: FromStdin = False, config: Confi
 
 @user_app.command("remove")
 def remove_user(username: str, config: Config = None) -> None:
-    """Remove a user, and revoke his tokens. His tasks stay."""
-    _run_in_database(config, users.remove_user, username, Clock().now())
-    print(f"{username} is removed")
+    """Remove a user. His tokens, agents and unused enrolment codes end with him; his tasks stay, for admins to see."""
+    ended = _run_in_database(config, users.remove_user, username, Clock().now())
+    print(
+        f"{username} is removed. Ended with him: tokens {ended.tokens}, agents {ended.agents}, unused enrolment codes "
+        f"{ended.codes}. If the name is added again, it is another user, who sees nothing of this one."
+    )
 
 
 @user_app.command("list")
@@ -150,15 +153,19 @@ def create_token(
     """Create an API token. It is shown only once."""
     clock = Clock()
     secret = clock.new_secret("mltm_")
-    new = users.NewToken(clock.new_id(), username, name, hash_secret(secret), clock.now(), None)
-    made = _run_in_database(config, users.add_token, new)
+    with _database(read_settings(config, {})) as database:
+        user = database.call_now(users.find_user, username)
+        new = users.NewToken(clock.new_id(), user, name, hash_secret(secret), clock.now(), None)
+        made = database.call_now(users.add_token, new)
     print(json.dumps({"token_id": made.token_id, "name": name, "token": secret}) if as_json else secret)
 
 
 @token_app.command("list")
 def list_tokens(username: str, as_json: AsJson = False, config: Config = None) -> None:
     """List a user's tokens, without the tokens themselves."""
-    rows = _run_in_database(config, users.list_tokens, username, Clock().now())
+    with _database(read_settings(config, {})) as database:
+        user = database.call_now(users.find_user, username)
+        rows = database.call_now(users.list_tokens, user, Clock().now())
     _print_rows([row.model_dump(mode="json", exclude={"token"}) for row in rows], as_json=as_json)
 
 
@@ -191,8 +198,6 @@ def make_code(
     secret, now = clock.new_secret("enrol_"), clock.now()
     until = now + timedelta(minutes=minutes)
     with _database(settings) as database:
-        if owner is not None:
-            database.call_now(users.read_user, owner)
         database.call_now(
             agents.add_code, agents.NewCode(hash_secret(secret), cluster, owner, spool.resolve(), now, until)
         )

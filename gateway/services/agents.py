@@ -85,10 +85,12 @@ class Agents:
         return Answer(generation=self._generation)
 
     async def open_commands(self, agent: AgentIdentity, wait_s: float) -> Commands:
-        """List the agent's open commands. If there are none, wait up to `wait_s` for one."""
+        """List the agent's open commands. If there are none, wait up to `wait_s` for one. Raises UnauthorizedError."""
         until_s = self._clock.boot_s() + wait_s
         with self._wake.listen("commands") as made:
             while True:
+                # An agent that was revoked while it waited gets nothing more.
+                await self._database.read(rows.require_live, agent.agent_id)
                 commands: list[CommandMessage] = await self._database.read(list_open, agent.agent_id, self._clock.now())
                 if commands or not await wait_for_event(made, until_s - self._clock.boot_s()):
                     return Commands(generation=self._generation, commands=commands)

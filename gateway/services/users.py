@@ -31,8 +31,9 @@ class Users:
     async def login(self, username: str, password: str) -> LoginAnswer:
         """Check the password and create a token. Raises UnauthorizedError, TooManyError."""
         self._check_rate(username)
-        stored = await self._database.read(rows.read_password_hash, username)
-        if not await asyncio.to_thread(is_password, stored, password):
+        known = await self._database.read(rows.find_password, username)
+        is_right = await asyncio.to_thread(is_password, known.password_hash if known else None, password)
+        if known is None or not is_right:
             self._failures[username].append(self._clock.boot_s())
             raise UnauthorizedError(
                 "The user name or the password is wrong.",
@@ -42,7 +43,7 @@ class Users:
             )
         self._failures.pop(username, None)
         life = timedelta(days=self._token_days)
-        secret, _ = await self._create(username, "login", life)
+        secret, _ = await self._create(known.user, "login", life)
         return LoginAnswer(access_token=secret, expires_in=int(life.total_seconds()))
 
     def _check_rate(self, username: str) -> None:
@@ -59,10 +60,10 @@ class Users:
                 retry_after_s=wait_s,
             )
 
-    async def _create(self, username: str, name: str, life: timedelta | None) -> tuple[str, TokenAnswer]:
+    async def _create(self, user: User, name: str, life: timedelta | None) -> tuple[str, TokenAnswer]:
         secret, now = self._clock.new_secret(_PREFIX), self._clock.now()
         expires_at = now + life if life else None
-        new = rows.NewToken(self._clock.new_id(), username, name, hash_secret(secret), now, expires_at)
+        new = rows.NewToken(self._clock.new_id(), user, name, hash_secret(secret), now, expires_at)
         return secret, await self._database.call(rows.add_token, new)
 
     async def authenticate(self, bearer: str) -> User:
@@ -93,13 +94,13 @@ class Users:
 
     async def create_token(self, user: User, name: str) -> TokenAnswer:
         """Create an API token. Only this answer shows it."""
-        secret, answer = await self._create(user.username, name, None)
+        secret, answer = await self._create(user, name, None)
         return answer.model_copy(update={"token": secret})
 
     async def list_tokens(self, user: User) -> list[TokenAnswer]:
         """List the user's tokens, without the tokens themselves."""
-        return await self._database.read(rows.list_tokens, user.username, self._clock.now())
+        return await self._database.read(rows.list_tokens, user, self._clock.now())
 
     async def revoke_token(self, user: User, token_id: str) -> None:
         """Revoke a token of the user. Raises NotFoundError (token_not_found)."""
-        await self._database.call(rows.revoke_token, user.username, token_id, self._clock.now())
+        await self._database.call(rows.revoke_token, user, token_id, self._clock.now())

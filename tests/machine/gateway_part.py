@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gateway.store import migrate
 from gateway.store import tasks as rows
 from gateway.store.commands import HoldKind
 from gateway.store.models import Agent
+from gateway.store.users import add_user
 from gateway.values import AgentIdentity, Upload, UploadedFile, User
 from mltm.contract.agent_api import Ack, Answer, ReportBatch, ReportsAnswer
 from mltm.contract.ids import TaskId
@@ -28,7 +29,7 @@ from mltm.runtime.clock import Clock, read_utc_now
 
 __all__ = ["GatewayLine", "GatewayPart"]
 
-USER = User("alice", "user")
+USER = User("alice", "user", "a" * 32)
 
 
 class GatewayPart:
@@ -86,6 +87,7 @@ def _stop_syncing(database: Any) -> None:
 
 def _add_agent(agent: AgentIdentity) -> None:
     if Agent.get_or_none(Agent.agent_id == agent.agent_id) is None:
+        add_user(USER.username, USER.role, None, datetime.fromisoformat("2026-11-23T12:00:00Z"), user_id=USER.user_id)
         Agent.create(
             agent_id=agent.agent_id, cluster=agent.cluster, spool=str(agent.spool), spool_id=agent.spool_id,
             credential_sha256="x", host="h", unix_user="u", version="1", enrolled_at="2026-11-23T12:00:00Z",

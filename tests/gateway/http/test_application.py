@@ -18,7 +18,7 @@ from gateway.values import User
 async def _authenticate(bearer: str) -> User:
     if bearer != "good":
         raise UnauthorizedError("This token is not known.")
-    return User("alice", "user")
+    return User("alice", "user", "a" * 32)
 
 
 @pytest.fixture
