@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pwd
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,12 +18,15 @@ from rich.table import Table
 from gateway.app import make_folders, open_database
 from gateway.check import check_all
 from gateway.errors import GatewayError, InvalidError
+from gateway.origin import Origin, entered
+from gateway.security_log import SecurityLog
 from gateway.serve import serve
 from gateway.services.passwords import hash_password, hash_secret
 from gateway.services.spool_address import write_url
 from gateway.settings import GatewaySettings, read_settings
 from gateway.store import agents, migrate, users
 from gateway.store.database import Database
+from gateway.values import Role
 from mltm.contract.spool_layout import Spool
 from mltm.contract.task_config import check_key
 from mltm.runtime.clock import Clock
@@ -115,7 +119,10 @@ def add_user(
     if role not in ("user", "admin"):
         raise InvalidError(f"--role is {role!r}. It can be user or admin.", key="bad_role", next_step="")
     password = hash_password(_read_password(from_stdin=password_stdin))
-    _run_in_database(config, users.add_user, username, "admin" if role == "admin" else "user", password, Clock().now())
+    checked: Role = "admin" if role == "admin" else "user"
+    with _acting(config) as (database, security):
+        user = database.call_now(users.add_user, username, checked, password, Clock().now())
+        security.record("user_added", role=user.role, of_user=user.username, of_user_id=user.user_id)
     print(f"{username} can log in now ({role}), at the gateway of {read_settings(config, {}).database_path.absolute()}")
 
 
@@ -123,14 +130,21 @@ def add_user(
 def set_password(username: str, password_stdin: FromStdin = False, config: Config = None) -> None:
     """Set a new password, and revoke the user's tokens."""
     password = hash_password(_read_password(from_stdin=password_stdin))
-    _run_in_database(config, users.set_password, username, password, Clock().now())
+    with _acting(config) as (database, security):
+        user = database.call_now(users.set_password, username, password, Clock().now())
+        security.record("password_set", of_user=user.username, of_user_id=user.user_id)
     print(f"{username} has a new password")
 
 
 @user_app.command("remove")
 def remove_user(username: str, config: Config = None) -> None:
     """Remove a user. His tokens, agents and unused enrolment codes end with him; his tasks stay, for admins to see."""
-    ended = _run_in_database(config, users.remove_user, username, Clock().now())
+    with _acting(config) as (database, security):
+        ended = database.call_now(users.remove_user, username, Clock().now())
+        security.record(
+            "user_removed", of_user=username, of_user_id=ended.user_id, tokens=ended.tokens, agents=ended.agents,
+            codes=ended.codes,
+        )  # fmt: skip
     print(
         f"{username} is removed. Ended with him: tokens {ended.tokens}, agents {ended.agents}, unused enrolment codes "
         f"{ended.codes}. If the name is added again, it is another user, who sees nothing of this one."
@@ -153,10 +167,11 @@ def create_token(
     """Create an API token. It is shown only once."""
     clock = Clock()
     secret = clock.new_secret("mltm_")
-    with _database(read_settings(config, {})) as database:
+    with _acting(config) as (database, security):
         user = database.call_now(users.find_user, username)
         new = users.NewToken(clock.new_id(), user, name, hash_secret(secret), clock.now(), None)
         made = database.call_now(users.add_token, new)
+        security.record("token_created", token_id=made.token_id, of_user_id=user.user_id)
     print(json.dumps({"token_id": made.token_id, "name": name, "token": secret}) if as_json else secret)
 
 
@@ -172,7 +187,9 @@ def list_tokens(username: str, as_json: AsJson = False, config: Config = None) -
 @token_app.command("revoke")
 def revoke_token(token_id: str, config: Config = None) -> None:
     """Revoke a token."""
-    _run_in_database(config, users.revoke_token, None, token_id, Clock().now())
+    with _acting(config) as (database, security):
+        database.call_now(users.revoke_token, None, token_id, Clock().now())
+        security.record("token_revoked", token_id=token_id)
     print(f"{token_id} is revoked")
 
 
@@ -197,10 +214,10 @@ def make_code(
     settings, clock = read_settings(config, {}), Clock()
     secret, now = clock.new_secret("enrol_"), clock.now()
     until = now + timedelta(minutes=minutes)
-    with _database(settings) as database:
-        database.call_now(
-            agents.add_code, agents.NewCode(hash_secret(secret), cluster, owner, spool.resolve(), now, until)
-        )
+    with _acting(config) as (database, security):
+        new = agents.NewCode(hash_secret(secret), cluster, owner, spool.resolve(), now, until)
+        owner_id = database.call_now(agents.add_code, new)
+        security.record("code_created", cluster=cluster, of_user=owner, of_user_id=owner_id, spool=new.spool)
     with suppress(OSError):  # a spool that does not exist yet gets it at the gateway's next start
         write_url(Spool(spool.resolve()), settings.url)
     print(json.dumps({"code": secret, "expires_at": until.isoformat()}) if as_json else secret)
@@ -215,7 +232,9 @@ def list_agents(as_json: AsJson = False, config: Config = None) -> None:
 @agent_app.command("revoke")
 def revoke_agent(agent_id: str, config: Config = None) -> None:
     """Revoke an agent's credential. Its tasks wait until it is enrolled again, for the same owner and spool."""
-    waiting = _run_in_database(config, agents.revoke_agent, agent_id, Clock().now())
+    with _acting(config) as (database, security):
+        waiting = database.call_now(agents.revoke_agent, agent_id, Clock().now())
+        security.record("agent_revoked", of_agent_id=agent_id)
     print(
         f"{agent_id} is revoked. Its unfinished tasks ({waiting}) wait until it is enrolled again, for the same owner "
         "and spool."
@@ -234,6 +253,25 @@ def _database(settings: GatewaySettings) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+@contextmanager
+def _acting(config: Path | None) -> Iterator[tuple[Database, SecurityLog]]:
+    """The database, and the security log with the Unix user who runs this command."""
+    settings, clock = read_settings(config, {}), Clock()
+    with _database(settings) as database, entered(Origin(address="local", unix_user=_read_unix_user())):
+        security = SecurityLog(settings.security_log_path, clock.now)
+        try:
+            yield database, security
+        finally:
+            security.close()
+
+
+def _read_unix_user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # an account that the system does not list, as in some containers
+        return str(os.getuid())
 
 
 def _check_name(name: str) -> None:

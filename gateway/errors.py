@@ -1,6 +1,6 @@
 """Every error of the gateway: HTTP status, stable key, message and next step. `gateway.http` renders it (RFC 9457)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mltm.contract.problems import FieldProblem
 
@@ -11,7 +11,10 @@ __all__ = [
 
 
 class GatewayError(Exception):
-    """The root. `detail` says what is wrong and where, `next_step` what the reader can do."""
+    """The root. `detail` says what is wrong and where, `next_step` what the reader can do.
+
+    `evidence` is for the security log alone: the caller may not know that somebody else's thing exists.
+    """
 
     status = 500
     key = "internal_error"
@@ -28,6 +31,7 @@ class GatewayError(Exception):
         next_step: str | None = None,
         fields: Iterable[FieldProblem] = (),
         retry_after_s: int | None = None,
+        evidence: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -37,6 +41,7 @@ class GatewayError(Exception):
         self.next_step = self.next_step if next_step is None else next_step
         self.fields = tuple(fields)
         self.retry_after_s = retry_after_s
+        self.evidence = evidence or {}
 
 
 class UnauthorizedError(GatewayError):

@@ -4,9 +4,11 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel
 
 from gateway.errors import ForbiddenError, GatewayError, TooLargeError, UnauthorizedError
+from gateway.http.access_watch import watching
 from gateway.http.route import Call, Parameter, Route
 from gateway.http.upload import check_total_size, receive_upload
 from gateway.http.validation import (
@@ -17,6 +19,7 @@ from gateway.http.validation import (
     check_task_id,
     refuse,
 )
+from gateway.origin import name_caller
 from gateway.values import AgentIdentity, User
 from mltm.contract.ids import TaskId
 from mltm.contract.problems import FieldProblem
@@ -24,6 +27,7 @@ from mltm.contract.problems import FieldProblem
 __all__ = ["check_before_body", "read_argument"]
 
 _CALLER = web.RequestKey("caller", object)
+_TASK_NAMES = ("task_id", "job_id")
 _PARSE_IN_THREAD_BYTES = 256 * 1024
 _BEARER = FieldProblem(field="Authorization", allowed="`Bearer <token>` is needed")
 
@@ -35,7 +39,9 @@ async def read_argument(call: Call, route: Route, parameter: Parameter, stack: A
         case "user" | "admin" | "agent":
             return await _identify(call, parameter)
         case "path":
-            return _read_path(call.request, parameter)
+            text = _read_path(call.request, parameter)
+            await _note_admin(call, parameter, text)
+            return text
         case "query":
             return check_fields(model, call.request.query.items())
         case "headers":
@@ -54,18 +60,20 @@ async def read_argument(call: Call, route: Route, parameter: Parameter, stack: A
 
 async def check_before_body(call: Call, route: Route) -> None:
     """Check what can be checked before a client that waits for `100 Continue` sends its body."""
-    caller = route.find("user", "admin", "agent")
-    if caller is not None:
-        await _identify(call, caller)
-    if route.find("upload"):
-        check_total_size(call)
-    else:
-        _check_announced_size(call.request, route.max_body_bytes)
+    with watching(call.request):
+        caller = route.find("user", "admin", "agent")
+        if caller is not None:
+            await _identify(call, caller)
+        if route.find("upload"):
+            check_total_size(call)
+        else:
+            _check_announced_size(call.request, route.max_body_bytes)
 
 
 async def _identify(call: Call, parameter: Parameter) -> User | AgentIdentity:
     known = call.request.get(_CALLER)
     if isinstance(known, User | AgentIdentity):
+        name_caller(known)
         return known
     bearer = _read_bearer(call.request)
     caller: User | AgentIdentity
@@ -73,10 +81,12 @@ async def _identify(call: Call, parameter: Parameter) -> User | AgentIdentity:
         caller = await call.services.agents.authenticate(bearer)
     else:
         caller = await call.services.users.authenticate(bearer)
+        name_caller(caller)
         if parameter.source == "admin" and not caller.is_admin:
             raise ForbiddenError(
                 f"{call.request.method} {call.request.path} is for administrators, and {caller.username} is not one."
             )
+    name_caller(caller)
     call.request[_CALLER] = caller
     return caller
 
@@ -108,6 +118,16 @@ def _read_path(request: web.Request, parameter: Parameter) -> str:
     return check_task_id(text) if parameter.annotation is TaskId else text
 
 
+async def _note_admin(call: Call, parameter: Parameter, text: str) -> None:
+    """Write down that an admin uses another user's task, before he gets anything of it."""
+    caller = call.request.get(_CALLER)
+    if parameter.name not in _TASK_NAMES or not isinstance(caller, User) or not caller.is_admin:
+        return
+    owner = await call.services.tasks.find_owner(text)
+    if owner and owner["of_user_id"] != caller.user_id:
+        call.services.security.record("admin_access", "allowed", **owner)
+
+
 async def _read_json(request: web.Request, model: type[BaseModel], limit: int) -> BaseModel:
     check_media_type(request, "application/json")
     raw = await _read_body(request, limit)
@@ -124,23 +144,34 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
             body += block
             if len(body) > limit:
                 raise TooLargeError(f"The body is too large. At most {limit:,} bytes are allowed.")
-    except (OSError, web.PayloadAccessError, web.RequestPayloadError) as error:
-        raise GatewayError(
-            "The body ended too early: a part of it is missing.",
-            status=400,
-            key="truncated_body",
-            title="Truncated body",
-            next_step="Send it again.",
-        ) from error
+    except _TRUNCATED as error:
+        raise _truncated() from error
     return bytes(body)
+
+
+_TRUNCATED = (OSError, web.PayloadAccessError, web.RequestPayloadError)
+# LookupError: the form's charset is unknown, or is not one of text. The others are broken parts.
+_MALFORMED = (ValueError, LookupError, AssertionError, RuntimeError, HttpProcessingError)
+
+
+def _truncated() -> GatewayError:
+    return GatewayError(
+        "The body ended too early: a part of it is missing.",
+        status=400,
+        key="truncated_body",
+        title="Truncated body",
+        next_step="Send it again.",
+    )
 
 
 async def _read_form(request: web.Request) -> list[tuple[str, str]]:
     check_media_type(request, "application/x-www-form-urlencoded", "multipart/form-data")
     try:
         fields = await request.post()
-    except ValueError as error:
+    except _MALFORMED as error:
         raise refuse("malformed_form", "body", "this is not a form") from error
+    except _TRUNCATED as error:
+        raise _truncated() from error
     texts = [(name, value) for name, value in fields.items() if isinstance(value, str)]
     if len(texts) < len(fields):
         raise refuse("malformed_form", "body", "only text fields are allowed, not files")

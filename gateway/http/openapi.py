@@ -28,14 +28,14 @@ _SECURITY: Json = {
     "agent": {"type": "http", "scheme": "bearer", "description": "an agent's credential, from its enrolment"},
 }
 _IMPLIED: dict[str, tuple[int, ...]] = {
-    "user": (401,),
-    "admin": (401, 403),
-    "agent": (401,),
+    "user": (401, 429),
+    "admin": (401, 403, 429),
+    "agent": (401, 429),
     "query": (422,),
     "headers": (422,),
     "idempotency_key": (422,),
     "body": (400, 413, 415, 422),
-    "form": (413, 415, 422),
+    "form": (400, 413, 415, 422),
     "upload": (400, 413, 415, 422),
     "raw": (400, 413),
 }

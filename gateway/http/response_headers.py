@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 
 from gateway.http.app_keys import REQUEST_ID
 
-__all__ = ["name_request", "secure_answer"]
+__all__ = ["ensure_request_id", "name_request", "secure_answer"]
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -23,7 +23,7 @@ _HEADERS = {
 @web.middleware
 async def name_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Add the request's id to everything that is logged while it is handled."""
-    with structlog.contextvars.bound_contextvars(request_id=_ensure_id(request)):
+    with structlog.contextvars.bound_contextvars(request_id=ensure_request_id(request)):
         return await handler(request)
 
 
@@ -35,10 +35,10 @@ async def secure_answer(request: web.BaseRequest, response: web.StreamResponse) 
     if request.secure:
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
     if isinstance(request, web.Request):
-        response.headers["X-Request-Id"] = _ensure_id(request)
+        response.headers["X-Request-Id"] = ensure_request_id(request)
 
 
-def _ensure_id(request: web.Request) -> str:
+def ensure_request_id(request: web.Request) -> str:
     """Our own id, never the client's: nobody else writes into our log."""
     if REQUEST_ID not in request:
         request[REQUEST_ID] = uuid.uuid4().hex

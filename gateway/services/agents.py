@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from gateway.security_log import SecurityLog
 from gateway.services.passwords import hash_secret
 from gateway.services.wake import Wake
 from gateway.store import agents as rows
@@ -32,9 +33,17 @@ class Agents:
     """Every answer carries the database's generation: an agent that sees a new one reports all its tasks again."""
 
     def __init__(
-        self, database: Database, clock: Clock, wake: Wake, *, generation: str, name: str, gateway_id: str
+        self,
+        database: Database,
+        clock: Clock,
+        wake: Wake,
+        security: SecurityLog,
+        *,
+        generation: str,
+        name: str,
+        gateway_id: str,
     ) -> None:
-        self._database, self._clock, self._wake = database, clock, wake
+        self._database, self._clock, self._wake, self._security = database, clock, wake, security
         self._generation, self._name, self._gateway_id = generation, name, gateway_id
 
     async def enrol(self, enrolment: Enrolment) -> Enrolled:
@@ -48,6 +57,10 @@ class Agents:
             hash_secret(credential),
             self._clock.now(),
         )
+        self._security.record(
+            "enrolment", agent_id=agent.agent_id, cluster=agent.cluster, spool=agent.spool, host=enrolment.host,
+            of_user=agent.owner, of_user_id=agent.owner_id,
+        )  # fmt: skip
         return Enrolled(
             generation=self._generation,
             agent_id=agent.agent_id,
@@ -69,6 +82,9 @@ class Agents:
     async def store_reports(self, agent: AgentIdentity, batch: ReportBatch) -> ReportsAnswer:
         """Store each report once and merge it, all in one transaction. One outcome for each report."""
         outcomes = await self._database.call(self._store, agent, batch)
+        refused = [outcome for outcome in outcomes if outcome.outcome == "refused"]
+        if refused:
+            self._security.record("reports_refused", "refused", count=len(refused), reason=refused[0].message)
         for task_id in {report.task_id for report in batch.reports}:
             self._wake.ring(f"task:{task_id}")
         self._wake.ring("publisher")

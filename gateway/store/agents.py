@@ -40,17 +40,19 @@ class NewCode:
     expires_at: datetime
 
 
-def add_code(new: NewCode) -> None:
-    """Add a code. Raises NotFoundError (user_not_found)."""
+def add_code(new: NewCode) -> str | None:
+    """Add a code. Returns its owner's id. Raises NotFoundError (user_not_found)."""
+    owner_id = read_user_id(new.owner) if new.owner is not None else None
     EnrolCode.create(
         sha256=new.sha256,
         cluster=new.cluster,
         owner=new.owner,
-        owner_id=read_user_id(new.owner) if new.owner is not None else None,
+        owner_id=owner_id,
         spool=str(new.spool) if new.spool else None,
         created_at=render_timestamp(new.created_at),
         expires_at=render_timestamp(new.expires_at),
     )
+    return owner_id
 
 
 def build_identity(row: Agent) -> AgentIdentity:
@@ -187,6 +189,7 @@ def _check_live(row: Agent | None) -> AgentIdentity:
             f"This agent credential {what}.",
             key="bad_credential" if row is None else "credential_revoked",
             title="Not enrolled",
+            evidence={"agent_id": row.agent_id, "reason": row.revoked_reason} if row else None,
             next_step="Enrol again: `mltm-gateway agent code` on the gateway, then `mltm-agent enroll`.",
         )
     return build_identity(row)

@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
+import peewee
+
 from gateway.errors import ConflictError, NotFoundError
 from gateway.store.answers import build_answers, build_history, build_summary
 from gateway.store.damaged import read_config
@@ -18,8 +20,8 @@ from mltm.contract.states import State
 from mltm.contract.user_api import TaskAnswer, TaskList
 
 __all__ = [
-    "SubmissionKey", "add_event", "add_task", "find_agent_id", "find_by_job_id", "find_by_key", "find_task",
-    "insert_row", "list_ids_with_files", "list_tasks", "read_task",
+    "SubmissionKey", "add_event", "add_task", "find_agent_id", "find_by_job_id", "find_by_key", "find_owner",
+    "find_task", "insert_row", "list_ids_with_files", "list_tasks", "read_task",
 ]  # fmt: skip
 
 
@@ -105,8 +107,20 @@ def find_task(user: User, task_id: str) -> Task:
     row: Task | None = Task.get_or_none(Task.task_id == task_id)
     if row is None or not may_see(user, row):
         allowed = FieldProblem(field="task_id", given=task_id[:80], allowed="the id of one of your tasks")
-        raise NotFoundError(f"You have no task {task_id[:80]!r}.", fields=[allowed])
+        evidence = {"task_id": task_id, "of_user_id": row.owner_id} if row else None
+        raise NotFoundError(f"You have no task {task_id[:80]!r}.", fields=[allowed], evidence=evidence)
     return row
+
+
+def find_owner(text: str) -> dict[str, str]:
+    """Whose the task of this id, or of this job id, is: for the security log. Empty if there is none."""
+    row: Task | None = Task.get_or_none(Task.task_id == text.lower()) or _query_job_id(text).first()
+    return {"task_id": row.task_id, "of_user": row.owner, "of_user_id": row.owner_id} if row else {}
+
+
+def _query_job_id(job_id: str) -> "peewee.ModelSelect[Task]":
+    query = Task.select().join(Attempt, on=(Attempt.task_id == Task.task_id))
+    return query.where(Attempt.job_id == job_id).order_by(Task.task_id.desc())
 
 
 def find_agent_id(user: User, task_id: str) -> str:
@@ -139,14 +153,15 @@ def list_tasks(user: User, state: State | None, before: str | None, limit: int, 
 
 def find_by_job_id(user: User, job_id: str, now: datetime) -> TaskAnswer:
     """The newest task of this user with an attempt of this job id (Slurm reuses ids). Raises NotFoundError."""
-    query = Task.select().join(Attempt, on=(Attempt.task_id == Task.task_id))
-    query = query.where(Attempt.job_id == job_id, visible_to(user))
-    row: Task | None = query.order_by(Task.task_id.desc()).first()
+    row: Task | None = _query_job_id(job_id).where(visible_to(user)).first()
     if row is None:
         allowed = FieldProblem(
             field="job_id", given=job_id[:80], allowed="the job id or the task id of one of your tasks"
         )
-        raise NotFoundError(f"You have no task with the Slurm job id {job_id[:80]!r}.", fields=[allowed])
+        evidence = {"job_id": job_id} if _query_job_id(job_id).exists() else None
+        raise NotFoundError(
+            f"You have no task with the Slurm job id {job_id[:80]!r}.", fields=[allowed], evidence=evidence
+        )
     return read_task(user, row.task_id, now)
 
 

@@ -14,8 +14,9 @@ from gateway.values import Role, User
 from mltm.contract.user_api import TokenAnswer
 
 __all__ = [
-    "KnownPassword", "NewToken", "Removed", "add_token", "add_user", "find_password", "find_token_user", "find_user",
-    "list_tokens", "list_users", "read_user", "remove_user", "revoke_token", "set_password", "touch_token",
+    "KnownPassword", "NewToken", "Removed", "add_token", "add_user", "explain_token", "find_password",
+    "find_token_user", "find_user", "list_tokens", "list_users", "read_user", "remove_user", "revoke_token",
+    "set_password", "touch_token",
 ]  # fmt: skip
 
 _TOUCH_EVERY = timedelta(minutes=1)
@@ -174,10 +175,12 @@ def revoke_token(user: User | None, token_id: str, now: datetime) -> None:
     """Revoke a token; `user` None: anybody's. Raises NotFoundError (token_not_found)."""
     mine = (Token.token_id == token_id) & (True if user is None else is_owned_by(Token.user_id, user.user_id))
     if not Token.select().where(mine).exists():
+        theirs: Token | None = Token.get_or_none(Token.token_id == token_id)
         raise NotFoundError(
             f"There is no token {token_id[:80]!r}.",
             key="token_not_found",
             next_step="List the tokens (`mltm-gateway token list USER`, GET /v1/tokens) and check the id.",
+            evidence={"token_id": token_id, "of_user_id": theirs.user_id} if theirs else None,
         )
     _revoke(mine, now)
 
@@ -190,6 +193,15 @@ def find_token_user(sha256: str, now: datetime) -> tuple[User, bool] | None:
         return None
     is_due = row.last_used_at is None or now - parse_timestamp(row.last_used_at) > _TOUCH_EVERY
     return _build(user), is_due
+
+
+def explain_token(sha256: str) -> dict[str, str]:
+    """What is known of a token that is not valid, for the security log; empty if it was never given."""
+    row: Token | None = Token.get_or_none(Token.sha256 == sha256)
+    if row is None:
+        return {}
+    reason = "revoked" if row.revoked_at is not None else "expired"
+    return {"user": row.username, "user_id": row.user_id, "token_id": row.token_id, "reason": reason}
 
 
 def touch_token(sha256: str, now: datetime) -> None:

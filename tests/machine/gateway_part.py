@@ -9,6 +9,7 @@ from typing import Any
 from agent.errors import GatewayAwayError
 from agent.uplink.client import RawCommands
 from gateway.app import make_folders, open_database
+from gateway.security_log import SecurityLog
 from gateway.services.agents import Agents
 from gateway.services.publisher import Publisher
 from gateway.services.submissions import Submissions
@@ -47,7 +48,10 @@ class GatewayPart:
         self._submissions = Submissions(self._database, self.settings, self._clock, wake)
         self._tasks = Tasks(self._database, self._clock, wake)
         self._publisher = Publisher(self._database, self.settings, self._clock, wake)
-        self.agents = Agents(self._database, self._clock, wake, generation=generation, name="test", gateway_id="g" * 32)
+        self._security = SecurityLog(self.settings.security_log_path, self._clock.now)
+        self.agents = Agents(
+            self._database, self._clock, wake, self._security, generation=generation, name="test", gateway_id="g" * 32
+        )
 
     def submit(self, config: TaskConfig, key: str) -> TaskId:
         """Hand a task in, once a key."""
@@ -79,6 +83,7 @@ class GatewayPart:
     def close(self) -> None:
         """Close the file; nothing that was answered depends on it."""
         self._database.close()
+        self._security.close()
 
 
 def _stop_syncing(database: Any) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from gateway.http.route import Call, Reply, route
 from gateway.values import User
@@ -16,11 +16,26 @@ __all__ = [
 ]  # fmt: skip
 
 
+_MAX_FORM_TEXT_BYTES = 1024
+
+
 class LoginForm(Message):
     """OAuth2's password form. Its other fields (grant_type, scope, …) are ignored."""
 
     username: str = Field(min_length=1, max_length=128)
     password: str = Field(min_length=1, max_length=1024, json_schema_extra={"format": "password"})
+
+    @field_validator("username", "password")
+    @classmethod
+    def _fits(cls, text: str) -> str:
+        """A form may have any charset: what is text here may have no bytes in UTF-8, or many more than characters."""
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            size = _MAX_FORM_TEXT_BYTES + 1
+        if size > _MAX_FORM_TEXT_BYTES:
+            raise ValueError(f"text of at most {_MAX_FORM_TEXT_BYTES:,} bytes in UTF-8 is allowed")
+        return text
 
 
 class TokenRequest(Strict):
@@ -37,7 +52,7 @@ class UserAnswer(Message):
     created_at: datetime | None = None
 
 
-@route("POST", routes.LOGIN, area="users", errors=(401, 415, 429))
+@route("POST", routes.LOGIN, area="users", errors=(401, 415, 429, 503))
 async def log_in(call: Call, form: LoginForm) -> LoginAnswer:
     """Exchange a user name and a password for a token."""
     return await call.services.users.login(form.username, form.password)
