@@ -39,7 +39,7 @@ EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "enrolment": ("key", "cluster", "spool", "host", "of_user", "of_user_id"),
     "agent_refused": ("key", "reason"),
     "agent_revoked": ("of_agent_id", "reason"),
-    "reports_refused": ("count", "reason"),
+    "reports_refused": ("count", "task_id"),
     "access_refused": ("key", "task_id", "job_id", "token_id", "command_id", "of_user_id"),
     "admin_access": ("task_id", "of_user", "of_user_id"),
     "lines_lost": ("count",),

@@ -82,9 +82,10 @@ class Agents:
     async def store_reports(self, agent: AgentIdentity, batch: ReportBatch) -> ReportsAnswer:
         """Store each report once and merge it, all in one transaction. One outcome for each report."""
         outcomes = await self._database.call(self._store, agent, batch)
-        refused = [outcome for outcome in outcomes if outcome.outcome == "refused"]
+        pairs = zip(batch.reports, outcomes, strict=True)
+        refused = [report.task_id for report, outcome in pairs if outcome.outcome == "refused"]
         if refused:
-            self._security.record("reports_refused", "refused", count=len(refused), reason=refused[0].message)
+            self._security.record("reports_refused", "refused", count=len(refused), task_id=refused[0])
         for task_id in {report.task_id for report in batch.reports}:
             self._wake.ring(f"task:{task_id}")
         self._wake.ring("publisher")

@@ -3,6 +3,8 @@
 import errno
 import io
 import json
+import os
+import pwd
 import signal
 import socket
 import sys
@@ -62,6 +64,26 @@ def test_users_tokens_and_codes_are_made(run: Run, tmp_path: Path) -> None:
     assert run("check")[0] == 0
     assert run("restored")[0] == 0
     assert run("user", "remove", "alice")[0] == 0
+
+
+def test_every_act_is_in_the_security_log_with_the_unix_user_and_without_secrets(run: Run, tmp_path: Path) -> None:
+    add_user(run)
+    token = json.loads(run("token", "create", "alice", "--json")[1])
+    run("token", "revoke", token["token_id"])
+    run("user", "passwd", "alice", "--password-stdin", stdin="another password\n")
+    code = run("agent", "code", "--cluster", "atena02", "--spool", str(tmp_path), "--owner", "alice")[1].strip()
+    run("user", "list")
+    run("user", "remove", "alice")
+    text = (tmp_path / "data" / "security.log").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+
+    assert [line["event"] for line in lines] == [
+        "user_added", "token_created", "token_revoked", "password_set", "code_created", "user_removed",
+    ]  # fmt: skip
+    assert {(line["unix_user"], line["address"]) for line in lines} == {(pwd.getpwuid(os.getuid()).pw_name, "local")}
+    assert len({line["of_user_id"] for line in lines if "of_user_id" in line}) == 1
+    assert [secret for secret in (token["token"], code, "a long password", "another password") if secret in text] == []
+    assert (lines[-1]["tokens"], lines[-1]["codes"]) == (0, 1)
 
 
 @pytest.mark.parametrize(

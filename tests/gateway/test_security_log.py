@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from gateway import security_log
 from gateway.origin import Origin, entered
 from gateway.security_log import EVENTS, MAX_LINE_BYTES, SecurityLog
 from gateway.services.passwords import hash_secret
@@ -174,7 +173,7 @@ async def test_a_user_is_never_delayed_by_a_disk_that_hangs(house: House, monkey
         assert may_go_on.wait(20)
         return write(descriptor, data)
 
-    monkeypatch.setattr(security_log.os, "write", hang)
+    monkeypatch.setattr("gateway.security_log.os.write", hang)
     status, _ = await house.call("POST", routes.TOKENS, json={"name": "ci"})
     assert status == 201
     may_go_on.set()
@@ -256,7 +255,8 @@ def test_a_place_that_cannot_be_used_is_said_once_and_stops_nobody(tmp_path: Pat
 def test_what_a_full_disk_swallowed_is_counted_in_the_next_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers, write, said = [5, OSError(28, "No space left on device"), None, None], os.write, io.StringIO()
+    answers: list[int | OSError] = [5, OSError(28, "No space left on device")]
+    write, said = os.write, io.StringIO()
 
     def fill(descriptor: int, data: bytes) -> int:
         answer = answers.pop(0) if answers else None
@@ -265,7 +265,7 @@ def test_what_a_full_disk_swallowed_is_counted_in_the_next_line(
         return write(descriptor, data[:answer])
 
     set_up_logging(said)
-    monkeypatch.setattr(security_log.os, "write", fill)
+    monkeypatch.setattr("gateway.security_log.os.write", fill)
     with writing(tmp_path / "log") as log:
         for number in range(4):
             log.record("gateway_started", version=str(number))
@@ -317,7 +317,7 @@ def test_every_event_and_field_stands_in_the_docs() -> None:
     ],
 )
 async def test_settings_that_weaken_safety_are_noted_at_the_start(
-    tmp_path: Path, changes: dict[str, object], weak: set[str]
+    tmp_path: Path, changes: dict[str, Any], weak: set[str]
 ) -> None:
     found = list_weak_settings(GatewaySettings.model_validate(changes))
     assert {setting for setting, _ in found} == weak

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -77,11 +78,15 @@ async def test_a_login_beyond_the_queue_is_told_when_to_come_again_and_is_not_co
     assert (await log_in(house, RIGHT))[0] == 200
 
 
+def has_more_tries(house: House, count: int) -> bool:
+    return house.services.users._limits._pairs.count("127.0.0.1 alice", Clock().boot_s()) > count
+
+
 async def test_a_client_that_goes_away_does_not_get_its_guess_back(house: House, hashing: Hashing) -> None:
-    pairs, now_s = house.services.users._limits._pairs, Clock().boot_s
     for number in range(10):
         guess = log_in(house, WRONG)
-        await eventually(lambda number=number: pairs.count("127.0.0.1 alice", now_s()) > number)
+        is_counted = partial(has_more_tries, house, number)
+        await eventually(is_counted)
         guess.cancel()
         await asyncio.gather(guess, return_exceptions=True)
     hashing.may_go_on.set()
