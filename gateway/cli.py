@@ -21,7 +21,7 @@ from gateway.errors import GatewayError, InvalidError
 from gateway.origin import Origin, entered
 from gateway.security_log import SecurityLog
 from gateway.serve import serve
-from gateway.services.passwords import hash_password, hash_secret
+from gateway.services.passwords import MAX_PASSWORD_BYTES, hash_password, hash_secret
 from gateway.services.spool_address import write_url
 from gateway.settings import GatewaySettings, read_settings
 from gateway.store import agents, migrate, users
@@ -188,8 +188,8 @@ def list_tokens(username: str, as_json: AsJson = False, config: Config = None) -
 def revoke_token(token_id: str, config: Config = None) -> None:
     """Revoke a token."""
     with _acting(config) as (database, security):
-        database.call_now(users.revoke_token, None, token_id, Clock().now())
-        security.record("token_revoked", token_id=token_id)
+        user_id = database.call_now(users.revoke_token, None, token_id, Clock().now())
+        security.record("token_revoked", token_id=token_id, of_user_id=user_id)
     print(f"{token_id} is revoked")
 
 
@@ -292,6 +292,12 @@ def _read_password(*, from_stdin: bool) -> str:
     if len(password) < 8:
         raise InvalidError(
             "The password is too short. It needs at least 8 characters.", key="short_password", next_step=""
+        )
+    if len(password.encode(errors="replace")) > MAX_PASSWORD_BYTES or not password.isprintable():
+        raise InvalidError(
+            f"The password cannot be used. At most {MAX_PASSWORD_BYTES:,} bytes of printable text are allowed.",
+            key="bad_password",
+            next_step="",
         )
     return password
 

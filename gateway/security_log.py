@@ -38,7 +38,7 @@ EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "code_created": ("cluster", "of_user", "of_user_id", "spool"),
     "enrolment": ("key", "cluster", "spool", "host", "of_user", "of_user_id"),
     "agent_refused": ("key", "reason"),
-    "agent_revoked": ("of_agent_id", "reason"),
+    "agent_revoked": ("of_agent_id",),
     "reports_refused": ("count", "task_id"),
     "access_refused": ("key", "task_id", "job_id", "token_id", "command_id", "of_user_id"),
     "admin_access": ("task_id", "of_user", "of_user_id"),

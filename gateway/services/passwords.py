@@ -14,7 +14,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from gateway.errors import UnavailableError
 
-__all__ = ["HashingPool", "hash_password", "hash_secret", "is_password"]
+__all__ = ["MAX_PASSWORD_BYTES", "HashingPool", "hash_password", "hash_secret", "is_password"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,6 +22,7 @@ _HASHER = PasswordHasher()
 # Unknown users are checked against this hash, so that the time of an answer does not tell who exists.
 _NOBODY = _HASHER.hash("nobody has this password")
 _MAX_SECRET_CHARS = 256
+MAX_PASSWORD_BYTES = 1024
 _THREADS, _MAX_WAITING, _RETRY_AFTER_S = 2, 64, 5
 _NICENESS = 10
 

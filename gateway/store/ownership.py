@@ -11,7 +11,7 @@ from gateway.errors import NotFoundError, UnauthorizedError
 from gateway.store.models import Task, UserRow
 from gateway.values import AgentIdentity, User
 
-__all__ = ["NOBODY", "find_owner_id", "is_owned_by", "may_see", "read_user_id", "require_live", "visible_to"]
+__all__ = ["NOBODY", "find_owner_id", "is_of", "is_owned_by", "may_see", "read_user_id", "require_live", "visible_to"]
 
 NOBODY: Final = "nobody"
 """The owner of a task whose name is no user's. It is not an id, so no user has it; admins see such tasks."""
@@ -39,7 +39,12 @@ def visible_to(user: User) -> peewee.Node:
 def may_see(user: User, task: Task) -> bool:
     """True if this user may see this task. Raises UnauthorizedError."""
     require_live(user)
-    return user.is_admin or bool(task.owner_id == user.user_id)
+    return user.is_admin or is_of(task.owner_id, user)
+
+
+def is_of(owner_id: str, user: User) -> bool:
+    """True if something with this owner's id is this user's own."""
+    return owner_id == user.user_id
 
 
 def is_owned_by(column: peewee.Field, owner_id: str | None) -> peewee.Expression:

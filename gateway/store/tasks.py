@@ -14,6 +14,7 @@ from gateway.store.ownership import find_owner_id, is_owned_by, may_see, require
 from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity, User
 from mltm.contract.base_models import render_canonical
+from mltm.contract.ids import parse_task_id
 from mltm.contract.manifest import Manifest
 from mltm.contract.problems import FieldProblem
 from mltm.contract.states import State
@@ -114,7 +115,10 @@ def find_task(user: User, task_id: str) -> Task:
 
 def find_owner(text: str) -> dict[str, str]:
     """Whose the task of this id, or of this job id, is: for the security log. Empty if there is none."""
-    row: Task | None = Task.get_or_none(Task.task_id == text.lower()) or _query_job_id(text).first()
+    try:
+        row: Task | None = Task.get_or_none(Task.task_id == parse_task_id(text))
+    except ValueError:
+        row = _query_job_id(text).first() if text.isascii() else None
     return {"task_id": row.task_id, "of_user": row.owner, "of_user_id": row.owner_id} if row else {}
 
 

@@ -8,7 +8,7 @@ import peewee
 
 from gateway.errors import ConflictError, NotFoundError
 from gateway.store.models import Agent, EnrolCode, Token, UserRow
-from gateway.store.ownership import is_owned_by, read_user_id, require_live
+from gateway.store.ownership import is_of, is_owned_by, read_user_id, require_live
 from gateway.store.timestamps import parse_timestamp, render_timestamp
 from gateway.values import Role, User
 from mltm.contract.user_api import TokenAnswer
@@ -171,18 +171,18 @@ def list_tokens(user: User, now: datetime) -> list[TokenAnswer]:
     return [_answer(row) for row in query.order_by(Token.token_id.desc())]
 
 
-def revoke_token(user: User | None, token_id: str, now: datetime) -> None:
-    """Revoke a token; `user` None: anybody's. Raises NotFoundError (token_not_found)."""
-    mine = (Token.token_id == token_id) & (True if user is None else is_owned_by(Token.user_id, user.user_id))
-    if not Token.select().where(mine).exists():
-        theirs: Token | None = Token.get_or_none(Token.token_id == token_id)
+def revoke_token(user: User | None, token_id: str, now: datetime) -> str:
+    """Revoke a token; `user` None: anybody's. Returns its user's id. Raises NotFoundError (token_not_found)."""
+    row: Token | None = Token.get_or_none(Token.token_id == token_id)
+    if row is None or not (user is None or is_of(row.user_id, user)):
         raise NotFoundError(
             f"There is no token {token_id[:80]!r}.",
             key="token_not_found",
             next_step="List the tokens (`mltm-gateway token list USER`, GET /v1/tokens) and check the id.",
-            evidence={"token_id": token_id, "of_user_id": theirs.user_id} if theirs else None,
+            evidence={"token_id": token_id, "of_user_id": row.user_id} if row else None,
         )
-    _revoke(mine, now)
+    _revoke(Token.token_id == token_id, now)
+    return row.user_id
 
 
 def find_token_user(sha256: str, now: datetime) -> tuple[User, bool] | None:

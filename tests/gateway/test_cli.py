@@ -230,3 +230,10 @@ def test_the_process_serves_until_sigterm(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(20) == 0
         assert "gateway_stopping" in server.read_rest()
+
+
+@pytest.mark.parametrize("password", ["x" * 1025, "ü" * 600, "long enough\x07", "\udcff" * 20])
+def test_a_password_with_which_nobody_could_log_in_is_refused(run: Run, password: str) -> None:
+    code, _, err = run("user", "add", "alice", "--password-stdin", stdin=f"{password}\n")
+
+    assert (code, "The password cannot be used" in err, password in err) == (1, True, False)

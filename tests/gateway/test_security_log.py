@@ -110,10 +110,15 @@ async def test_an_admin_at_others_tasks_is_noted_before_he_gets_anything(house: 
     await house.call("GET", f"/v1/tasks/{own}", "root")
     await house.call("GET", f"/v1/tasks/{task_id.upper()}", "root")
     await house.call("POST", f"/v1/tasks/{task_id}/hold", "root")
-    lines = await read_log(house, 2, "admin_access")
+    await house.call("GET", f"/task/{task_id[:8]}-{task_id[8:]}/", "root")
+    await house.agent.report(task_id, "running", job_id="4711")
+    await house.call("GET", "/job_status/4711", "root")
+    lines = await read_log(house, 4, "admin_access")
 
-    assert [(line["user"], line["task_id"], line["of_user"]) for line in lines] == [("root", task_id, "bob")] * 2
-    assert [line["route"] for line in lines] == ["GET /v1/tasks/{task_id}", "POST /v1/tasks/{task_id}/hold"]
+    assert [(line["user"], line["task_id"], line["of_user"]) for line in lines] == [("root", task_id, "bob")] * 4
+    assert [line["route"] for line in lines] == [
+        "GET /v1/tasks/{task_id}", "POST /v1/tasks/{task_id}/hold", "GET /task/{task_id}/", "GET /job_status/{job_id}",
+    ]  # fmt: skip
 
 
 async def test_enrolments_and_agents_are_noted(house: House, tmp_path: Path) -> None:

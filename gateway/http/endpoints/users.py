@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import Field, field_validator
 
 from gateway.http.route import Call, Reply, route
+from gateway.services.passwords import MAX_PASSWORD_BYTES
 from gateway.values import User
 from mltm.contract import routes
 from mltm.contract.base_models import Message, Strict
@@ -16,14 +17,11 @@ __all__ = [
 ]  # fmt: skip
 
 
-_MAX_FORM_TEXT_BYTES = 1024
-
-
 class LoginForm(Message):
     """OAuth2's password form. Its other fields (grant_type, scope, …) are ignored."""
 
     username: str = Field(min_length=1, max_length=128)
-    password: str = Field(min_length=1, max_length=1024, json_schema_extra={"format": "password"})
+    password: str = Field(min_length=1, max_length=MAX_PASSWORD_BYTES, json_schema_extra={"format": "password"})
 
     @field_validator("username", "password")
     @classmethod
@@ -32,9 +30,9 @@ class LoginForm(Message):
         try:
             size = len(text.encode())
         except UnicodeEncodeError:
-            size = _MAX_FORM_TEXT_BYTES + 1
-        if size > _MAX_FORM_TEXT_BYTES:
-            raise ValueError(f"text of at most {_MAX_FORM_TEXT_BYTES:,} bytes in UTF-8 is allowed")
+            size = MAX_PASSWORD_BYTES + 1
+        if size > MAX_PASSWORD_BYTES:
+            raise ValueError(f"text of at most {MAX_PASSWORD_BYTES:,} bytes in UTF-8 is allowed")
         return text
 
 
