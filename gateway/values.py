@@ -15,11 +15,15 @@ Role = Literal["user", "admin"]
 
 @dataclass(frozen=True)
 class User:
-    """A user who has proved who he is. `user_id` is his for ever; the name may be another user's later."""
+    """A user who has proved who he is. `user_id` is his for ever; the name may be another user's later.
+
+    `token_id`: the token that proves it; empty if it was none (a command on the gateway's machine).
+    """
 
     username: str
     role: Role
     user_id: str
+    token_id: str = ""
 
     @property
     def is_admin(self) -> bool:

@@ -33,7 +33,22 @@ _BEARER = FieldProblem(field="Authorization", allowed="`Bearer <token>` is neede
 
 
 async def read_argument(call: Call, route: Route, parameter: Parameter, stack: AsyncExitStack) -> object:
-    """Read one argument. What must be cleaned up after the handler goes on the stack."""
+    """Read one argument. What must be cleaned up after the handler goes on the stack.
+
+    After a body the caller is asked again who he is: a body may take hours, and a token be revoked meanwhile.
+    """
+    value = await _read_argument(call, route, parameter, stack)
+    caller = route.find("user", "admin", "agent")
+    if caller is not None and parameter.source in _BODIES:
+        call.request.pop(_CALLER, None)
+        await _identify(call, caller)
+    return value
+
+
+_BODIES = ("body", "form", "upload", "raw")
+
+
+async def _read_argument(call: Call, route: Route, parameter: Parameter, stack: AsyncExitStack) -> object:
     model = parameter.annotation
     match parameter.source:
         case "user" | "admin" | "agent":

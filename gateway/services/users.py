@@ -49,7 +49,7 @@ class Users:
                 evidence=shown,
             )
         life = timedelta(days=self._token_days)
-        secret, token = await self._create(known.user, "login", life)
+        secret, token = await self._create(known.user, "login", life, known.password_hash)
         self._security.record("login", token_id=token.token_id, **shown)
         return LoginAnswer(access_token=secret, expires_in=int(life.total_seconds()))
 
@@ -66,10 +66,12 @@ class Users:
             self._limits.note_right(address, username, at_s)
         return is_right
 
-    async def _create(self, user: User, name: str, life: timedelta | None) -> tuple[str, TokenAnswer]:
+    async def _create(
+        self, user: User, name: str, life: timedelta | None, password_hash: str | None = None
+    ) -> tuple[str, TokenAnswer]:
         secret, now = self._clock.new_secret(_PREFIX), self._clock.now()
         expires_at = now + life if life else None
-        new = rows.NewToken(self._clock.new_id(), user, name, hash_secret(secret), now, expires_at)
+        new = rows.NewToken(self._clock.new_id(), user, name, hash_secret(secret), now, expires_at, password_hash)
         return secret, await self._database.call(rows.add_token, new)
 
     async def authenticate(self, bearer: str) -> User:

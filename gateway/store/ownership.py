@@ -8,7 +8,7 @@ from typing import Final
 import peewee
 
 from gateway.errors import NotFoundError, UnauthorizedError
-from gateway.store.models import Task, UserRow
+from gateway.store.models import Task, Token, UserRow
 from gateway.values import AgentIdentity, User
 
 __all__ = ["NOBODY", "find_owner_id", "is_of", "is_owned_by", "may_see", "read_user_id", "require_live", "visible_to"]
@@ -18,13 +18,15 @@ NOBODY: Final = "nobody"
 
 
 def require_live(user: User) -> None:
-    """Refuse a user who was removed, or got another role, since his request began. Raises UnauthorizedError.
+    """Refuse a user who was removed or got another role, or whose token was revoked, since his request began.
 
-    Requests may last for hours (a download): each of their queries asks this again.
+    Requests may last for hours (a download): each of their queries asks this again. Raises UnauthorizedError.
     """
-    if not UserRow.select().where(UserRow.user_id == user.user_id, UserRow.role == user.role).exists():
+    is_there = UserRow.select().where(UserRow.user_id == user.user_id, UserRow.role == user.role).exists()
+    is_revoked = Token.select().where(Token.token_id == user.token_id, ~Token.revoked_at.is_null()).exists()
+    if is_revoked or not is_there:
         raise UnauthorizedError(
-            "This user was removed or changed while the request was running.",
+            "This user was removed or changed, or this token was revoked, while the request was running.",
             key="bad_token",
             next_step="Log in again (`mltm login`, POST /auth/login). If that fails, ask an administrator.",
         )

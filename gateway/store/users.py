@@ -1,12 +1,12 @@
 """Queries of users and their API tokens. Secrets come in as SHA-256 or argon2 hashes only."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import peewee
 
-from gateway.errors import ConflictError, NotFoundError
+from gateway.errors import ConflictError, NotFoundError, UnauthorizedError
 from gateway.store.models import Agent, EnrolCode, Token, UserRow
 from gateway.store.ownership import is_of, is_owned_by, read_user_id, require_live
 from gateway.store.timestamps import parse_timestamp, render_timestamp
@@ -24,7 +24,7 @@ _TOUCH_EVERY = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class NewToken:
-    """A token to store; the secret itself is not in it."""
+    """A token to store; the secret itself is not in it. `password_hash`: of the password that it was given for."""
 
     token_id: str
     user: User
@@ -32,6 +32,7 @@ class NewToken:
     sha256: str
     created_at: datetime
     expires_at: datetime | None
+    password_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,10 @@ def _revoke(which: peewee.Expression, now: datetime) -> int:
 
 
 def add_token(new: NewToken) -> TokenAnswer:
-    """Add a token of a user. Raises UnauthorizedError if he was removed."""
+    """Add a token of a user. Raises UnauthorizedError if he was removed, or his password changed meanwhile."""
     require_live(new.user)
+    if new.password_hash not in (None, _find_user(new.user.username).password_hash):
+        raise UnauthorizedError("The password was changed during this login.", key="bad_login", title="Not logged in")
     row = Token.create(
         token_id=new.token_id,
         username=new.user.username,
@@ -192,7 +195,7 @@ def find_token_user(sha256: str, now: datetime) -> tuple[User, bool] | None:
     if row is None or user is None:
         return None
     is_due = row.last_used_at is None or now - parse_timestamp(row.last_used_at) > _TOUCH_EVERY
-    return _build(user), is_due
+    return replace(_build(user), token_id=row.token_id), is_due
 
 
 def explain_token(sha256: str) -> dict[str, str]:

@@ -1,21 +1,25 @@
 """A user who is removed: what was his ends, what he did stays for admins, and his name is later somebody else's."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientPayloadError
+from aiohttp import ClientPayloadError, web
 
 from gateway.errors import UnauthorizedError
+from gateway.http import arguments
 from gateway.services.passwords import hash_secret
-from gateway.store import users
+from gateway.store import agents, users
+from gateway.values import User
 from mltm.contract import routes
 from mltm.runtime.clock import Clock
 from tests.gateway.agent import START
 from tests.gateway.build import CLUSTER, config
-from tests.gateway.fixtures import House, ask_to_enrol, eventually, open_house
+from tests.gateway.fixtures import PASSWORD, USER_IDS, House, ask_to_enrol, eventually, open_house
 
+ALICE = User("alice", "user", USER_IDS["alice"])
 TASK = "0190a0b0c0d07e0f8a0b0c0d0e0f0a0b"
 
 
@@ -157,3 +161,70 @@ async def test_an_admin_who_was_removed_sees_nothing_more(house: House) -> None:
 
     with pytest.raises(UnauthorizedError):
         await house.services.tasks.list(user)
+
+
+HELD = [
+    ("POST", routes.TOKENS, "alice", b'{"name": "late"}'),
+    ("POST", routes.AGENT_REPORTS, "agent", b'{"reports": []}'),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "who", "body"), HELD)
+async def test_a_body_that_comes_after_the_proof_was_revoked_does_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch, method: str, path: str, who: str, body: bytes
+) -> None:
+    """Otherwise a thief keeps a request open until the password is changed, and then makes a token of his own."""
+    is_reading, read = asyncio.Event(), arguments._read_body
+
+    async def note(request: web.Request, limit: int) -> bytes:
+        is_reading.set()
+        return await read(request, limit)
+
+    monkeypatch.setattr(arguments, "_read_body", note)
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.client.port)
+    bearer = house.agent.credential if who == "agent" else house.tokens[who]
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\nConnection: close\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:1])
+    await writer.drain()
+    await asyncio.wait_for(is_reading.wait(), 10)
+    if who == "agent":
+        agent = await house.services.agents.authenticate(house.agent.credential)
+        await house.in_database(agents.revoke_agent, agent.agent_id, Clock().now())
+    else:
+        await house.in_database(users.set_password, who, "another hash", Clock().now())
+    writer.write(body[1:])
+    await writer.drain()
+    status = (await reader.readline()).split()[1]
+    writer.close()
+
+    assert status == b"401"
+
+
+async def test_a_download_ends_when_the_password_is_changed(house: House) -> None:
+    user = await house.services.users.authenticate(house.tokens["alice"])
+    task_id = await house.make_task()
+    await house.in_database(users.set_password, "alice", "another hash", Clock().now())
+
+    with pytest.raises(UnauthorizedError):
+        await house.services.tasks.read(user, task_id)
+
+
+async def test_a_login_with_the_old_password_gets_no_token_after_the_change(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_hashing, may_go_on = threading.Event(), threading.Event()
+
+    def check(_stored: str | None, _password: str) -> bool:
+        is_hashing.set()
+        return may_go_on.wait(20)
+
+    monkeypatch.setattr("gateway.services.users.is_password", check)
+    form = {"username": "alice", "password": PASSWORD}
+    login = asyncio.ensure_future(house.call("POST", routes.LOGIN, None, data=form))
+    await eventually(is_hashing.is_set)
+    await house.in_database(users.set_password, "alice", "another hash", Clock().now())
+    may_go_on.set()
+    status, problem = await login
+
+    assert (status, problem["key"]) == (401, "bad_login")
+    assert await house.in_database(users.list_tokens, ALICE, Clock().now()) == []
