@@ -258,6 +258,7 @@ def _database(settings: GatewaySettings) -> Iterator[Database]:
 @contextmanager
 def _acting(config: Path | None) -> Iterator[tuple[Database, SecurityLog]]:
     """The database, and the security log with the Unix user who runs this command."""
+    set_up_logging()  # a security log that cannot be written is said on stderr; stdout has a token, perhaps
     settings, clock = read_settings(config, {}), Clock()
     with _database(settings) as database, entered(Origin(address="local", unix_user=_read_unix_user())):
         security = SecurityLog(settings.security_log_path, clock.now)

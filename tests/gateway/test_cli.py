@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import structlog
 
 from gateway.cli import main
 from gateway.serve import _explain_listening
@@ -230,6 +231,17 @@ def test_the_process_serves_until_sigterm(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(20) == 0
         assert "gateway_stopping" in server.read_rest()
+
+
+def test_a_security_log_that_cannot_be_written_is_said_beside_the_answer(run: Run, tmp_path: Path) -> None:
+    add_user(run)
+    config = tmp_path / "other.toml"
+    config.write_text(f'data_dir = "{tmp_path}/data"\nsecurity_log = "{tmp_path}"\n')
+    code, out, err = run("token", "create", "alice", config=config)
+    structlog.reset_defaults()
+
+    assert (code, out.count("\n"), out.startswith("mltm_")) == (0, 1, True)
+    assert "security_log_not_written" in err
 
 
 @pytest.mark.parametrize("password", ["x" * 1025, "ü" * 600, "long enough\x07", "\udcff" * 20])

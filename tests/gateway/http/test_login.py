@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from gateway.services.passwords import is_password
 from mltm.contract import routes
 from mltm.runtime.clock import Clock
-from tests.gateway.fixtures import PASSWORD, House, eventually
+from tests.gateway.fixtures import PASSWORD, House, eventually, open_house
 
 WRONG = {"username": "alice", "password": "not it at all"}
 RIGHT = {"username": "bob", "password": PASSWORD}
@@ -162,3 +163,30 @@ async def test_wrong_tokens_and_codes_are_limited_by_address_and_right_ones_pass
     new = await house.make_code(None, house.agent.spool, cluster="elsewhere")
     status, _ = await house.call("POST", routes.AGENT_ENROL, None, json={**code, "code": new})
     assert status == 200
+
+
+async def test_a_guess_that_asks_before_it_sends_its_body_counts_too(house: House) -> None:
+    wrong = {"Authorization": "Bearer mltm_wrong"}
+    asked = [
+        await house.call("POST", routes.TASKS, None, headers=wrong, data=b"x" * 10, expect100=True) for _ in range(61)
+    ]
+
+    assert Counter(status for status, _ in asked) == {401: 60, 429: 1}
+
+
+@pytest.mark.parametrize(("trusted", "statuses"), [(["127.0.0.1"], [429, 401, 429]), ([], [429, 429, 429])])
+async def test_behind_a_trusted_proxy_each_client_has_limits_of_its_own(
+    tmp_path: Path, hashing: Hashing, trusted: list[str], statuses: list[int]
+) -> None:
+    hashing.may_go_on.set()
+    async with open_house(tmp_path, trusted_proxies=trusted) as house:
+
+        async def guess(address: str) -> int:
+            headers = {"X-Forwarded-For": address}
+            return (await house.call("POST", routes.LOGIN, None, data=WRONG, headers=headers))[0]
+
+        for _ in range(10):
+            assert await guess("203.0.113.9") == 401
+        found = [await guess(address) for address in ("203.0.113.9", "203.0.113.10", "10.1.1.1, 203.0.113.9")]
+
+    assert found == statuses
