@@ -1,5 +1,6 @@
 """Who asks, and from where: kept beside each request while it is handled, so that every part can say it in the log."""
 
+import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -7,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from gateway.values import AgentIdentity, User
 
-__all__ = ["Origin", "current_origin", "entered", "name_caller"]
+__all__ = ["Origin", "build_address_key", "current_origin", "entered", "name_caller"]
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,12 @@ def name_caller(caller: User | AgentIdentity) -> None:
         _CURRENT.set(replace(_CURRENT.get(), user=caller.username, user_id=caller.user_id))
     else:
         _CURRENT.set(replace(_CURRENT.get(), agent_id=caller.agent_id))
+
+
+def build_address_key(address: str) -> str:
+    """What counts as one address: of IPv6 the network /64, of which one machine may use all addresses."""
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:64]
+    return str(ipaddress.ip_network((known, 64), strict=False)) if known.version == 6 else address

@@ -21,7 +21,7 @@ from typing import Final
 
 import structlog
 
-from gateway.origin import current_origin
+from gateway.origin import build_address_key, current_origin
 
 __all__ = ["EVENTS", "MAX_LINE_BYTES", "SecurityLog", "hide_name"]
 
@@ -92,7 +92,8 @@ class SecurityLog:
         if minute != self._minute or len(self._seen) > _MAX_WAITING:
             self._minute = minute
             self._seen.clear()
-        who = [str(values.get(name, "")) for name in ("address", "user_id", "agent_id", "unix_user")]
+        who = [str(values.get(name, "")) for name in ("user_id", "agent_id", "unix_user")]
+        who.append(build_address_key(str(values.get("address", ""))))
         self._seen[event, outcome, *who] += 1
         return self._seen[event, outcome, *who]
 

@@ -1,30 +1,22 @@
 """Counts guesses at secrets: how many a caller may make. The reasons are in docs/decisions/0019-login-limits.md."""
 
 import asyncio
-import ipaddress
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from gateway.errors import TooManyError
+from gateway.origin import build_address_key
 from mltm.runtime.clock import Clock
 
-__all__ = ["Guesses", "LoginLimits", "TryTable", "build_address_key"]
+__all__ = ["Guesses", "LoginLimits", "TryTable"]
 
 _MAX_KEYS = 4096
 _WINDOW_S = 300.0
 _MAX_OF_PAIR, _MAX_OF_ADDRESS = 10, 100
 _NAME_WINDOW_S, _FREE_OF_NAME, _MAX_DELAY_S, _MAX_DELAYED = 3600.0, 20, 8.0, 16
+_MAX_DELAYED_OF_ALL = 256
 _MAX_WRONG_SECRETS, _WRONG_SECRETS_WINDOW_S = 60, 60.0
-
-
-def build_address_key(address: str) -> str:
-    """What counts as one address: of IPv6 the network /64, of which one machine may use all addresses."""
-    try:
-        known = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    return str(ipaddress.ip_network((known, 64), strict=False)) if known.version == 6 else address
 
 
 @dataclass
@@ -109,12 +101,13 @@ class LoginLimits:
         for table, counted in ((self._pairs, pair), (self._addresses, key), (self._names, username)):
             table.add(counted, now_s)
         if excess >= 0 and pair not in self._known:
+            if self._delayed[username] >= _MAX_DELAYED or self._delayed.total() >= _MAX_DELAYED_OF_ALL:
+                self.take_back(address, username, now_s)  # nobody looked at the password
+                raise _refuse(_MAX_DELAY_S)
             await self._delay(username, min(_MAX_DELAY_S, 2.0**excess))
         return now_s
 
     async def _delay(self, username: str, delay_s: float) -> None:
-        if self._delayed[username] >= _MAX_DELAYED:
-            raise _refuse(_MAX_DELAY_S)
         self._delayed[username] += 1
         try:
             await self._sleep(delay_s)

@@ -284,10 +284,11 @@ def test_what_a_full_disk_swallowed_is_counted_in_the_next_line(
     assert said.getvalue().count("security_log_written_again") == 1
 
 
-def test_one_caller_cannot_fill_the_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::{:x}"])
+def test_one_caller_cannot_fill_the_log(tmp_path: Path, address: str) -> None:
     with writing(tmp_path / "log") as log:
         for number in range(500):
-            with entered(Origin(address="192.0.2.1")):
+            with entered(Origin(address=address.format(number))):
                 log.record("access_refused", "refused", task_id=str(number))
         with entered(Origin(address="192.0.2.2")):
             log.record("access_refused", "refused")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from gateway.errors import TooManyError, UnavailableError
-from gateway.services.guesses import Guesses, LoginLimits, TryTable, build_address_key
+from gateway.origin import build_address_key
+from gateway.services.guesses import Guesses, LoginLimits, TryTable
 from gateway.services.passwords import HashingPool, hash_secret
 from mltm.runtime.clock import Clock
 from tests.gateway.fixtures import eventually
@@ -91,6 +92,25 @@ async def test_only_some_tries_for_a_name_are_delayed_at_the_same_time() -> None
     admitted = [result for result in await asyncio.gather(*asked, return_exceptions=True) if isinstance(result, float)]
 
     assert (len(refused), len(admitted)) == (64, 36)
+
+
+async def test_a_try_that_was_not_even_delayed_does_not_count_and_all_names_together_are_bounded() -> None:
+    time = Time(gate=asyncio.Event())
+    limits = LoginLimits(time.clock(), time.sleep)
+    asked = [
+        asyncio.ensure_future(limits.admit(f"203.0.{name}.{n}", f"user{name}"))
+        for name in range(20)
+        for n in range(1, 41)
+    ]
+    await eventually(lambda: limits._delayed.total() == 256)
+    for _ in range(30):
+        with pytest.raises(TooManyError):
+            await limits.admit("192.0.2.1", "user0")
+    assert limits._pairs.count("192.0.2.1 user0", time.now_s) == limits._addresses.count("192.0.2.1", time.now_s) == 0
+    assert time.gate is not None
+    time.gate.set()
+    await asyncio.gather(*asked, return_exceptions=True)
+    assert not limits._delayed.total()
 
 
 async def test_a_right_password_takes_its_try_back_and_no_other() -> None:
