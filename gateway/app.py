@@ -5,20 +5,25 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack
+from importlib.metadata import version
 from pathlib import Path
+
+import structlog
 
 from gateway.errors import UnavailableError
 from gateway.private_files import make_private_file, make_private_folder
+from gateway.security_log import SecurityLog
 from gateway.services.agents import Agents
 from gateway.services.all_services import Services
 from gateway.services.cluster_files import ClusterFiles
+from gateway.services.guesses import Guesses
 from gateway.services.health import HealthCheck
 from gateway.services.publisher import Publisher
 from gateway.services.submissions import Submissions
 from gateway.services.tasks import Tasks
 from gateway.services.users import Users
 from gateway.services.wake import Wake
-from gateway.settings import GatewaySettings
+from gateway.settings import GatewaySettings, list_weak_settings
 from gateway.store import migrate
 from gateway.store.cache import list_piece_ids
 from gateway.store.database import Database
@@ -26,6 +31,8 @@ from gateway.store.tasks import list_ids_with_files
 from mltm.runtime.clock import Clock
 
 __all__ = ["make_database_file", "make_folders", "open_database", "open_services"]
+
+_log = structlog.get_logger(__name__)
 
 
 def make_folders(settings: GatewaySettings) -> None:
@@ -65,11 +72,23 @@ def make_database_file(settings: GatewaySettings) -> None:
                 make_private_file(known)
 
 
+def open_security_log(settings: GatewaySettings, clock: Clock) -> SecurityLog:
+    """Open the security log, and write what everybody who reads it should know first: which settings weaken safety."""
+    security = SecurityLog(settings.security_log_path, clock.now)
+    security.record("gateway_started", version=version("ml-task-manager"))
+    for setting, reason in list_weak_settings(settings):
+        security.record("weak_setting", "allowed", setting=setting, reason=reason)
+        _log.warning("weak_setting", setting=setting, reason=reason)
+    return security
+
+
 @contextlib.asynccontextmanager
 async def open_services(settings: GatewaySettings, clock: Clock | None = None) -> AsyncIterator[Services]:
     """Open the database, clean up after a crash, start the publisher. Raises UnavailableError."""
     clock, wake = clock or Clock(), Wake()
     async with AsyncExitStack() as stack:
+        security = await asyncio.to_thread(open_security_log, settings, clock)
+        stack.push_async_callback(asyncio.to_thread, security.close)
         database = await asyncio.to_thread(open_database, settings)
         stack.push_async_callback(asyncio.to_thread, database.close)
         generation = await database.read(migrate.read_generation)
@@ -78,15 +97,21 @@ async def open_services(settings: GatewaySettings, clock: Clock | None = None) -
         publisher = Publisher(database, settings, clock, wake)
         publishing = asyncio.create_task(publisher.run())
         stack.push_async_callback(_stop, publishing)
+        users = Users(database, clock, settings.token_days, security)
+        stack.push_async_callback(asyncio.to_thread, users.close)
         health = HealthCheck(database, settings, publisher, publishing)
         stack.callback(health.close)
         yield Services(
-            users=Users(database, clock, settings.token_days),
+            users=users,
             submissions=Submissions(database, settings, clock, wake),
             tasks=Tasks(database, clock, wake),
-            agents=Agents(database, clock, wake, generation=generation, name=settings.name, gateway_id=gateway_id),
+            agents=Agents(
+                database, clock, wake, security, generation=generation, name=settings.name, gateway_id=gateway_id
+            ),
             cluster_files=ClusterFiles(database, settings, clock, wake, generation=generation),
             health=health,
+            guesses=Guesses(clock),
+            security=security,
         )
 
 

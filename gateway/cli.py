@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pwd
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,13 +18,16 @@ from rich.table import Table
 from gateway.app import make_database_file, make_folders, open_database
 from gateway.check import check_all
 from gateway.errors import GatewayError, InvalidError
+from gateway.origin import Origin, entered
+from gateway.security_log import SecurityLog
 from gateway.serve import serve
 from gateway.services.inbox_folder import list_other_members, make_inbox
-from gateway.services.passwords import hash_password, hash_secret
+from gateway.services.passwords import MAX_PASSWORD_BYTES, hash_password, hash_secret
 from gateway.services.spool_address import write_address
 from gateway.settings import GatewaySettings, read_settings
 from gateway.store import agents, migrate, users
 from gateway.store.database import Database
+from gateway.values import Role
 from mltm.contract.spool_layout import Spool
 from mltm.contract.task_config import check_key
 from mltm.runtime.clock import Clock
@@ -125,7 +129,10 @@ def add_user(
     if role not in ("user", "admin"):
         raise InvalidError(f"--role is {role!r}. It can be user or admin.", key="bad_role", next_step="")
     password = hash_password(_read_password(from_stdin=password_stdin))
-    _run_in_database(config, users.add_user, username, "admin" if role == "admin" else "user", password, Clock().now())
+    checked: Role = "admin" if role == "admin" else "user"
+    with _acting(config) as (database, security):
+        user = database.call_now(users.add_user, username, checked, password, Clock().now())
+        security.record("user_added", role=user.role, of_user=user.username, of_user_id=user.user_id)
     print(f"{username} can log in now ({role}), at the gateway of {read_settings(config, {}).database_path.absolute()}")
 
 
@@ -133,15 +140,25 @@ def add_user(
 def set_password(username: str, password_stdin: FromStdin = False, config: Config = None) -> None:
     """Set a new password, and revoke the user's tokens."""
     password = hash_password(_read_password(from_stdin=password_stdin))
-    _run_in_database(config, users.set_password, username, password, Clock().now())
+    with _acting(config) as (database, security):
+        user = database.call_now(users.set_password, username, password, Clock().now())
+        security.record("password_set", of_user=user.username, of_user_id=user.user_id)
     print(f"{username} has a new password")
 
 
 @user_app.command("remove")
 def remove_user(username: str, config: Config = None) -> None:
-    """Remove a user, and revoke his tokens. His tasks stay."""
-    _run_in_database(config, users.remove_user, username, Clock().now())
-    print(f"{username} is removed")
+    """Remove a user. His tokens, agents and unused enrolment codes end with him; his tasks stay, for admins to see."""
+    with _acting(config) as (database, security):
+        ended = database.call_now(users.remove_user, username, Clock().now())
+        security.record(
+            "user_removed", of_user=username, of_user_id=ended.user_id, tokens=ended.tokens, agents=ended.agents,
+            codes=ended.codes,
+        )  # fmt: skip
+    print(
+        f"{username} is removed. Ended with him: tokens {ended.tokens}, agents {ended.agents}, unused enrolment codes "
+        f"{ended.codes}. If the name is added again, it is another user, who sees nothing of this one."
+    )
 
 
 @user_app.command("list")
@@ -160,22 +177,29 @@ def create_token(
     """Create an API token. It is shown only once."""
     clock = Clock()
     secret = clock.new_secret("mltm_")
-    new = users.NewToken(clock.new_id(), username, name, hash_secret(secret), clock.now(), None)
-    made = _run_in_database(config, users.add_token, new)
+    with _acting(config) as (database, security):
+        user = database.call_now(users.find_user, username)
+        new = users.NewToken(clock.new_id(), user, name, hash_secret(secret), clock.now(), None)
+        made = database.call_now(users.add_token, new)
+        security.record("token_created", token_id=made.token_id, of_user_id=user.user_id)
     print(json.dumps({"token_id": made.token_id, "name": name, "token": secret}) if as_json else secret)
 
 
 @token_app.command("list")
 def list_tokens(username: str, as_json: AsJson = False, config: Config = None) -> None:
     """List a user's tokens, without the tokens themselves."""
-    rows = _run_in_database(config, users.list_tokens, username, Clock().now())
+    with _database(read_settings(config, {})) as database:
+        user = database.call_now(users.find_user, username)
+        rows = database.call_now(users.list_tokens, user, Clock().now())
     _print_rows([row.model_dump(mode="json", exclude={"token"}) for row in rows], as_json=as_json)
 
 
 @token_app.command("revoke")
 def revoke_token(token_id: str, config: Config = None) -> None:
     """Revoke a token."""
-    _run_in_database(config, users.revoke_token, None, token_id, Clock().now())
+    with _acting(config) as (database, security):
+        user_id = database.call_now(users.revoke_token, None, token_id, Clock().now())
+        security.record("token_revoked", token_id=token_id, of_user_id=user_id)
     print(f"{token_id} is revoked")
 
 
@@ -209,13 +233,13 @@ def make_code(
             next_step="",
         )
     place = inbox.resolve() if inbox else Spool((spool or Path()).resolve()).inbox.root
-    settings, clock = read_settings(config, {}), Clock()
+    clock = Clock()
     secret, now = clock.new_secret("enrol_"), clock.now()
     until = now + timedelta(minutes=minutes)
-    with _database(settings) as database:
-        if owner is not None:
-            database.call_now(users.read_user, owner)
-        database.call_now(agents.add_code, agents.NewCode(hash_secret(secret), cluster, owner, place, now, until))
+    with _acting(config) as (database, security):
+        new = agents.NewCode(hash_secret(secret), cluster, owner, place, now, until)
+        owner_id = database.call_now(agents.add_code, new)
+        security.record("code_created", cluster=cluster, of_user=owner, of_user_id=owner_id, inbox=new.inbox)
     print(json.dumps({"code": secret, "expires_at": until.isoformat()}) if as_json else secret)
 
 
@@ -226,10 +250,10 @@ def move_agent(
     config: Config = None,
 ) -> None:
     """Give an agent another inbox. What waits for it is published there; set `inbox` in the agent's config, too."""
-    settings = read_settings(config, {})
-    with _database(settings) as database:
+    with _acting(config) as (database, security):
         moved = database.call_now(agents.move_agent, agent_id, inbox.resolve())
-    write_address(moved, settings.url)
+        security.record("agent_moved", agent_id=agent_id, inbox=moved.inbox)
+    write_address(moved, read_settings(config, {}).url)
     print(f'{agent_id} has the inbox {moved.inbox}. Set inbox = "{moved.inbox}" in the agent\'s config and restart it.')
 
 
@@ -242,7 +266,9 @@ def list_agents(as_json: AsJson = False, config: Config = None) -> None:
 @agent_app.command("revoke")
 def revoke_agent(agent_id: str, config: Config = None) -> None:
     """Revoke an agent's credential. Its tasks wait until it is enrolled again, for the same owner and spool."""
-    waiting = _run_in_database(config, agents.revoke_agent, agent_id, Clock().now())
+    with _acting(config) as (database, security):
+        waiting = database.call_now(agents.revoke_agent, agent_id, Clock().now())
+        security.record("agent_revoked", of_agent_id=agent_id)
     print(
         f"{agent_id} is revoked. Its unfinished tasks ({waiting}) wait until it is enrolled again, for the same owner "
         "and spool."
@@ -281,6 +307,26 @@ def _database(settings: GatewaySettings) -> Iterator[Database]:
         database.close()
 
 
+@contextmanager
+def _acting(config: Path | None) -> Iterator[tuple[Database, SecurityLog]]:
+    """The database, and the security log with the Unix user who runs this command."""
+    set_up_logging()  # a security log that cannot be written is said on stderr; stdout has a token, perhaps
+    settings, clock = read_settings(config, {}), Clock()
+    with _database(settings) as database, entered(Origin(address="local", unix_user=_read_unix_user())):
+        security = SecurityLog(settings.security_log_path, clock.now)
+        try:
+            yield database, security
+        finally:
+            security.close()
+
+
+def _read_unix_user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # an account that the system does not list, as in some containers
+        return str(os.getuid())
+
+
 def _check_name(name: str) -> None:
     try:
         check_key(name)
@@ -299,6 +345,12 @@ def _read_password(*, from_stdin: bool) -> str:
     if len(password) < 8:
         raise InvalidError(
             "The password is too short. It needs at least 8 characters.", key="short_password", next_step=""
+        )
+    if len(password.encode(errors="replace")) > MAX_PASSWORD_BYTES or not password.isprintable():
+        raise InvalidError(
+            f"The password cannot be used. At most {MAX_PASSWORD_BYTES:,} bytes of printable text are allowed.",
+            key="bad_password",
+            next_step="",
         )
     return password
 

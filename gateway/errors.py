@@ -1,6 +1,6 @@
 """Every error of the gateway: HTTP status, stable key, message and next step. `gateway.http` renders it (RFC 9457)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mltm.contract.problems import FieldProblem
 
@@ -14,6 +14,7 @@ class GatewayError(Exception):
     """The root. `detail` says what is wrong and where, `next_step` what the reader can do.
 
     `public_detail`: the same for people outside, if the detail is for administrators only (paths). The log has both.
+    `evidence` is for the security log alone: the caller may not know that somebody else's thing exists.
     """
 
     status = 500
@@ -32,6 +33,7 @@ class GatewayError(Exception):
         fields: Iterable[FieldProblem] = (),
         retry_after_s: int | None = None,
         public_detail: str | None = None,
+        evidence: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -42,6 +44,7 @@ class GatewayError(Exception):
         self.next_step = self.next_step if next_step is None else next_step
         self.fields = tuple(fields)
         self.retry_after_s = retry_after_s
+        self.evidence = evidence or {}
 
 
 class UnauthorizedError(GatewayError):

@@ -1,18 +1,19 @@
 """The gateway's settings: one TOML file and the command line's options, read once by the CLI and passed down."""
 
 import difflib
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, IPvAnyNetwork, ValidationError, model_validator
 
 from gateway.errors import InvalidError
 from mltm.contract.base_models import Strict
 from mltm.contract.problems import FieldProblem
 from mltm.contract.task_config import Key
 
-__all__ = ["GatewaySettings", "read_settings"]
+__all__ = ["GatewaySettings", "list_weak_settings", "read_settings"]
 
 MIB = 1024 * 1024
 
@@ -60,6 +61,10 @@ class GatewaySettings(Strict):
         default=100 * MIB, description="with less free space no new task is accepted"
     )
     max_cache_bytes: Annotated[int, Field(ge=0)] = Field(default=2048 * MIB, description="cached logs and outputs")
+    security_log: Path | None = Field(default=None, description="the security log; without it <data_dir>/security.log")
+    trusted_proxies: list[IPvAnyNetwork] = Field(
+        default_factory=list, description="proxies (addresses or networks) whose X-Forwarded-For is believed"
+    )
 
     @model_validator(mode="after")
     def _has_both_tls_files(self) -> "GatewaySettings":
@@ -71,6 +76,11 @@ class GatewaySettings(Strict):
     def database_path(self) -> Path:
         """Where the SQLite file lies."""
         return Path(self.database) if self.database else self.data_dir / "gateway.sqlite"
+
+    @property
+    def security_log_path(self) -> Path:
+        """Where the security log lies."""
+        return self.security_log or self.data_dir / "security.log"
 
     @property
     def staging(self) -> Path:
@@ -96,6 +106,32 @@ class GatewaySettings(Strict):
         """The public address, or the one that host and port give."""
         scheme = "https" if self.tls_cert else "http"
         return self.public_url or f"{scheme}://{self.host}:{self.port}"
+
+
+def list_weak_settings(settings: GatewaySettings) -> list[tuple[str, str]]:
+    """List the settings that weaken safety, each with what it allows."""
+    weak: list[tuple[str, str]] = []
+    if settings.tls_cert is None and not _is_loopback(settings.host):
+        reason = "Passwords and tokens travel without encryption, unless a proxy before the gateway adds it."
+        weak.append(("host", f"{settings.host} is reached without TLS. {reason}"))
+    weak += [
+        ("trusted_proxies", f"{network} has {network.num_addresses:,} addresses: each can claim to be anybody.")
+        for network in settings.trusted_proxies
+        if network.num_addresses > _MANY_PROXIES
+    ]
+    if settings.token_days > _LONG_DAYS:
+        weak.append(("token_days", f"A stolen login token works for {settings.token_days} days."))
+    return weak
+
+
+_MANY_PROXIES, _LONG_DAYS = 65_536, 90
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def read_settings(path: Path | None, options: dict[str, object]) -> GatewaySettings:

@@ -15,10 +15,15 @@ Role = Literal["user", "admin"]
 
 @dataclass(frozen=True)
 class User:
-    """A user who has proved who he is."""
+    """A user who has proved who he is. `user_id` is his for ever; the name may be another user's later.
+
+    `token_id`: the token that proves it; empty if it was none (a command on the gateway's machine).
+    """
 
     username: str
     role: Role
+    user_id: str
+    token_id: str = ""
 
     @property
     def is_admin(self) -> bool:
@@ -30,7 +35,8 @@ class User:
 class AgentIdentity:
     """An agent that has shown its credential. `owner` None: for all users; `inbox` None: no shared folder.
 
-    `unix_user`: the account it runs as. Tasks dropped into its spool belong to this user.
+    `unix_user`: the account it runs as. Tasks dropped into its spool belong to this user. `owner_id`: whose agent it
+    is; `owner` is his name.
     """
 
     agent_id: AgentId
@@ -39,6 +45,7 @@ class AgentIdentity:
     inbox: Path | None
     spool_id: str
     unix_user: str = ""
+    owner_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,8 @@ def _find_closed(source: Path, settings: AgentSettings) -> _Place | None:
     """What no task may even read, if all below `source` were bound. What else a site keeps in the spool is its own."""
     if contains(source, settings.spool) or _is_in_spool(source, Spool(settings.spool)):
         return _Place("the spool", settings.spool)
+    if settings.inbox is not None and overlaps(source, settings.inbox):
+        return _Place("the inbox, with the scripts of other tasks,", settings.inbox)
     if contains(source, settings.credential_file):
         return _Place("the agent's credential", settings.credential_file)
     for path in map(Path, _NEVER):
@@ -152,7 +154,7 @@ def _find_private(source: Path, home: Path) -> _Place | None:
 
 def _is_in_spool(source: Path, spool: Spool) -> bool:
     place, root = source.resolve(), spool.root.resolve()
-    own = {folder.relative_to(spool.root).parts[0] for folder in (spool.incoming, *spool.agent_folders)}
+    own = {folder.relative_to(spool.root).parts[0] for folder in (spool.inbox.root, *spool.agent_folders)}
     return place.is_relative_to(root) and place.relative_to(root).parts[0] in own
 
 

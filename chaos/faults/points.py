@@ -156,6 +156,7 @@ UNNAMED: dict[str, str] = {
     "agent.spool.staging:sweep_staging": "Part of agent.start.",
     "agent.daemon.bells:_remove_stranger": "It removes what is not a bell.",
     "agent.daemon.watcher:hears_inotify": "A trial at the start, with a file of its own.",
+    "gateway.security_log:_LogFile._write": "The security log: no task depends on it, and no request waits for it.",
     "gateway.services.agents:Agents._store": "Its rows are written by gateway.report and gateway.merge.",
     "gateway.http.multipart:_create": "An empty file in staging; gateway.upload-part strikes right after it.",
     "gateway.app:_remove_leftovers": "At the gateway's start; it only removes what no row knows.",

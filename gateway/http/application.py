@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from gateway.http.access_watch import watch_access
 from gateway.http.app_keys import (
     OPENAPI_DOCUMENT,
     SERVICES,
@@ -29,7 +30,7 @@ _MAX_FORM_BYTES = 64 * 1024
 def build_app(services: Services, settings: GatewaySettings) -> web.Application:
     """Build the application. It owns nothing that must be closed; the caller closes `services`."""
     app = web.Application(
-        middlewares=[name_request, answer_errors],
+        middlewares=[name_request, answer_errors, watch_access],
         client_max_size=_MAX_FORM_BYTES,
     )
     app[SERVICES] = services

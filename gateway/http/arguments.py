@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from gateway.errors import ForbiddenError, GatewayError, TooLargeError, UnauthorizedError
+from gateway.http.access_watch import watching
 from gateway.http.app_keys import USERS_LOAD
 from gateway.http.multipart import receive_texts
 from gateway.http.route import Call, Parameter, Route
@@ -22,6 +23,7 @@ from gateway.http.validation import (
     check_task_id,
     refuse,
 )
+from gateway.origin import name_caller
 from gateway.values import AgentIdentity, User
 from mltm.contract.ids import TaskId
 from mltm.contract.problems import FieldProblem
@@ -31,12 +33,28 @@ __all__ = ["check_before_body", "is_administrator", "read_argument"]
 _CALLER = web.RequestKey[User | AgentIdentity]("caller", object)  # type: ignore[arg-type]  # a union has no class
 _MAX_FORM_FIELDS = 100
 _ASK_S = 0.2
+_TASK_NAMES = ("task_id", "job_id")
 _PARSE_IN_THREAD_BYTES = 256 * 1024
 _BEARER = FieldProblem(field="Authorization", allowed="`Bearer <token>` is needed")
 
 
 async def read_argument(call: Call, route: Route, parameter: Parameter, stack: AsyncExitStack) -> object:
-    """Read one argument. What must be cleaned up after the handler goes on the stack."""
+    """Read one argument. What must be cleaned up after the handler goes on the stack.
+
+    After a body the caller is asked again who he is: a body may take hours, and a token be revoked meanwhile.
+    """
+    value = await _read_argument(call, route, parameter, stack)
+    caller = route.find("user", "admin", "agent")
+    if caller is not None and parameter.source in _BODIES:
+        call.request.pop(_CALLER, None)
+        await _identify(call, caller)
+    return value
+
+
+_BODIES = ("body", "form", "upload", "raw")
+
+
+async def _read_argument(call: Call, route: Route, parameter: Parameter, stack: AsyncExitStack) -> object:
     model = parameter.annotation
     match parameter.source:
         case "user" | "admin" | "agent":
@@ -44,7 +62,9 @@ async def read_argument(call: Call, route: Route, parameter: Parameter, stack: A
             stack.enter_context(call.request.app[USERS_LOAD].request(caller))
             return caller
         case "path":
-            return _read_path(call.request, parameter)
+            text = _read_path(call.request, parameter)
+            await _note_admin(call, parameter, text)
+            return text
         case "query":
             return check_fields(model, call.request.query.items())
         case "headers":
@@ -64,14 +84,15 @@ async def read_argument(call: Call, route: Route, parameter: Parameter, stack: A
 
 async def check_before_body(call: Call, route: Route) -> None:
     """Check what can be checked before a client that waits for `100 Continue` sends its body."""
-    caller = route.find("user", "admin", "agent")
-    if caller is not None:
-        await _identify(call, caller)
-    check_no_coding(call.request)
-    if route.find("upload"):
-        check_total_size(call)
-    else:
-        _check_announced_size(call.request, route.max_body_bytes)
+    with watching(call.request):
+        caller = route.find("user", "admin", "agent")
+        if caller is not None:
+            await _identify(call, caller)
+        check_no_coding(call.request)
+        if route.find("upload"):
+            check_total_size(call)
+        else:
+            _check_announced_size(call.request, route.max_body_bytes)
 
 
 async def is_administrator(call: Call) -> bool:
@@ -86,17 +107,21 @@ async def is_administrator(call: Call) -> bool:
 
 async def _identify(call: Call, parameter: Parameter) -> User | AgentIdentity:
     if _CALLER in call.request:
-        return call.request[_CALLER]
+        known = call.request[_CALLER]
+        name_caller(known)
+        return known
     bearer = _read_bearer(call.request)
     caller: User | AgentIdentity
     if parameter.source == "agent":
         caller = await call.services.agents.authenticate(bearer)
     else:
         caller = await call.services.users.authenticate(bearer)
+        name_caller(caller)
         if parameter.source == "admin" and not caller.is_admin:
             raise ForbiddenError(
                 f"{call.request.method} {call.request.path} is for administrators, and {caller.username} is not one."
             )
+    name_caller(caller)
     call.request[_CALLER] = caller
     return caller
 
@@ -126,6 +151,16 @@ def _check_announced_size(request: web.Request, limit: int) -> None:
 def _read_path(request: web.Request, parameter: Parameter) -> str:
     text = request.match_info[parameter.name]
     return check_task_id(text) if parameter.annotation is TaskId else text
+
+
+async def _note_admin(call: Call, parameter: Parameter, text: str) -> None:
+    """Write down that an admin uses another user's task, before he gets anything of it."""
+    caller = call.request.get(_CALLER)
+    if parameter.name not in _TASK_NAMES or not isinstance(caller, User) or not caller.is_admin:
+        return
+    owner = await call.services.tasks.find_owner(text)
+    if owner and owner["of_user_id"] != caller.user_id:
+        call.services.security.record("admin_access", "allowed", **owner)
 
 
 async def _read_json(request: web.Request, model: type[BaseModel], limit: int) -> BaseModel:

@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 
 from gateway.http.app_keys import REQUEST_ID
 
-__all__ = ["build_headers", "name_request", "new_request_id", "secure_answer"]
+__all__ = ["build_headers", "ensure_request_id", "name_request", "new_request_id", "secure_answer"]
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -24,13 +24,13 @@ _HEADERS = {
 @web.middleware
 async def name_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Add the request's id to everything that is logged while it is handled."""
-    with structlog.contextvars.bound_contextvars(request_id=_ensure_id(request)):
+    with structlog.contextvars.bound_contextvars(request_id=ensure_request_id(request)):
         return await handler(request)
 
 
 async def secure_answer(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Set the headers of every answer; those of a handler override them."""
-    request_id = _ensure_id(request) if isinstance(request, web.Request) else new_request_id()
+    request_id = ensure_request_id(request) if isinstance(request, web.Request) else new_request_id()
     _add(response.headers, is_secure=request.secure, request_id=request_id)
 
 
@@ -55,7 +55,7 @@ def _add(headers: CIMultiDict[str], *, is_secure: bool, request_id: str) -> None
     headers["X-Request-Id"] = request_id
 
 
-def _ensure_id(request: web.Request) -> str:
+def ensure_request_id(request: web.Request) -> str:
     """Our own id, never the client's: nobody else writes into our log."""
     if REQUEST_ID not in request:
         request[REQUEST_ID] = new_request_id()

@@ -1,5 +1,6 @@
 """What agents ask of the gateway: enrolment, reports, heartbeats, commands."""
 
+from gateway.security_log import SecurityLog
 from gateway.services.passwords import hash_secret
 from gateway.services.wake import Wake
 from gateway.store import agents as rows
@@ -30,9 +31,17 @@ class Agents:
     """Every answer carries the database's generation: an agent that sees a new one reports all its tasks again."""
 
     def __init__(
-        self, database: Database, clock: Clock, wake: Wake, *, generation: str, name: str, gateway_id: str
+        self,
+        database: Database,
+        clock: Clock,
+        wake: Wake,
+        security: SecurityLog,
+        *,
+        generation: str,
+        name: str,
+        gateway_id: str,
     ) -> None:
-        self._database, self._clock, self._wake = database, clock, wake
+        self._database, self._clock, self._wake, self._security = database, clock, wake, security
         self._generation, self._name, self._gateway_id = generation, name, gateway_id
 
     async def enrol(self, enrolment: Enrolment) -> Enrolled:
@@ -47,6 +56,10 @@ class Agents:
             self._clock.now(),
         )
         agent = enrolled.identity
+        self._security.record(
+            "enrolment", agent_id=agent.agent_id, cluster=agent.cluster, inbox=agent.inbox, host=enrolment.host,
+            of_user=agent.owner, of_user_id=agent.owner_id,
+        )  # fmt: skip
         return Enrolled(
             generation=self._generation,
             agent_id=agent.agent_id,
@@ -69,6 +82,10 @@ class Agents:
     async def store_reports(self, agent: AgentIdentity, batch: ReportBatch) -> ReportsAnswer:
         """Store each report once and merge it, all in one transaction. One outcome for each report."""
         outcomes = await self._database.call(self._store, agent, batch)
+        pairs = zip(batch.reports, outcomes, strict=True)
+        refused = [report.task_id for report, outcome in pairs if outcome.outcome == "refused"]
+        if refused:
+            self._security.record("reports_refused", "refused", count=len(refused), task_id=refused[0])
         for task_id in {report.task_id for report in batch.reports}:
             self._wake.ring(f"task:{task_id}")
         self._wake.ring("publisher")
@@ -85,10 +102,12 @@ class Agents:
         return Answer(generation=self._generation)
 
     async def open_commands(self, agent: AgentIdentity, wait_s: float) -> Commands:
-        """List the agent's open commands. If there are none, wait up to `wait_s` for one."""
+        """List the agent's open commands. If there are none, wait up to `wait_s` for one. Raises UnauthorizedError."""
         until_s = self._clock.boot_s() + wait_s
         with self._wake.listen("commands") as made:
             while True:
+                # An agent that was revoked while it waited gets nothing more.
+                await self._database.read(rows.require_live, agent.agent_id)
                 commands: list[CommandMessage] = await self._database.read(list_open, agent.agent_id, self._clock.now())
                 if commands or not await wait_for_event(made, until_s - self._clock.boot_s()):
                     return Commands(generation=self._generation, commands=commands)

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from gateway.security_log import SecurityLog
 from gateway.services.agents import Agents
 from gateway.services.cluster_files import ClusterFiles
+from gateway.services.guesses import Guesses
 from gateway.services.health import HealthCheck
 from gateway.services.submissions import Submissions
 from gateway.services.tasks import Tasks
@@ -22,3 +24,5 @@ class Services:
     agents: Agents
     cluster_files: ClusterFiles
     health: HealthCheck
+    guesses: Guesses
+    security: SecurityLog

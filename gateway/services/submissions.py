@@ -6,7 +6,7 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
-from gateway.errors import DiskFullError
+from gateway.errors import DiskFullError, UnauthorizedError
 from gateway.private_files import make_private_folder
 from gateway.services.disk import run_on_disk
 from gateway.services.wake import Wake
@@ -42,9 +42,7 @@ class Submissions:
 
         On success the staged files have been moved. What is left of `upload.folder` is the caller's to delete.
         """
-        key = (
-            rows.SubmissionKey(user.username, idempotency_key, fingerprint_upload(upload)) if idempotency_key else None
-        )
+        key = rows.SubmissionKey(user, idempotency_key, fingerprint_upload(upload)) if idempotency_key else None
         known = await self._database.read(rows.find_by_key, key) if key else None
         if known is not None:
             return Accepted(await self._read(user, known), created=False)
@@ -55,9 +53,9 @@ class Submissions:
         try:
             await run_on_disk(_keep_files, upload, folder, self._settings)
             # From here on the row is made even if the caller is cancelled; a key finds the task again.
-            accepted_id = await asyncio.shield(self._database.call(rows.add_task, manifest, agent, key, now))
-        except DiskFullError:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)  # there is no row: SQLite was refused
+            accepted_id = await asyncio.shield(self._database.call(rows.add_task, user, manifest, agent, key, now))
+        except (DiskFullError, UnauthorizedError):  # there is no row: SQLite was refused, or the user was removed
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
         if accepted_id != task_id:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

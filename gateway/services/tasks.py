@@ -41,6 +41,10 @@ class Tasks:
         self._wake.ring("commands")
         return answer
 
+    async def find_owner(self, text: str) -> dict[str, str]:
+        """Whose a task is, by its id or a job id, for the security log; empty if there is no such task."""
+        return await self._database.read(rows.find_owner, text)
+
     async def list_clusters(self, user: User) -> list[str]:
         """List the clusters where this user's tasks can run."""
         return await self._database.read(routing.list_user_clusters, user)

@@ -1,12 +1,13 @@
 """Users: login, API tokens, whose token it is."""
 
-import asyncio
 import contextlib
-from collections import defaultdict, deque
 from datetime import timedelta
 
 from gateway.errors import TooManyError, UnauthorizedError, UnavailableError
-from gateway.services.passwords import hash_secret, is_password
+from gateway.origin import current_origin
+from gateway.security_log import SecurityLog, hide_name
+from gateway.services.guesses import LoginLimits
+from gateway.services.passwords import HashingPool, hash_secret, is_password
 from gateway.store import users as rows
 from gateway.store.database import Database
 from gateway.values import User
@@ -16,53 +17,61 @@ from mltm.runtime.clock import Clock
 
 __all__ = ["Users"]
 
-_MAX_FAILURES = 10
-_FAILURE_WINDOW_S = 300.0
 _PREFIX = "mltm_"
 
 
 class Users:
-    """Checks passwords and tokens. Wrong passwords are counted in memory, for each user name."""
+    """Checks passwords and tokens. Close it: it owns the threads that hash passwords."""
 
-    def __init__(self, database: Database, clock: Clock, token_days: int) -> None:
+    def __init__(self, database: Database, clock: Clock, token_days: int, security: SecurityLog) -> None:
         self._database, self._clock, self._token_days = database, clock, token_days
-        self._failures: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._security, self._limits, self._hashing = security, LoginLimits(clock), HashingPool()
+
+    def close(self) -> None:
+        """End the threads that hash passwords."""
+        self._hashing.close()
 
     async def login(self, username: str, password: str) -> LoginAnswer:
-        """Check the password and create a token. Raises UnauthorizedError, TooManyError."""
-        self._check_rate(username)
-        stored = await self._database.read(rows.read_password_hash, username)
-        if not await asyncio.to_thread(is_password, stored, password):
-            self._failures[username].append(self._clock.boot_s())
+        """Check the password and create a token. Raises UnauthorizedError, TooManyError, UnavailableError."""
+        known = await self._database.read(rows.find_password, username)
+        shown = {"user": username, "user_id": known.user.user_id} if known else {"user": hide_name(username)}
+        try:
+            is_right = await self._check(username, known.password_hash if known else None, password)
+        except (TooManyError, UnavailableError) as error:
+            error.evidence = shown
+            raise
+        if known is None or not is_right:
             raise UnauthorizedError(
                 "The user name or the password is wrong.",
                 key="bad_login",
                 title="Not logged in",
                 next_step="Check both. An administrator can set a new password with `mltm-gateway user passwd`.",
+                evidence=shown,
             )
-        self._failures.pop(username, None)
         life = timedelta(days=self._token_days)
-        secret, _ = await self._create(username, "login", life)
+        secret, token = await self._create(known.user, "login", life, known.password_hash)
+        self._security.record("login", token_id=token.token_id, **shown)
         return LoginAnswer(access_token=secret, expires_in=int(life.total_seconds()))
 
-    def _check_rate(self, username: str) -> None:
-        failures, now_s = self._failures[username], self._clock.boot_s()
-        while failures and now_s - failures[0] > _FAILURE_WINDOW_S:
-            failures.popleft()
-        if len(failures) >= _MAX_FAILURES:
-            wait_s = int(_FAILURE_WINDOW_S - (now_s - failures[0])) + 1
-            raise TooManyError(
-                f"Too many wrong passwords for {username[:80]!r}.",
-                key="too_many_logins",
-                title="Too many tries",
-                next_step=f"Try again in {wait_s} seconds.",
-                retry_after_s=wait_s,
-            )
+    async def _check(self, username: str, stored: str | None, password: str) -> bool:
+        """Count the try, then hash: tries at once never get past the limit."""
+        address = current_origin().address
+        at_s = await self._limits.admit(address, username)
+        try:
+            is_right = await self._hashing.run(is_password, stored, password)
+        except UnavailableError:
+            self._limits.take_back(address, username, at_s)
+            raise
+        if is_right:
+            self._limits.note_right(address, username, at_s)
+        return is_right
 
-    async def _create(self, username: str, name: str, life: timedelta | None) -> tuple[str, TokenAnswer]:
+    async def _create(
+        self, user: User, name: str, life: timedelta | None, password_hash: str | None = None
+    ) -> tuple[str, TokenAnswer]:
         secret, now = self._clock.new_secret(_PREFIX), self._clock.now()
         expires_at = now + life if life else None
-        new = rows.NewToken(self._clock.new_id(), username, name, hash_secret(secret), now, expires_at)
+        new = rows.NewToken(self._clock.new_id(), user, name, hash_secret(secret), now, expires_at, password_hash)
         return secret, await self._database.call(rows.add_token, new)
 
     async def authenticate(self, bearer: str) -> User:
@@ -76,6 +85,7 @@ class Users:
                 title="Not logged in",
                 next_step="Log in again (`mltm login`, POST /auth/login), or create a new token.",
                 fields=[FieldProblem(field="Authorization", allowed="`Bearer <token>` with a valid token")],
+                evidence=await self._database.read(rows.explain_token, sha256),
             )
         user, is_due = found
         if is_due:
@@ -93,13 +103,15 @@ class Users:
 
     async def create_token(self, user: User, name: str) -> TokenAnswer:
         """Create an API token. Only this answer shows it."""
-        secret, answer = await self._create(user.username, name, None)
+        secret, answer = await self._create(user, name, None)
+        self._security.record("token_created", token_id=answer.token_id)
         return answer.model_copy(update={"token": secret})
 
     async def list_tokens(self, user: User) -> list[TokenAnswer]:
         """List the user's tokens, without the tokens themselves."""
-        return await self._database.read(rows.list_tokens, user.username, self._clock.now())
+        return await self._database.read(rows.list_tokens, user, self._clock.now())
 
     async def revoke_token(self, user: User, token_id: str) -> None:
         """Revoke a token of the user. Raises NotFoundError (token_not_found)."""
-        await self._database.call(rows.revoke_token, user.username, token_id, self._clock.now())
+        await self._database.call(rows.revoke_token, user, token_id, self._clock.now())
+        self._security.record("token_revoked", token_id=token_id)

@@ -7,6 +7,7 @@ from pathlib import Path
 from gateway.errors import ConflictError, NotFoundError, UnauthorizedError
 from gateway.store.keys import read_spool_key
 from gateway.store.models import Agent, EnrolCode, Outbox, Task
+from gateway.store.ownership import is_owned_by, read_user_id
 from gateway.store.timestamps import parse_timestamp, render_timestamp
 from gateway.values import AgentIdentity, InboxKey
 from mltm.contract.agent_api import Enrolment, Heartbeat
@@ -25,6 +26,7 @@ __all__ = [
     "list_inbox_keys",
     "list_live",
     "move_agent",
+    "require_live",
     "revoke_agent",
     "save_heartbeat",
     "touch",
@@ -51,22 +53,27 @@ class NewCode:
     expires_at: datetime
 
 
-def add_code(new: NewCode) -> None:
-    """Add a code."""
+def add_code(new: NewCode) -> str | None:
+    """Add a code. Returns its owner's id. Raises NotFoundError (user_not_found)."""
+    owner_id = read_user_id(new.owner) if new.owner is not None else None
     EnrolCode.create(
         sha256=new.sha256,
         cluster=new.cluster,
         owner=new.owner,
+        owner_id=owner_id,
         inbox=str(new.inbox) if new.inbox else None,
         created_at=render_timestamp(new.created_at),
         expires_at=render_timestamp(new.expires_at),
     )
+    return owner_id
 
 
 def build_identity(row: Agent) -> AgentIdentity:
     """Build the plain value of an agent's row."""
     inbox = Path(row.inbox) if row.inbox else None
-    return AgentIdentity(AgentId(row.agent_id), row.cluster, row.owner, inbox, row.spool_id, row.unix_user)
+    return AgentIdentity(
+        AgentId(row.agent_id), row.cluster, row.owner, inbox, row.spool_id, row.unix_user, row.owner_id
+    )
 
 
 def enrol(
@@ -82,6 +89,7 @@ def enrol(
     key = read_spool_key(row)
     if row.has_key:
         _check_proof(key, asked)
+    row.owner_id, row.revoked_reason = code.owner_id, ""
     row.inbox, row.credential_sha256, row.revoked_at, row.has_key = code.inbox, credential_sha256, None, True
     row.host, row.unix_user, row.version = asked.host[:255], asked.unix_user[:255], asked.version[:255]
     row.enrolled_at = row.seen_at = render_timestamp(now)
@@ -133,7 +141,7 @@ def _find_same(code: EnrolCode, spool_id: str) -> Agent | None:
     """
     row: Agent | None = Agent.get_or_none(
         Agent.cluster == code.cluster,
-        _owned_by(code.owner),
+        is_owned_by(Agent.owner_id, code.owner_id),
         Agent.spool_id == spool_id,
         _is_inbox(code.inbox),
     )
@@ -154,7 +162,7 @@ def _check_spool(code: EnrolCode, spool_id: str) -> None:
     nor the other path: whoever asks may know the id alone.
     """
     for other in Agent.select().where((Agent.spool_id == spool_id) | (Agent.inbox == (code.inbox or ""))):
-        if other.owner != code.owner:
+        if other.owner_id != code.owner_id:
             raise ConflictError(
                 "This spool belongs to an agent with another owner, revoked or not (an agent for all users counts as "
                 "another owner). Another agent does not get its tasks and files.",
@@ -178,7 +186,10 @@ def _check_spool(code: EnrolCode, spool_id: str) -> None:
 def _check_alone(code: EnrolCode, spool_id: str) -> None:
     """Refuse a second live agent for the same users on one cluster."""
     other: Agent | None = Agent.get_or_none(
-        Agent.cluster == code.cluster, _owned_by(code.owner), Agent.revoked_at.is_null(), Agent.spool_id != spool_id
+        Agent.cluster == code.cluster,
+        is_owned_by(Agent.owner_id, code.owner_id),
+        Agent.revoked_at.is_null(),
+        Agent.spool_id != spool_id,
     )
     if other is not None:
         raise ConflictError(
@@ -189,19 +200,26 @@ def _check_alone(code: EnrolCode, spool_id: str) -> None:
         )
 
 
-def _owned_by(owner: str | None) -> object:
-    return Agent.owner.is_null() if owner is None else Agent.owner == owner
-
-
 def find_agent(credential_sha256: str) -> AgentIdentity:
     """Find the agent of this credential. Raises UnauthorizedError (bad_credential, credential_revoked)."""
-    row: Agent | None = Agent.get_or_none(Agent.credential_sha256 == credential_sha256)
+    return _check_live(Agent.get_or_none(Agent.credential_sha256 == credential_sha256))
+
+
+def require_live(agent_id: AgentId) -> None:
+    """Refuse an agent that was revoked since its request began. Raises UnauthorizedError."""
+    _check_live(Agent.get_or_none(Agent.agent_id == agent_id))
+
+
+def _check_live(row: Agent | None) -> AgentIdentity:
     if row is None or row.revoked_at is not None:
         what = "is not known" if row is None else f"was revoked at {row.revoked_at}"
+        if row is not None and row.revoked_reason:
+            what += f": {row.revoked_reason}"
         raise UnauthorizedError(
             f"This agent credential {what}.",
             key="bad_credential" if row is None else "credential_revoked",
             title="Not enrolled",
+            evidence={"agent_id": row.agent_id, "reason": row.revoked_reason} if row else None,
             next_step="Enrol again: `mltm-gateway agent code` on the gateway, then `mltm-agent enroll`.",
         )
     return build_identity(row)
@@ -233,6 +251,7 @@ def list_agents() -> list[dict[str, object]]:
         {
             **{name: getattr(row, name) for name in columns},
             "revoked_at": row.revoked_at,
+            "revoked_reason": row.revoked_reason,
             "active_tasks": count_active(row.agent_id),
         }
         for row in rows
@@ -278,7 +297,7 @@ def _no_agent(agent_id: str) -> NotFoundError:
 
 def revoke_agent(agent_id: str, now: datetime) -> int:
     """Revoke an agent's credential. Returns how many tasks wait until it is enrolled again. Raises NotFoundError."""
-    query = Agent.update(revoked_at=render_timestamp(now)).where(Agent.agent_id == agent_id, Agent.revoked_at.is_null())
-    if not query.execute():
+    update = Agent.update(revoked_at=render_timestamp(now), revoked_reason="an administrator revoked it")
+    if not update.where(Agent.agent_id == agent_id, Agent.revoked_at.is_null()).execute():
         raise _no_agent(agent_id)
     return count_active(agent_id)

@@ -87,6 +87,7 @@ def _find_command(agent: AgentIdentity, command_id: str) -> Command:
             f"This agent has no command {command_id[:80]!r}.",
             key="command_not_found",
             next_step=f"List its open commands: GET {AGENT_COMMANDS}.",
+            evidence={"command_id": command_id} if Command.get_or_none(Command.command_id == command_id) else None,
         )
     return row
 

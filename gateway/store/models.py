@@ -27,6 +27,8 @@ class ThreadDatabase(peewee.DatabaseProxy):
 
 
 DATABASE = ThreadDatabase()
+# A row that somebody adds by hand belongs to nobody (store/ownership.py), not to everybody.
+_OF_NOBODY: list[peewee.Node] = [peewee.SQL("DEFAULT 'nobody'")]
 
 
 class Base(peewee.Model):
@@ -47,12 +49,13 @@ class Meta(Base):
 
 
 class UserRow(Base):
-    """A user. `password_hash` (argon2) leaves the store only to be checked."""
+    """A user. Everything belongs to `user_id`, which no other user ever gets. `password_hash` (argon2) is secret."""
 
     username = peewee.CharField(primary_key=True)
     role = peewee.CharField()
     password_hash = peewee.TextField(null=True)
     created_at = peewee.CharField()
+    user_id = peewee.CharField(unique=True, constraints=_OF_NOBODY)
 
     class Meta:
         """The singular is a reserved word of SQL."""
@@ -64,13 +67,14 @@ class Token(Base):
     """A bearer token, as SHA-256."""
 
     token_id = peewee.CharField(primary_key=True)
-    username = peewee.CharField(index=True)
+    username = peewee.CharField()
     name = peewee.CharField()
     sha256 = peewee.CharField(unique=True)
     created_at = peewee.CharField()
     last_used_at = peewee.CharField(null=True)
     expires_at = peewee.CharField(null=True)
     revoked_at = peewee.CharField(null=True)
+    user_id = peewee.CharField(index=True, constraints=_OF_NOBODY)
 
 
 class EnrolCode(Base):
@@ -83,6 +87,7 @@ class EnrolCode(Base):
     created_at = peewee.CharField()
     expires_at = peewee.CharField()
     used_at = peewee.CharField(null=True)
+    owner_id = peewee.CharField(null=True)
 
 
 class Agent(Base):
@@ -101,6 +106,8 @@ class Agent(Base):
     revoked_at = peewee.CharField(null=True)
     seen_at = peewee.CharField(null=True)
     heartbeat = peewee.TextField(null=True)
+    owner_id = peewee.CharField(null=True)
+    revoked_reason = peewee.TextField(default="", constraints=[peewee.SQL("DEFAULT ''")])
     has_key = peewee.BooleanField(default=False)
 
 
@@ -122,11 +129,16 @@ class Task(Base):
     script_name = peewee.CharField()
     config = peewee.TextField()
     summary = peewee.TextField()
+    owner_id = peewee.CharField(constraints=_OF_NOBODY)
 
     class Meta:
         """A list reads one index backwards, however many tasks there are."""
 
-        indexes = ((("owner", "task_id"), False), (("owner", "state", "task_id"), False), (("state", "task_id"), False))
+        indexes = (
+            (("owner_id", "task_id"), False),
+            (("owner_id", "state", "task_id"), False),
+            (("state", "task_id"), False),
+        )
 
 
 class TaskFile(Base):
@@ -202,11 +214,12 @@ class IdempotencyKey(Base):
     fingerprint = peewee.CharField()
     task_id = peewee.CharField()
     created_at = peewee.CharField()
+    owner_id = peewee.CharField()
 
     class Meta:
         """Each user has keys of his own."""
 
-        primary_key = peewee.CompositeKey("owner", "key")
+        primary_key = peewee.CompositeKey("owner_id", "key")
 
 
 class Command(Base):

@@ -18,7 +18,7 @@ def list_clusters(configured: list[str]) -> list[str]:
 
 def list_user_clusters(user: User) -> list[str]:
     """List the clusters where this user's tasks can run."""
-    return sorted({a.cluster for a in list_live() if a.owner in (None, user.username)})
+    return sorted({a.cluster for a in list_live() if a.owner is None or a.owner_id == user.user_id})
 
 
 def route(user: User, cluster: str, configured: list[str]) -> AgentIdentity:
@@ -27,7 +27,7 @@ def route(user: User, cluster: str, configured: list[str]) -> AgentIdentity:
     A task without an agent is refused (docs/decisions/0006). A task with a silent agent is accepted.
     """
     here = [agent for agent in list_live() if agent.cluster == cluster]
-    own = [agent for agent in here if agent.owner == user.username]
+    own = [agent for agent in here if agent.owner_id == user.user_id]
     shared = [agent for agent in here if agent.owner is None]
     if own or shared:
         return (own or shared)[0]

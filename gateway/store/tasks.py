@@ -4,21 +4,25 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
+import peewee
+
 from gateway.errors import ConflictError, NotFoundError
 from gateway.store.answers import build_answers, build_history, build_summary
 from gateway.store.damaged import read_config
 from gateway.store.models import Attempt, Event, IdempotencyKey, Outbox, StoredReport, Task, TaskFile
+from gateway.store.ownership import find_owner_id, is_owned_by, may_see, require_live, visible_to
 from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity, User
 from mltm.contract.base_models import render_canonical
+from mltm.contract.ids import parse_task_id
 from mltm.contract.manifest import Manifest
 from mltm.contract.problems import FieldProblem
 from mltm.contract.states import State
 from mltm.contract.user_api import TaskAnswer, TaskList
 
 __all__ = [
-    "SubmissionKey", "add_event", "add_task", "find_agent_id", "find_by_job_id", "find_by_key", "find_task",
-    "insert_row", "list_ids_with_files", "list_tasks", "read_task",
+    "SubmissionKey", "add_event", "add_task", "find_agent_id", "find_by_job_id", "find_by_key", "find_owner",
+    "find_task", "insert_row", "list_ids_with_files", "list_tasks", "read_task",
 ]  # fmt: skip
 
 
@@ -26,7 +30,7 @@ __all__ = [
 class SubmissionKey:
     """An idempotency key of a user, with the fingerprint of the body that came with it."""
 
-    owner: str
+    user: User
     key: str
     fingerprint: str
 
@@ -34,7 +38,7 @@ class SubmissionKey:
 def find_by_key(key: SubmissionKey) -> str | None:
     """The task that this key made. Raises ConflictError (idempotency_conflict) if its body was different."""
     row: IdempotencyKey | None = IdempotencyKey.get_or_none(
-        IdempotencyKey.owner == key.owner, IdempotencyKey.key == key.key
+        is_owned_by(IdempotencyKey.owner_id, key.user.user_id), IdempotencyKey.key == key.key
     )
     if row is None:
         return None
@@ -48,28 +52,37 @@ def find_by_key(key: SubmissionKey) -> str | None:
     return row.task_id
 
 
-def add_task(manifest: Manifest, agent: AgentIdentity, key: SubmissionKey | None, now: datetime) -> str:
-    """Add the task's row and its outbox row, or find the task of the key. Returns the id of the task that counts."""
+def add_task(user: User, manifest: Manifest, agent: AgentIdentity, key: SubmissionKey | None, now: datetime) -> str:
+    """Add the task's row and its outbox row, or find the task of the key. Returns the id of the task that counts.
+
+    Raises UnauthorizedError: the user may have been removed while his files came.
+    """
+    require_live(user)
     known = find_by_key(key) if key else None
     if known is not None:
         return known
-    insert_row(manifest, agent, now)
+    insert_row(manifest, agent, now, user.user_id)
     for file in manifest.files:
         TaskFile.create(task_id=manifest.task_id, name=file.name, size=file.size, sha256=file.sha256)
     at = render_timestamp(now)
     Outbox.create(task_id=manifest.task_id, agent_id=agent.agent_id, step="waiting", created_at=at)
     if key:
         IdempotencyKey.create(
-            owner=key.owner, key=key.key, fingerprint=key.fingerprint, task_id=manifest.task_id, created_at=at
-        )
+            owner=key.user.username, owner_id=key.user.user_id, key=key.key, fingerprint=key.fingerprint,
+            task_id=manifest.task_id, created_at=at,
+        )  # fmt: skip
     return manifest.task_id
 
 
-def insert_row(manifest: Manifest, agent: AgentIdentity, now: datetime) -> Task:
-    """Add a task's row in its first state, and the first line of its history."""
+def insert_row(manifest: Manifest, agent: AgentIdentity, now: datetime, owner_id: str | None = None) -> Task:
+    """Add a task's row in its first state, and the first line of its history.
+
+    `owner_id` None: an agent reports it; agent and manifest say whose it is.
+    """
     row: Task = Task.create(
         task_id=manifest.task_id,
         owner=manifest.owner,
+        owner_id=owner_id or find_owner_id(agent, manifest.owner),
         cluster=manifest.cluster,
         agent_id=agent.agent_id,
         state=State.ACCEPTED.value,
@@ -93,10 +106,25 @@ def add_event(task_id: str, state: State, message: str, now: datetime) -> None:
 def find_task(user: User, task_id: str) -> Task:
     """The row, if this user may see it. Raises NotFoundError (task_not_found)."""
     row: Task | None = Task.get_or_none(Task.task_id == task_id)
-    if row is None or not (user.is_admin or row.owner == user.username):
+    if row is None or not may_see(user, row):
         allowed = FieldProblem(field="task_id", given=task_id[:80], allowed="the id of one of your tasks")
-        raise NotFoundError(f"You have no task {task_id[:80]!r}.", fields=[allowed])
+        evidence = {"task_id": task_id, "of_user_id": row.owner_id} if row else None
+        raise NotFoundError(f"You have no task {task_id[:80]!r}.", fields=[allowed], evidence=evidence)
     return row
+
+
+def find_owner(text: str) -> dict[str, str]:
+    """Whose the task of this id, or of this job id, is: for the security log. Empty if there is none."""
+    try:
+        row: Task | None = Task.get_or_none(Task.task_id == parse_task_id(text))
+    except ValueError:
+        row = _query_job_id(text).first() if text.isascii() else None
+    return {"task_id": row.task_id, "of_user": row.owner, "of_user_id": row.owner_id} if row else {}
+
+
+def _query_job_id(job_id: str) -> "peewee.ModelSelect[Task]":
+    query = Task.select().join(Attempt, on=(Attempt.task_id == Task.task_id))
+    return query.where(Attempt.job_id == job_id).order_by(Task.task_id.desc())
 
 
 def find_agent_id(user: User, task_id: str) -> str:
@@ -117,9 +145,7 @@ def read_task(user: User, task_id: str, now: datetime) -> TaskAnswer:
 
 def list_tasks(user: User, state: State | None, before: str | None, limit: int, now: datetime) -> TaskList:
     """A page, newest first. Ids sort by time, so a page reads one index backwards from `before`."""
-    query = Task.select().order_by(Task.task_id.desc()).limit(limit + 1)
-    if not user.is_admin:
-        query = query.where(Task.owner == user.username)
+    query = Task.select().where(visible_to(user)).order_by(Task.task_id.desc()).limit(limit + 1)
     if state is not None:
         query = query.where(Task.state == state.value)
     if before is not None:
@@ -131,15 +157,15 @@ def list_tasks(user: User, state: State | None, before: str | None, limit: int, 
 
 def find_by_job_id(user: User, job_id: str, now: datetime) -> TaskAnswer:
     """The newest task of this user with an attempt of this job id (Slurm reuses ids). Raises NotFoundError."""
-    query = Task.select().join(Attempt, on=(Attempt.task_id == Task.task_id)).where(Attempt.job_id == job_id)
-    if not user.is_admin:
-        query = query.where(Task.owner == user.username)
-    row: Task | None = query.order_by(Task.task_id.desc()).first()
+    row: Task | None = _query_job_id(job_id).where(visible_to(user)).first()
     if row is None:
         allowed = FieldProblem(
             field="job_id", given=job_id[:80], allowed="the job id or the task id of one of your tasks"
         )
-        raise NotFoundError(f"You have no task with the Slurm job id {job_id[:80]!r}.", fields=[allowed])
+        evidence = {"job_id": job_id} if _query_job_id(job_id).exists() else None
+        raise NotFoundError(
+            f"You have no task with the Slurm job id {job_id[:80]!r}.", fields=[allowed], evidence=evidence
+        )
     return read_task(user, row.task_id, now)
 
 

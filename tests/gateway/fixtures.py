@@ -36,6 +36,7 @@ from tests.gateway.build import CLUSTER, Part, build_form, good_parts
 T = TypeVar("T")
 PASSWORD = "correct horse"
 USERS = {"alice": "user", "bob": "user", "root": "admin"}
+USER_IDS = {name: name.encode().hex().rjust(32, "0") for name in USERS}
 
 
 @dataclass
@@ -142,8 +143,8 @@ def prepare(settings: GatewaySettings, spool: Path) -> tuple[dict[str, str], str
 
     def fill() -> None:
         for name, role in USERS.items():
-            users.add_user(name, "admin" if role == "admin" else "user", _hash(), now)
-            users.add_token(users.NewToken(clock.new_id(), name, "test", hash_secret(tokens[name]), now, None))
+            user = users.add_user(name, "admin" if role == "admin" else "user", _hash(), now, user_id=USER_IDS[name])
+            users.add_token(users.NewToken(clock.new_id(), user, "test", hash_secret(tokens[name]), now, None))
         ends_at = now + timedelta(minutes=10)
         agents.add_code(agents.NewCode(hash_secret(code), CLUSTER, None, make_inbox(spool), now, ends_at))
 

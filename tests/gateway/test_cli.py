@@ -3,6 +3,8 @@
 import errno
 import io
 import json
+import os
+import pwd
 import signal
 import socket
 import sys
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import structlog
 
 from gateway.cli import main
 from gateway.front.sockets import _explain_listening
@@ -62,6 +65,26 @@ def test_users_tokens_and_codes_are_made(run: Run, tmp_path: Path) -> None:
     assert run("check")[0] == 0
     assert run("restored")[0] == 0
     assert run("user", "remove", "alice")[0] == 0
+
+
+def test_every_act_is_in_the_security_log_with_the_unix_user_and_without_secrets(run: Run, tmp_path: Path) -> None:
+    add_user(run)
+    token = json.loads(run("token", "create", "alice", "--json")[1])
+    run("token", "revoke", token["token_id"])
+    run("user", "passwd", "alice", "--password-stdin", stdin="another password\n")
+    code = run("agent", "code", "--cluster", "atena02", "--spool", str(tmp_path), "--owner", "alice")[1].strip()
+    run("user", "list")
+    run("user", "remove", "alice")
+    text = (tmp_path / "data" / "security.log").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+
+    assert [line["event"] for line in lines] == [
+        "user_added", "token_created", "token_revoked", "password_set", "code_created", "user_removed",
+    ]  # fmt: skip
+    assert {(line["unix_user"], line["address"]) for line in lines} == {(pwd.getpwuid(os.getuid()).pw_name, "local")}
+    assert len({line["of_user_id"] for line in lines if "of_user_id" in line}) == 1
+    assert [secret for secret in (token["token"], code, "a long password", "another password") if secret in text] == []
+    assert (lines[-1]["tokens"], lines[-1]["codes"]) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -208,3 +231,21 @@ def test_the_process_serves_until_sigterm(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(20) == 0
         assert "gateway_stopping" in server.read_rest()
+
+
+def test_a_security_log_that_cannot_be_written_is_said_beside_the_answer(run: Run, tmp_path: Path) -> None:
+    add_user(run)
+    config = tmp_path / "other.toml"
+    config.write_text(f'data_dir = "{tmp_path}/data"\nsecurity_log = "{tmp_path}"\n')
+    code, out, err = run("token", "create", "alice", config=config)
+    structlog.reset_defaults()
+
+    assert (code, out.count("\n"), out.startswith("mltm_")) == (0, 1, True)
+    assert "security_log_not_written" in err
+
+
+@pytest.mark.parametrize("password", ["x" * 1025, "ü" * 600, "long enough\x07", "\udcff" * 20])
+def test_a_password_with_which_nobody_could_log_in_is_refused(run: Run, password: str) -> None:
+    code, _, err = run("user", "add", "alice", "--password-stdin", stdin=f"{password}\n")
+
+    assert (code, "The password cannot be used" in err, password in err) == (1, True, False)

@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from agent.errors import GatewayAwayError
 from agent.uplink.client import RawCommands
 from gateway.app import make_folders, open_database
+from gateway.security_log import SecurityLog
 from gateway.services.agents import Agents
 from gateway.services.publisher import Publisher
 from gateway.services.submissions import Submissions
@@ -19,6 +20,7 @@ from gateway.store import migrate
 from gateway.store import tasks as rows
 from gateway.store.commands import HoldKind
 from gateway.store.models import Agent
+from gateway.store.users import add_user
 from gateway.values import AgentIdentity, Upload, UploadedFile, User
 from mltm.contract.agent_api import Ack, Answer, ReportBatch, ReportsAnswer
 from mltm.contract.ids import TaskId
@@ -28,7 +30,7 @@ from mltm.runtime.clock import Clock, read_utc_now
 
 __all__ = ["GatewayLine", "GatewayPart"]
 
-USER = User("alice", "user")
+USER = User("alice", "user", "a" * 32)
 
 
 class GatewayPart:
@@ -46,7 +48,10 @@ class GatewayPart:
         self._submissions = Submissions(self._database, self.settings, self._clock, wake)
         self._tasks = Tasks(self._database, self._clock, wake)
         self._publisher = Publisher(self._database, self.settings, self._clock, wake)
-        self.agents = Agents(self._database, self._clock, wake, generation=generation, name="test", gateway_id="g" * 32)
+        self._security = SecurityLog(self.settings.security_log_path, self._clock.now)
+        self.agents = Agents(
+            self._database, self._clock, wake, self._security, generation=generation, name="test", gateway_id="g" * 32
+        )
 
     def submit(self, config: TaskConfig, key: str) -> TaskId:
         """Hand a task in, once a key."""
@@ -78,6 +83,7 @@ class GatewayPart:
     def close(self) -> None:
         """Close the file; nothing that was answered depends on it."""
         self._database.close()
+        self._security.close()
 
 
 def _stop_syncing(database: Any) -> None:
@@ -86,6 +92,7 @@ def _stop_syncing(database: Any) -> None:
 
 def _add_agent(agent: AgentIdentity) -> None:
     if Agent.get_or_none(Agent.agent_id == agent.agent_id) is None:
+        add_user(USER.username, USER.role, None, datetime.fromisoformat("2026-11-23T12:00:00Z"), user_id=USER.user_id)
         Agent.create(
             agent_id=agent.agent_id, cluster=agent.cluster, inbox=str(agent.inbox), spool_id=agent.spool_id,
             credential_sha256="x", host="h", unix_user="u", version="1", enrolled_at="2026-11-23T12:00:00Z",

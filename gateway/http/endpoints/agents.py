@@ -37,7 +37,7 @@ class PollQuery(Message):
     wait: float = Field(default=POLL_WAIT_S, ge=0, le=60, description="seconds")
 
 
-@route("POST", routes.AGENT_ENROL, area="agents", errors=(401, 409, 503, 507))
+@route("POST", routes.AGENT_ENROL, area="agents", errors=(401, 409, 413, 415, 429, 503, 507))
 async def enrol(call: Call, body: Enrolment) -> Enrolled:
     """Exchange a one-time code for the agent's credential."""
     return await call.services.agents.enrol(body)

@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from gateway.http.route import Call, Reply, route
+from gateway.services.passwords import MAX_PASSWORD_BYTES
 from gateway.values import User
 from mltm.contract import routes
 from mltm.contract.base_models import Message, Strict
@@ -20,7 +21,19 @@ class LoginForm(Message):
     """OAuth2's password form. Its other fields (grant_type, scope, …) are ignored."""
 
     username: str = Field(min_length=1, max_length=128)
-    password: str = Field(min_length=1, max_length=1024, json_schema_extra={"format": "password"})
+    password: str = Field(min_length=1, max_length=MAX_PASSWORD_BYTES, json_schema_extra={"format": "password"})
+
+    @field_validator("username", "password")
+    @classmethod
+    def _fits(cls, text: str) -> str:
+        """A form may have any charset: what is text here may have no bytes in UTF-8, or many more than characters."""
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            size = MAX_PASSWORD_BYTES + 1
+        if size > MAX_PASSWORD_BYTES:
+            raise ValueError(f"text of at most {MAX_PASSWORD_BYTES:,} bytes in UTF-8 is allowed")
+        return text
 
 
 class TokenRequest(Strict):
@@ -37,7 +50,7 @@ class UserAnswer(Message):
     created_at: datetime | None = None
 
 
-@route("POST", routes.LOGIN, area="users", errors=(401, 429, 503, 507))
+@route("POST", routes.LOGIN, area="users", errors=(401, 415, 429, 503, 507))
 async def log_in(call: Call, form: LoginForm) -> LoginAnswer:
     """Exchange a user name and a password for a token."""
     return await call.services.users.login(form.username, form.password)

@@ -1,3 +1,4 @@
+import asyncio
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,23 +11,28 @@ from openapi_spec_validator import validate
 
 from gateway.errors import UnauthorizedError
 from gateway.http.application import build_app
+from gateway.security_log import SecurityLog
 from gateway.services.all_services import Services
+from gateway.services.guesses import Guesses
 from gateway.settings import GatewaySettings
 from gateway.values import User
+from mltm.runtime.clock import Clock
 
 
 async def _authenticate(bearer: str) -> User:
     if bearer != "good":
         raise UnauthorizedError("This token is not known.")
-    return User("alice", "user")
+    return User("alice", "user", "a" * 32)
 
 
 @pytest.fixture
 async def client(tmp_path: Path) -> Any:
     users = SimpleNamespace(authenticate=_authenticate)
-    services = cast("Services", SimpleNamespace(users=users))
+    security = await asyncio.to_thread(SecurityLog, tmp_path / "security.log", Clock().now)
+    services = cast("Services", SimpleNamespace(users=users, guesses=Guesses(Clock()), security=security))
     async with TestClient(TestServer(build_app(services, GatewaySettings(data_dir=tmp_path)))) as opened:
         yield opened
+    await asyncio.to_thread(security.close)
 
 
 CONFIG = {

@@ -18,7 +18,7 @@ from mltm.contract.spool_layout import MANIFEST, PROOF, Inbox, Spool
 from mltm.runtime.clock import Clock
 from tests.gateway.agent import FakeAgent
 from tests.gateway.build import CLUSTER, good_parts
-from tests.gateway.fixtures import House, ask_to_enrol, enrol, eventually
+from tests.gateway.fixtures import USER_IDS, House, ask_to_enrol, enrol, eventually
 
 INFRA = {"infra_config": {"instance_type": "cpu", "image_name": "x"}}
 
@@ -191,8 +191,8 @@ async def test_a_code_that_was_refused_can_still_be_used_on_the_right_spool(hous
 def add_as_older_versions_did(agent_id: str, owner: str, inbox: str, spool_id: str) -> None:
     at = render_timestamp(Clock().now())
     Agent.create(
-        agent_id=agent_id, cluster=CLUSTER, owner=owner, inbox=inbox, spool_id=spool_id, credential_sha256=agent_id,
-        host="h", unix_user="u", version="1", enrolled_at=at,
+        agent_id=agent_id, cluster=CLUSTER, owner=owner, owner_id=USER_IDS[owner], inbox=inbox, spool_id=spool_id,
+        credential_sha256=agent_id, host="h", unix_user="u", version="1", enrolled_at=at,
     )  # fmt: skip
 
 

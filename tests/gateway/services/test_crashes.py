@@ -28,9 +28,9 @@ from mltm.contract.task_config import TaskConfig
 from mltm.runtime import hostile_files
 from mltm.runtime.clock import Clock
 from tests.gateway.build import SCRIPT, config
-from tests.gateway.fixtures import build_settings, eventually, prepare
+from tests.gateway.fixtures import USER_IDS, build_settings, eventually, prepare
 
-ALICE = User("alice", "user")
+ALICE = User("alice", "user", USER_IDS["alice"])
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 

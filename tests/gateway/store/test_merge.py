@@ -16,6 +16,7 @@ from gateway.store.database import Database
 from gateway.store.migrate import migrate
 from gateway.store.models import Agent
 from gateway.store.reports import store_report
+from gateway.store.users import add_user
 from gateway.values import AgentIdentity, User
 from mltm.contract.agent_api import ReportOutcome
 from mltm.contract.ids import AgentId
@@ -28,7 +29,7 @@ from tests.mltm.contract.histories import histories
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SPOOL_ID = "a" * 32
 AGENT = AgentIdentity(AgentId("b" * 32), "atena02", None, Path("spool"), SPOOL_ID)
-ROOT = User("root", "admin")
+ROOT = User("root", "admin", "c" * 32)
 _NUMBERS = itertools.count(1)
 
 
@@ -48,6 +49,7 @@ def _stop_syncing(db: Any) -> None:
 
 
 def _add_agent() -> None:
+    add_user(ROOT.username, ROOT.role, None, NOW, user_id=ROOT.user_id)
     Agent.create(
         agent_id=AGENT.agent_id, cluster="atena02", inbox="inbox", spool_id=SPOOL_ID, credential_sha256="x",
         host="h", unix_user="u", version="1", enrolled_at="2026-11-23T12:00:00Z",
@@ -59,7 +61,7 @@ def tell(database: Database, task_id: str, reports: list[Report]) -> tuple[TaskA
     manifest = Manifest(
         task_id=task_id, owner="alice", cluster="atena02", submitted_at=NOW, script_name="s.py", config={}, files=[]
     )
-    database.call_now(rows.add_task, manifest, AGENT, None, NOW)
+    database.call_now(rows.add_task, ROOT, manifest, AGENT, None, NOW)
     outcomes = [
         database.call_now(store_report, AGENT, report.model_copy(update={"task_id": task_id}), NOW)
         for report in reports

@@ -1,5 +1,6 @@
 """The migrations, run on an empty file, give the tables that the models describe; an old file is refused in words."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,10 @@ def test_a_file_that_lacks_a_migration_is_refused_in_words(tmp_path: Path, monke
     later.mkdir()
     for file in migrate.FOLDER.glob("*.py"):
         (later / file.name).write_bytes(file.read_bytes())
-    (later / "0003_later.py").write_text("def up(_migrator, _db):\n    pass\n")
+    (later / "9999_later.py").write_text("def up(_migrator, _db):\n    pass\n")
     monkeypatch.setattr(migrate, "FOLDER", later)
 
-    with pytest.raises(UnavailableError, match="0003_later has not been run") as raised:
+    with pytest.raises(UnavailableError, match="9999_later has not been run") as raised:
         open_database(settings)
     assert "mltm-gateway migrate" in raised.value.next_step
 
@@ -146,7 +147,7 @@ def test_the_rows_of_an_old_database_stay_under_the_new_names_and_come_back_unde
     shown = database.run_now(
         lambda db: tuple(ask(db, f"select {column} from {table}")[0][0] for table, column in _RENAMED)  # noqa: S608
     )
-    database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).down())
+    database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).down("0002_plain_names"))
     again, schema = database.run_now(read_rows), database.run_now(read_schema)
     database.close()
 
@@ -168,3 +169,101 @@ def test_an_old_spool_becomes_the_inbox_in_it_and_back(tmp_path: Path) -> None:
 
     assert (moved, back) == ([("/shared/ada/in", 0)], [("/shared/ada",)])
     assert [len(bytes.fromhex(value)) for (value,) in secrets] == [32]
+
+
+def build_owned_rows() -> Iterator[tuple[str, dict[str, object]]]:
+    """Rows of two users, of a name without a user, and of nobody in particular."""
+    for name in ("ada", "bob"):
+        yield "users", {"username": name, "role": "user", "created_at": "2026"}
+    for name in ("ada", "bob", "gone"):
+        yield "token", {"token_id": name, "username": name, "name": "t", "sha256": name, "created_at": "2026"}
+        yield "task", {**_OLD_ROWS["task"], "task_id": name, "owner": name}
+    for name in ("ada", "gone"):
+        yield "idempotency_key", {"owner": name, "key": "k", "fingerprint": "f", "task_id": name, "created_at": "2026"}
+    for owner in ("ada", "gone", None):
+        yield (
+            "agent",
+            {**_OLD_ROWS["agent"], "agent_id": f"of {owner}", "owner": owner, "credential_sha256": str(owner)},
+        )
+        code = {"cluster": "c", "owner": owner, "created_at": "2026", "expires_at": "2027"}
+        yield "enrol_code", {**code, "sha256": f"unused {owner}"}
+        yield "enrol_code", {**code, "sha256": f"used {owner}", "used_at": "2026"}
+
+
+_NEW_NAMES = {"card": "summary", "beat": "heartbeat"}
+
+
+def add_owned_rows(db: Any) -> None:
+    Runner(db, str(migrate.FOLDER)).up("0002_plain_names")
+    for table, row in build_owned_rows():
+        named = {_NEW_NAMES.get(name, name): value for name, value in row.items()}
+        places = ", ".join("?" * len(named))
+        db.execute_sql(f"insert into {table} ({', '.join(named)}) values ({places})", tuple(named.values()))  # noqa: S608
+
+
+Owners = dict[str | None, set[str | None]]
+
+
+def read_owners(db: Any, table: str, name: str, user_id: str) -> Owners:
+    """Which ids the rows of each name have."""
+    found: Owners = {}
+    for key, value in db.execute_sql(f"select {name}, {user_id} from {table}").fetchall():  # noqa: S608
+        found.setdefault(key, set()).add(value)
+    return found
+
+
+def test_the_rows_of_a_name_get_its_users_id_and_those_of_no_user_an_id_of_nobody(tmp_path: Path) -> None:
+    database = Database(tmp_path / "old.sqlite")
+    database.run_now(add_owned_rows)
+    migrate.migrate(database)
+
+    ids = database.run_now(lambda db: read_owners(db, "users", "username", "user_id"))
+    ((ada,), (bob,)) = ids["ada"], ids["bob"]
+    tables = ("task", "agent", "enrol_code", "idempotency_key")
+    owners = database.run_now(lambda db: {table: read_owners(db, table, "owner", "owner_id") for table in tables})
+    owners["token"] = database.run_now(lambda db: read_owners(db, "token", "username", "user_id"))
+    (gone,) = owners["task"]["gone"]
+    database.close()
+
+    assert len({ada, bob, gone}) == 3
+    assert all(one is not None and len(one) == 32 for one in (ada, bob, gone))
+    assert owners == {
+        "task": {"ada": {ada}, "bob": {bob}, "gone": {gone}},
+        "agent": {"ada": {ada}, "gone": {gone}, None: {None}},
+        "enrol_code": {"ada": {ada}, "gone": {gone}, None: {None}},
+        "idempotency_key": {"ada": {ada}, "gone": {gone}},
+        "token": {"ada": {ada}, "bob": {bob}, "gone": {gone}},
+    }
+
+
+def test_the_agents_and_codes_of_a_user_who_was_removed_before_end_with_the_migration(tmp_path: Path) -> None:
+    database = Database(tmp_path / "old.sqlite")
+    database.run_now(add_owned_rows)
+    migrate.migrate(database)
+    live = database.call_now(lambda: {a.owner for a in models.Agent.select().where(models.Agent.revoked_at.is_null())})
+    reason = database.call_now(lambda: models.Agent.get_by_id("of gone").revoked_reason)
+    unused = database.call_now(
+        lambda: {code.owner for code in models.EnrolCode.select().where(models.EnrolCode.used_at.is_null())}
+    )
+    database.close()
+
+    assert (live, unused) == ({"ada", None}, {"ada", None})
+    assert reason == "its owner was removed"
+
+
+def test_two_users_of_one_name_with_one_key_come_back_as_the_newer_one(tmp_path: Path) -> None:
+    database = Database(tmp_path / "new.sqlite")
+    migrate.migrate(database)
+
+    def add(owner_id: str, created_at: str) -> None:
+        models.IdempotencyKey.create(
+            owner="ada", key="k", fingerprint="f", task_id=owner_id, created_at=created_at, owner_id=owner_id
+        )
+
+    for owner_id, created_at in (("b" * 32, "2027"), ("a" * 32, "2026")):
+        database.call_now(add, owner_id, created_at)
+    database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).down())
+    rows = database.run_now(lambda db: read_owners(db, "idempotency_key", "owner", "task_id"))
+    database.close()
+
+    assert rows == {"ada": {"b" * 32}}
