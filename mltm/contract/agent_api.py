@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from mltm.contract.base_models import MAX_INT64, Explained, Message, Timestamp
-from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH, Count, Line, MessageText, has_control
+from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH_BYTES, Count, Line, MessageText, has_control
 from mltm.contract.reports import Report
 
 __all__ = [
@@ -126,8 +126,8 @@ class OutputFile(Message):
 
 def _check_listed(file: OutputFile) -> OutputFile:
     """What an agent may list; a client reads whatever its gateway has."""
-    if not 0 < len(file.path) <= MAX_PATH or has_control(file.path):
-        raise ValueError(f"a path of 1 to {MAX_PATH:,} characters without control characters is allowed")
+    if has_control(file.path) or not 0 < len(file.path.encode()) <= MAX_PATH_BYTES:
+        raise ValueError(f"a path of 1 to {MAX_PATH_BYTES:,} bytes without control characters is allowed")
     if not 0 <= file.size <= MAX_INT64:
         raise ValueError("a size from 0 on, of at most 64 bits, is allowed")
     return file
