@@ -12,6 +12,7 @@ from gateway.services.agents import Agents
 from gateway.services.all_services import Services
 from gateway.services.cluster_files import ClusterFiles
 from gateway.services.health import HealthCheck
+from gateway.services.lanes import Lanes
 from gateway.services.publisher import Publisher
 from gateway.services.submissions import Submissions
 from gateway.services.tasks import Tasks
@@ -74,6 +75,7 @@ async def open_services(settings: GatewaySettings, clock: Clock | None = None) -
             agents=Agents(database, clock, wake, generation=generation, name=settings.name, gateway_id=gateway_id),
             cluster_files=ClusterFiles(database, settings, clock, wake, generation=generation),
             health=HealthCheck(database, settings, publisher, publishing),
+            lanes=Lanes(),
         )
 
 

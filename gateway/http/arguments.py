@@ -1,6 +1,7 @@
 """Reads a handler's arguments from a request, in this order: the caller, then the address, then the body."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 from aiohttp import hdrs, web
@@ -25,6 +26,8 @@ __all__ = ["check_before_body", "read_argument"]
 
 _CALLER = web.RequestKey("caller", object)
 _PARSE_IN_THREAD_BYTES = 256 * 1024
+# Measured: 100,000 empty lists take a tenth of a second, and no other thread runs meanwhile.
+_MAX_VALUES = 400_000
 _BEARER = FieldProblem(field="Authorization", allowed="`Bearer <token>` is needed")
 
 
@@ -33,7 +36,7 @@ async def read_argument(call: Call, route: Route, parameter: Parameter, stack: A
     model = parameter.annotation
     match parameter.source:
         case "user" | "admin" | "agent":
-            return await _identify(call, parameter)
+            return await _admit(call, route, parameter, stack)
         case "path":
             return _read_path(call.request, parameter)
         case "query":
@@ -49,7 +52,7 @@ async def read_argument(call: Call, route: Route, parameter: Parameter, stack: A
         case "upload":
             return await stack.enter_async_context(receive_upload(call))
         case "raw":
-            return await _read_body(call.request, route.max_body_bytes)
+            return _read_blocks(call.request, route.max_body_bytes)
 
 
 async def check_before_body(call: Call, route: Route) -> None:
@@ -78,6 +81,15 @@ async def _identify(call: Call, parameter: Parameter) -> User | AgentIdentity:
                 f"{call.request.method} {call.request.path} is for administrators, and {caller.username} is not one."
             )
     call.request[_CALLER] = caller
+    return caller
+
+
+async def _admit(call: Call, route: Route, parameter: Parameter, stack: AsyncExitStack) -> User | AgentIdentity:
+    """Find out who calls, and give him his place in the route's lane: before the body is read, until the answer."""
+    caller = await _identify(call, parameter)
+    if route.lane is not None:
+        name = f"Agent {caller.agent_id}" if isinstance(caller, AgentIdentity) else f"User {caller.username}"
+        stack.enter_context(call.services.lanes.enter(route.lane, name))
     return caller
 
 
@@ -112,18 +124,34 @@ async def _read_json(request: web.Request, model: type[BaseModel], limit: int) -
     check_media_type(request, "application/json")
     raw = await _read_body(request, limit)
     if len(raw) > _PARSE_IN_THREAD_BYTES:
+        _check_value_count(raw)
         return await asyncio.to_thread(check_json, model, raw)
     return check_json(model, raw)
 
 
+def _check_value_count(raw: bytes) -> None:
+    """Refuse JSON of very many values: to read it stops the whole process for seconds, in a thread too."""
+    count = sum(map(raw.count, (b",", b"[", b"{")))
+    if count > _MAX_VALUES:
+        raise TooLargeError(
+            f"The body has too many values: {count:,} commas and brackets. At most {_MAX_VALUES:,} are allowed."
+        )
+
+
 async def _read_body(request: web.Request, limit: int) -> bytes:
+    return b"".join([block async for block in _read_blocks(request, limit)])
+
+
+async def _read_blocks(request: web.Request, limit: int) -> AsyncIterator[bytes]:
+    """The body in blocks of at most 64 KiB. Raises TooLargeError, GatewayError (truncated_body)."""
     _check_announced_size(request, limit)
-    body = bytearray()
+    size = 0
     try:
         async for block in request.content.iter_chunked(64 * 1024):
-            body += block
-            if len(body) > limit:
+            size += len(block)
+            if size > limit:
                 raise TooLargeError(f"The body is too large. At most {limit:,} bytes are allowed.")
+            yield block
     except (OSError, web.PayloadAccessError, web.RequestPayloadError) as error:
         raise GatewayError(
             "The body ended too early: a part of it is missing.",
@@ -132,7 +160,6 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
             title="Truncated body",
             next_step="Send it again.",
         ) from error
-    return bytes(body)
 
 
 async def _read_form(request: web.Request) -> list[tuple[str, str]]:

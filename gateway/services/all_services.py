@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from gateway.services.agents import Agents
 from gateway.services.cluster_files import ClusterFiles
 from gateway.services.health import HealthCheck
+from gateway.services.lanes import Lanes
 from gateway.services.submissions import Submissions
 from gateway.services.tasks import Tasks
 from gateway.services.users import Users
@@ -22,3 +23,4 @@ class Services:
     agents: Agents
     cluster_files: ClusterFiles
     health: HealthCheck
+    lanes: Lanes

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.errors import ConflictError, NotFoundError
-from gateway.store.answers import build_answers, build_history, build_summary
+from gateway.store.answers import (
+    MAX_SHOWN_ATTEMPTS,
+    MAX_SHOWN_REPORTS,
+    build_answers,
+    build_history,
+    build_summary,
+)
 from gateway.store.damaged import read_config
 from gateway.store.models import Attempt, Event, IdempotencyKey, Outbox, StoredReport, Task, TaskFile
 from gateway.store.timestamps import render_timestamp
@@ -107,10 +113,11 @@ def find_agent_id(user: User, task_id: str) -> str:
 def read_task(user: User, task_id: str, now: datetime) -> TaskAnswer:
     """One task with its history and config. Raises NotFoundError."""
     row = find_task(user, task_id)
-    (answer,) = build_answers([row], now)
+    (answer,) = build_answers([row], now, max_attempts=MAX_SHOWN_ATTEMPTS)
+    newest = StoredReport.select().where(StoredReport.task_id == task_id)
     history = build_history(
         Event.select().where(Event.task_id == task_id).order_by(Event.at),
-        StoredReport.select().where(StoredReport.task_id == task_id),
+        newest.order_by(StoredReport.epoch.desc(), StoredReport.seq.desc()).limit(MAX_SHOWN_REPORTS),
     )
     return answer.model_copy(update={"history": history, "config": read_config(row)})
 

@@ -13,11 +13,13 @@ from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH_BYTES, Count, Line, Messa
 from mltm.contract.reports import Report
 
 __all__ = [
-    "MAX_REPORTS", "POLL_WAIT_S", "Ack", "Answer", "BytesHeaders", "CommandKind", "CommandMessage", "Commands",
-    "Enrolled", "Enrolment", "Heartbeat", "OutputFile", "ReportBatch", "ReportOutcome", "ReportsAnswer",
+    "BATCH_BYTES", "MAX_REPORTS", "POLL_WAIT_S", "Ack", "Answer", "BytesHeaders", "CommandKind", "CommandMessage",
+    "Commands", "Enrolled", "Enrolment", "Heartbeat", "OutputFile", "ReportBatch", "ReportOutcome", "ReportsAnswer",
 ]  # fmt: skip
 
 MAX_REPORTS = 200
+BATCH_BYTES = 2 * 1024 * 1024
+"""An agent sends no more in one batch, but for a single report that is larger. The gateway takes four times that."""
 POLL_WAIT_S = 25.0
 CommandKind = Literal["cancel", "hold", "release", "send_bytes", "list_outputs"]
 
@@ -151,9 +153,11 @@ class BytesHeaders(Message):
     """PUT …/bytes carries the raw bytes as its body and these as headers (X-Mltm-Offset, X-Mltm-Size, X-Mltm-Final).
 
     `offset`: where the bytes begin; larger than asked for if the middle of a long log was dropped.
-    `size`: how long the file is by now. `final`: it will not grow any more.
+    `size`: how long the file is by now. `final`: it will not grow any more. `attempt`: whose log it is (X-Mltm-Attempt;
+    missing: an agent of before 0.3, or an output).
     """
 
     offset: int = Field(ge=0, le=MAX_INT64)
     size: int = Field(ge=0, le=MAX_INT64)
     final: bool
+    attempt: int | None = Field(default=None, ge=1, le=MAX_INT64)

@@ -57,7 +57,7 @@ def test_words_that_a_report_cannot_carry_are_cut_and_cleaned(message: str) -> N
     draft = describe_task(log, build.observation(), ())
 
     assert draft.note is not None
-    assert len(draft.note.message) <= MAX_MESSAGE_BYTES
+    assert len(draft.note.message.encode()) <= MAX_MESSAGE_BYTES
     assert draft.note.message.encode().decode().isprintable()
 
 

@@ -139,5 +139,5 @@ def test_a_file_of_before_there_were_limits_is_sent_as_far_as_it_fits(make: Call
 
     (kept,) = make(2).read_oldest(10)
 
-    assert (kept.seq, kept.job_id, kept.node, len(kept.message)) == (report.seq, None, "n1", MAX_MESSAGE_BYTES)
+    assert (kept.seq, kept.job_id, kept.node, len(kept.message.encode())) == (report.seq, None, "n1", MAX_MESSAGE_BYTES)
     assert outbox.list_set_aside() == []
