@@ -27,13 +27,14 @@ from mltm.contract.agent_api import (
 )
 from mltm.contract.ids import AgentId
 from mltm.runtime.clock import Clock
+from mltm.runtime.collection import without_collection
 from mltm.runtime.events import wait_for_event
 
 __all__ = ["Agents"]
 
 # Of one transaction: between two of them the database's thread serves others.
-_PART_REPORTS: Final = 20
-_PART_BYTES: Final = 256 * 1024
+_PART_REPORTS: Final = 10
+_PART_BYTES: Final = 128 * 1024
 
 
 class Agents:
@@ -110,7 +111,8 @@ class Agents:
 
 
 def _prepare(batch: ReportBatch) -> list[PreparedReport]:
-    return [prepare_report(report) for report in batch.reports]
+    with without_collection():
+        return [prepare_report(report) for report in batch.reports]
 
 
 def _split(prepared: Iterable[PreparedReport]) -> Iterator[list[PreparedReport]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gateway.store.damaged import read_report
 from gateway.store.models import StoredReport
-from mltm.contract.base_models import JsonObject, render_canonical
+from mltm.contract.base_models import render_canonical
 from mltm.contract.reports import Report, digest_report
 
 __all__ = ["PreparedReport", "digest_stored", "prepare_report", "render_body"]
@@ -29,19 +29,24 @@ class PreparedReport:
 def prepare_report(report: Report) -> PreparedReport:
     """Compute what costs time. A report that is not JSON (NaN, a number of thousands of digits) has a problem."""
     try:
-        digest, body = digest_report(report), render_body(report)
-        config = len(render_canonical(report.manifest.config)) if report.manifest else 0
+        config = render_canonical(report.manifest.config) if report.manifest else b""
+        digest, body = digest_report(report), _render(report, config)
     except (ValueError, RecursionError) as error:
         return PreparedReport(report, problem=f"The report cannot be stored: {error}.")
-    return PreparedReport(report, digest, body, len(body) + config)
+    return PreparedReport(report, digest, body, len(body) + len(config))
 
 
 def render_body(report: Report) -> str:
     """The JSON to store. `config_sha256` stands for the config. Raises ValueError."""
+    return _render(report, render_canonical(report.manifest.config) if report.manifest else b"")
+
+
+def _render(report: Report, config: bytes) -> str:
     if report.manifest is None:
         return report.model_dump_json(exclude_defaults=True)
     bare = report.model_copy(update={"manifest": report.manifest.model_copy(update={"config": {}})})
-    fields = {**bare.model_dump(mode="json", exclude_defaults=True), "config_sha256": _hash(report.manifest.config)}
+    known = bare.model_dump(mode="json", exclude_defaults=True)
+    fields = {**known, "config_sha256": hashlib.sha256(config).hexdigest()}
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -52,12 +57,8 @@ def digest_stored(row: StoredReport, report: Report) -> str:
         return ""
     sha256 = json.loads(row.body).get("config_sha256")
     if sha256 is not None and kept.manifest is not None and report.manifest is not None:
-        if sha256 != _hash(report.manifest.config):
+        if sha256 != hashlib.sha256(render_canonical(report.manifest.config)).hexdigest():
             return ""
         manifest = kept.manifest.model_copy(update={"config": report.manifest.config})
         kept = kept.model_copy(update={"manifest": manifest})
     return digest_report(kept)
-
-
-def _hash(config: JsonObject) -> str:
-    return hashlib.sha256(render_canonical(config)).hexdigest()

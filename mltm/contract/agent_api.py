@@ -19,7 +19,7 @@ __all__ = [
 
 MAX_REPORTS = 200
 BATCH_BYTES = 2 * 1024 * 1024
-"""An agent sends no more in one batch, but for a single report that is larger. The gateway takes four times that."""
+"""An agent sends no more in one batch, but for a single report that is larger. The gateway takes twice that."""
 POLL_WAIT_S = 25.0
 CommandKind = Literal["cancel", "hold", "release", "send_bytes", "list_outputs"]
 

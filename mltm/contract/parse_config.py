@@ -16,7 +16,7 @@ __all__ = ["MAX_CONFIG_BYTES", "ConfigError", "parse_config", "read_json_object"
 
 MAX_CONFIG_BYTES = 1024 * 1024
 # To read a mebibyte of `[],[],` takes seconds, and in Python no other thread runs meanwhile.
-_MAX_VALUES = 200_000
+_MAX_VALUES = 100_000
 _MAX_PROBLEMS = 20
 
 

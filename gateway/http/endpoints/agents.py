@@ -27,7 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_BYTES: Final = 8 * 1024 * 1024
-_MAX_REPORTS_BYTES: Final = 8 * 1024 * 1024  # one report of a drop with the largest config fits; agents send 2 MiB
+_MAX_REPORTS_BYTES: Final = 4 * 1024 * 1024  # one report of a drop with the largest config fits; agents send 2 MiB
 _MAX_BEAT_BYTES: Final = 1024 * 1024  # an agent names up to 50 problems, each of up to 1,024 characters
 _MAX_ACK_BYTES: Final = 8 * 1024 * 1024  # a list of outputs
 

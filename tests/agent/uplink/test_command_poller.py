@@ -9,6 +9,7 @@ import pytest
 from aioresponses import CallbackResult, aioresponses
 
 from agent.errors import GatewayAwayError
+from agent.spool.commands import record_command
 from agent.spool.records import read_journal
 from agent.uplink import command_poller, task_files
 from agent.uplink.client import GatewayClient, GatewayRefusedError
@@ -302,12 +303,11 @@ async def test_a_question_that_fails_unexpectedly_is_refused_and_stops_no_other(
 async def test_a_request_that_fails_unexpectedly_stays_open_and_the_poll_goes_on(
     uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = command_poller.record_command
 
     def fail_for_holds(spool: Any, wanted: Any, clock: Any) -> Any:
         if wanted.kind == "hold":
             raise ZeroDivisionError
-        return record(spool, wanted, clock)
+        return record_command(spool, wanted, clock)
 
     monkeypatch.setattr(command_poller, "record_command", fail_for_holds)
     bring(gateway, command("hold", "c2"), command("cancel", "c1"), times=2)
@@ -335,11 +335,9 @@ async def test_only_a_few_answers_are_in_memory_at_once(
         under_way.discard(command_id)
         return await send(client, command_id, *more)
 
-    read = command_poller.read_task_file
-
     def read_and_note(*asked: Any) -> Any:
         under_way.add(f"b{asked[4]}")
-        return read(*asked)
+        return task_files.read_task_file(*asked)
 
     monkeypatch.setattr(GatewayClient, "send_bytes", send_slowly)
     monkeypatch.setattr(command_poller, "read_task_file", read_and_note)

@@ -68,7 +68,7 @@ async def test_an_agent_reaches_nothing_of_another_ones_task(house: House, way: 
             assert await other.poll(wait=0) == []
         case "ack":
             assert await other.acknowledge(command["command_id"], outcome="refused", message="no") == 404
-        case "bytes":
+        case _:
             assert (await put(other, command["command_id"], b"forged"))[0] == 404
 
     # Nothing changed: its own agent answers, and the task is where it was.
@@ -174,7 +174,7 @@ async def test_two_deliveries_at_once_do_not_mix(house: House) -> None:
     )
     await began.wait()
     async with asyncio.timeout(10):
-        while not list(house.settings.cache.glob("*.part")):
+        while not list(house.settings.cache.glob("*.part")):  # noqa: ASYNC110 - a file of another thread
             await asyncio.sleep(0.005)
 
     status, problem = await put(house.agent, command["command_id"], b"other")
@@ -198,7 +198,7 @@ async def test_a_delivery_that_breaks_off_leaves_nothing_and_may_be_repeated(hou
         await house.client.session.put(house.url + path, data=break_off(), headers={**house.agent.headers, **headers})
 
     async with asyncio.timeout(10):
-        while (status := await house.agent.bring(command, LOG)) == 409:
+        while (status := await house.agent.bring(command, LOG)) == 409:  # noqa: ASYNC110 - until the first one has ended
             await asyncio.sleep(0.005)
     assert status == 200
     assert (await asking)[1] == LOG
@@ -212,7 +212,8 @@ async def test_files_on_an_acknowledgement_of_something_else_are_not_kept(house:
 
     assert await house.agent.acknowledge(command["command_id"], outputs=[FILE] * 1000) == 200
 
-    assert len(await house.in_database(lambda: Command.get_by_id(command["command_id"]).answer)) < 200
+    row = await house.in_database(lambda: Command.get_by_id(command["command_id"]))
+    assert len(str(row.answer)) < 200
 
 
 async def test_a_poll_brings_all_requests_and_a_few_questions_of_each_user(
@@ -238,7 +239,7 @@ async def test_a_user_with_many_requests_at_once_is_told_when_to_come_and_others
     mine, his = await house.make_task(), await house.make_task("bob")
     path = f"/v1/tasks/{mine}/outputs/x"
     waiting = [asyncio.create_task(read(house, path, headers={"Range": f"bytes={n}-{n}"})) for n in range(8)]
-    while len(seen := await house.agent.poll()) < 8:
+    while len(seen := await house.agent.poll()) < 8:  # noqa: ASYNC110 - until all have asked
         await asyncio.sleep(0)
 
     status, body, headers = await read(house, path, headers={"Range": "bytes=9-9"})

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.store import joined
+from gateway.store import reports as reports_module
 from gateway.store import tasks as rows
 from gateway.store.database import Database
 from gateway.store.migrate import migrate
@@ -200,9 +201,12 @@ def count_statements(database: Database, report: Report) -> int:
     def watch(db: Any) -> None:
         db.connection().set_trace_callback(seen.append)
 
+    def look_away(db: Any) -> None:
+        db.connection().set_trace_callback(None)
+
     database.run_now(watch)
     assert database.call_now(store_report, AGENT, report, NOW).outcome == "taken"
-    database.run_now(lambda db: db.connection().set_trace_callback(None))
+    database.run_now(look_away)
     return len(seen)
 
 
@@ -211,8 +215,12 @@ def test_a_batch_merges_its_task_once(database: Database, monkeypatch: pytest.Mo
     task_id = f"{number:032x}"
     tell(database, task_id, [])
     merged: list[str] = []
-    save = joined.save_joined
-    monkeypatch.setattr("gateway.store.reports.save_joined", lambda known: (merged.append(known.task_id), save(known)))
+
+    def save(known: joined.Joined) -> None:
+        merged.append(known.task_id)
+        joined.save_joined(known)
+
+    monkeypatch.setattr(reports_module, "save_joined", save)
     prepared = [prepare_report(build(task_id, number, seq)) for seq in range(1, 100)]
 
     outcomes = database.call_now(store_reports, AGENT, prepared, NOW)
