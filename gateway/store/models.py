@@ -5,8 +5,9 @@ import threading
 import peewee
 
 __all__ = [
-    "DATABASE", "MODELS", "Agent", "Attempt", "Base", "CachedBytes", "Command", "EnrolCode", "Event", "IdempotencyKey",
-    "JoinedAttemptRow", "JoinedTaskRow", "Meta", "Outbox", "StoredReport", "Task", "TaskFile", "Token", "UserRow",
+    "DATABASE", "LISTED_COLUMNS", "MODELS", "Agent", "Attempt", "Base", "CachedBytes", "Command", "EnrolCode", "Event",
+    "IdempotencyKey", "JoinedAttemptRow", "JoinedTaskRow", "Meta", "Outbox", "StoredReport", "Task", "TaskFile", "Token",
+    "UserRow",
 ]  # fmt: skip
 
 
@@ -126,6 +127,10 @@ class Task(Base):
         """A list reads one index backwards, however many tasks there are."""
 
         indexes = ((("owner", "task_id"), False), (("owner", "state", "task_id"), False), (("state", "task_id"), False))
+
+
+LISTED_COLUMNS = tuple(column for column in Task._meta.sorted_fields if column.name != "config")  # noqa: SLF001 - Peewee's way
+"""What a list reads of a task: a config may have a mebibyte, and a list does not show it."""
 
 
 class TaskFile(Base):

@@ -13,7 +13,16 @@ from gateway.store.answers import (
     build_summary,
 )
 from gateway.store.damaged import read_config
-from gateway.store.models import Attempt, Event, IdempotencyKey, Outbox, StoredReport, Task, TaskFile
+from gateway.store.models import (
+    LISTED_COLUMNS,
+    Attempt,
+    Event,
+    IdempotencyKey,
+    Outbox,
+    StoredReport,
+    Task,
+    TaskFile,
+)
 from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity, User
 from mltm.contract.base_models import render_canonical
@@ -124,7 +133,7 @@ def read_task(user: User, task_id: str, now: datetime) -> TaskAnswer:
 
 def list_tasks(user: User, state: State | None, before: str | None, limit: int, now: datetime) -> TaskList:
     """A page, newest first. Ids sort by time, so a page reads one index backwards from `before`."""
-    query = Task.select().order_by(Task.task_id.desc()).limit(limit + 1)
+    query = Task.select(*LISTED_COLUMNS).order_by(Task.task_id.desc()).limit(limit + 1)
     if not user.is_admin:
         query = query.where(Task.owner == user.username)
     if state is not None:

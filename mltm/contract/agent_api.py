@@ -154,7 +154,7 @@ class BytesHeaders(Message):
 
     `offset`: where the bytes begin; larger than asked for if the middle of a long log was dropped.
     `size`: how long the file is by now. `final`: it will not grow any more. `attempt`: whose log it is (X-Mltm-Attempt;
-    missing: an agent of before 0.3, or an output).
+    missing: an older agent, or an output).
     """
 
     offset: int = Field(ge=0, le=MAX_INT64)

@@ -259,15 +259,13 @@ async def test_an_answer_that_the_gateway_does_not_take_closes_the_command_with_
     uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, status: int, kind: str
 ) -> None:
     bring(gateway, command(kind, file="log", length=1))
-    answers = Answers(uplink, gateway)
+    answers = Answers(uplink, gateway, "another")
 
     def refuse_content(_url: Any, **call: Any) -> CallbackResult:
         if kind == "list_outputs" and json.loads(call["data"])["outcome"] == "refused":
             return answers._ack(_url, **call)
         return CallbackResult(status=status, body=problem(status, "Too large."))
 
-    gateway.clear()
-    bring(gateway, command(kind, file="log", length=1))
     refused = {"send_bytes": gateway.put, "list_outputs": gateway.post}[kind]
     path = {"send_bytes": routes.AGENT_BYTES, "list_outputs": routes.AGENT_ACK}[kind]
     refused(URL + path.format(command_id="c1"), callback=refuse_content, repeat=True)

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -196,6 +196,14 @@ def test_a_report_costs_the_same_however_many_came_before(database: Database, mo
 
 def count_statements(database: Database, report: Report) -> int:
     """SQL statements that storing one report takes."""
+    outcomes: list[str] = []
+    seen = trace(database, lambda: outcomes.append(database.call_now(store_report, AGENT, report, NOW).outcome))
+    assert outcomes == ["taken"]
+    return len(seen)
+
+
+def trace(database: Database, work: Callable[[], object]) -> list[str]:
+    """The SQL statements that some work takes."""
     seen: list[str] = []
 
     def watch(db: Any) -> None:
@@ -205,9 +213,18 @@ def count_statements(database: Database, report: Report) -> int:
         db.connection().set_trace_callback(None)
 
     database.run_now(watch)
-    assert database.call_now(store_report, AGENT, report, NOW).outcome == "taken"
+    work()
     database.run_now(look_away)
-    return len(seen)
+    return seen
+
+
+def test_a_list_reads_no_config(database: Database) -> None:
+    tell(database, f"{next(_NUMBERS):032x}", [])
+
+    seen = trace(database, lambda: database.call_now(rows.list_tasks, ROOT, None, None, 10, NOW))
+
+    assert [statement for statement in seen if '"submitted_at"' in statement] != []
+    assert [statement for statement in seen if '"config"' in statement] == []
 
 
 def test_a_batch_merges_its_task_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
