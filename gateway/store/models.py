@@ -6,8 +6,8 @@ import peewee
 
 __all__ = [
     "DATABASE", "LISTED_COLUMNS", "MODELS", "Agent", "Attempt", "Base", "CachedBytes", "Command", "EnrolCode", "Event",
-    "IdempotencyKey", "JoinedAttemptRow", "JoinedTaskRow", "Meta", "Outbox", "StoredReport", "Task", "TaskFile", "Token",
-    "UserRow",
+    "IdempotencyKey", "JoinedAttemptRow", "JoinedTaskRow", "Meta", "Outbox", "StoredReport", "Task", "TaskFile",
+    "Token", "UserRow",
 ]  # fmt: skip
 
 
