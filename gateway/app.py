@@ -18,6 +18,7 @@ from gateway.services.all_services import Services
 from gateway.services.cluster_files import ClusterFiles
 from gateway.services.guesses import Guesses
 from gateway.services.health import HealthCheck
+from gateway.services.lanes import Lanes
 from gateway.services.publisher import Publisher
 from gateway.services.submissions import Submissions
 from gateway.services.tasks import Tasks
@@ -111,6 +112,7 @@ async def open_services(settings: GatewaySettings, clock: Clock | None = None) -
             cluster_files=ClusterFiles(database, settings, clock, wake, generation=generation),
             health=health,
             guesses=Guesses(clock),
+            lanes=Lanes(),
             security=security,
         )
 

@@ -92,9 +92,14 @@ class Accepted:
 
 @dataclass(frozen=True)
 class FilePiece:
-    """Bytes of a file on the cluster, from `offset` on. `size`: of the whole file now; `final`: it no longer grows."""
+    """`length` bytes of a file on the cluster, from `offset` on, in an open file of the cache, from `skip` on.
 
-    data: bytes
+    `size`: of the whole file now; `final`: it no longer grows.
+    """
+
+    descriptor: int
+    skip: int
+    length: int
     offset: int
     size: int
     final: bool

@@ -61,19 +61,32 @@ class Outbox:
         self._on_put()
         return report
 
-    def read_oldest(self, limit: int, *, without: Iterable[Report] = ()) -> list[Report]:
-        """Read the oldest reports, at most `limit`. A damaged file is set aside, and stops no other. Raises OSError."""
+    def read_oldest(self, limit: int, *, without: Iterable[Report] = (), max_bytes: int | None = None) -> list[Report]:
+        """Read the oldest reports, at most `limit`. A damaged file is set aside, and stops no other. Raises OSError.
+
+        max_bytes: of their files together; the first one is read however large it is.
+        """
         skipped = {_name(report.epoch, report.seq) for report in without}
         reports: list[Report] = []
+        size = 0
         for name in self._names():
             if len(reports) >= limit:
                 break
             if name in skipped:
                 continue
+            size += self._measure(name) if max_bytes is not None else 0
+            if reports and max_bytes is not None and size > max_bytes:
+                break
             report = self._read(name)
             if report is not None:
                 reports.append(report)
         return reports
+
+    def _measure(self, name: str) -> int:
+        try:
+            return (self._folder / name).stat().st_size
+        except OSError:  # reading it says what is wrong
+            return 0
 
     def remove(self, reports: Iterable[Report]) -> None:
         """Remove reports that the gateway has. If a crash brings one back, it is sent again, which is harmless."""

@@ -97,7 +97,8 @@ class GatewayClient:
 
     async def send_bytes(self, command_id: str, headers: BytesHeaders, data: bytes) -> Answer:
         """Send the bytes that a command asked for."""
-        named = {f"X-Mltm-{name.title()}": str(value).lower() for name, value in headers.model_dump().items()}
+        fields = headers.model_dump(exclude_none=True)
+        named = {f"X-Mltm-{name.title()}": str(value).lower() for name, value in fields.items()}
         return await self._call("PUT", routes.AGENT_BYTES.format(command_id=command_id), Answer, data=data, named=named)
 
     async def _call(

@@ -1,7 +1,9 @@
 """Lists a task's output files, and reads parts of them. User code owns that folder and may have planted anything."""
 
+import errno
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +17,9 @@ __all__ = ["OutputListing", "list_outputs", "read_output"]
 
 _MAX_FILES = 10_000
 _MAX_ENTRIES = 100_000
+_MAX_LIST_BYTES = 2 * 1024 * 1024  #: of paths, in JSON; the gateway accepts an answer of 8 MiB
+_FILE_JSON_BYTES = 100  #: of a file beside its path
+_FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -25,41 +30,56 @@ class OutputListing:
     message: str = ""
 
 
-def list_outputs(folder: TaskFolder, *, max_files: int = _MAX_FILES) -> OutputListing:
+def list_outputs(folder: TaskFolder, *, max_files: int = _MAX_FILES, max_bytes: int = _MAX_LIST_BYTES) -> OutputListing:
     """List the regular files below outputs, at most `max_files` and 32 levels deep; none if there is no such folder.
 
-    Raises OSError.
+    max_bytes: of the whole list, as it travels. Raises OSError.
     """
     found: list[OutputFile] = []
-    unnamed = 0
+    left_out: Counter[str] = Counter()
     try:
         for path, status in _walk(folder):
-            if len(found) >= max_files:
-                return OutputListing(
-                    _sorted(found), f"There are more than {max_files} files. Only {max_files} are listed."
-                )
-            if not path.isprintable():  # bytes that are not UTF-8, or control characters: JSON cannot carry them
-                unnamed += 1
-                continue
-            at = datetime.fromtimestamp(status.st_mtime, tz=UTC)
-            found.append(OutputFile(path=path, size=status.st_size, modified_at=at))
+            if status.st_nlink > 1:
+                left_out["they are hard links (copy them)"] += 1
+            elif not path.isprintable():  # bytes that are not UTF-8, or control characters: JSON cannot carry them
+                left_out["their names are not plain text"] += 1
+            elif len(found) >= max_files:
+                left_out[f"there are more than {max_files}"] += 1
+            elif (max_bytes := max_bytes - _measure(path)) < 0:
+                left_out["their names make the list too long"] += 1
+            else:
+                at = _read_time(status)
+                found.append(OutputFile(path=path, size=status.st_size, modified_at=at))
     except FileNotFoundError:
         return OutputListing(())
-    message = f"{unnamed} files are left out, because their names are not plain text." if unnamed else ""
-    return OutputListing(_sorted(found), message)
+    reasons = [f"{count} files are left out, because {reason}." for reason, count in left_out.items()]
+    return OutputListing(tuple(sorted(found, key=lambda file: file.path)), " ".join(reasons))
+
+
+def _measure(path: str) -> int:
+    """Bytes of the file's entry in the list: a quote or a backslash takes two."""
+    return len(path.encode()) + path.count('"') + path.count("\\") + _FILE_JSON_BYTES
+
+
+def _read_time(status: os.stat_result) -> datetime:
+    """When the file was changed. User code may set any time; what no calendar has becomes the nearest day of one."""
+    try:
+        at = datetime.fromtimestamp(status.st_mtime, tz=UTC)
+    except (OverflowError, ValueError, OSError):
+        return _LAST if status.st_mtime > 0 else _FIRST
+    return min(max(at, _FIRST), _LAST)
 
 
 def read_output(folder: TaskFolder, path: str, offset: int, length: int) -> FileBytes:
     """Read at most 8 MiB of `outputs/<path>`. Raises OSError: FileNotFoundError if that is not a regular file."""
     with open_file_below(folder.path.parent, (folder.task_id, folder.outputs.name, *path.split("/"))) as descriptor:
-        size = os.fstat(descriptor).st_size
+        status = os.fstat(descriptor)
+        if status.st_nlink > 1:
+            raise PermissionError(errno.EPERM, "it is a hard link, and those are not sent; copy the file", path)
+        size = status.st_size
         start = resolve_offset(offset, size)
         data = os.pread(descriptor, max(0, min(length, MAX_READ_BYTES)), start)
         return FileBytes(data, start, max(size, start + len(data)) if data else size)
-
-
-def _sorted(found: list[OutputFile]) -> tuple[OutputFile, ...]:
-    return tuple(sorted(found, key=lambda file: file.path))
 
 
 def _walk(folder: TaskFolder) -> Iterator[tuple[str, os.stat_result]]:

@@ -9,7 +9,7 @@ from agent.errors import AgentError, GatewayAwayError
 from agent.spool.outbox import Outbox
 from agent.uplink.alerts import AlertBoard
 from agent.uplink.client import GatewayClient, GatewayRefusedError
-from mltm.contract.agent_api import MAX_REPORTS, ReportBatch, ReportOutcome
+from mltm.contract.agent_api import BATCH_BYTES, MAX_REPORTS, ReportBatch, ReportOutcome
 from mltm.contract.reports import Report
 from mltm.runtime.clock import Clock
 from mltm.runtime.events import wait_for_event
@@ -97,7 +97,7 @@ class Reporter:
 
     def _read_batch(self) -> list[Report]:
         waiting = [report for reports in self._unknown.values() for report in reports]
-        batch = self._outbox.read_oldest(self._max_reports, without=waiting)
+        batch = self._outbox.read_oldest(self._max_reports, without=waiting, max_bytes=BATCH_BYTES)
         self._show_set_aside()
         self._alerts.clear("outbox")
         return batch

@@ -1,6 +1,7 @@
 """Reads what a command may ask for of a task, its log or one of its outputs, and tells whether more will come."""
 
 import re
+from dataclasses import replace
 
 from agent.uplink.file_bytes import FileBytes
 from agent.uplink.log_reader import read_log_bytes, read_newest_attempt
@@ -31,7 +32,7 @@ def read_task_file(
     if number is None:
         return FileBytes(b"", max(0, offset), 0), is_task_over(spool, folder)
     is_final = is_attempt_over(spool, folder, number)
-    return read_log_bytes(folder, number, offset, length), is_final
+    return replace(read_log_bytes(folder, number, offset, length), attempt=number), is_final
 
 
 def is_attempt_over(spool: Spool, folder: TaskFolder, attempt: int) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from urllib.parse import parse_qsl
 
@@ -27,6 +28,7 @@ from gateway.origin import name_caller
 from gateway.values import AgentIdentity, User
 from mltm.contract.ids import TaskId
 from mltm.contract.problems import FieldProblem
+from mltm.runtime.collection import without_collection
 
 __all__ = ["check_before_body", "is_administrator", "read_argument"]
 
@@ -35,6 +37,8 @@ _MAX_FORM_FIELDS = 100
 _ASK_S = 0.2
 _TASK_NAMES = ("task_id", "job_id")
 _PARSE_IN_THREAD_BYTES = 256 * 1024
+# No other thread runs while JSON is read. The largest config that is allowed (100,000) fits, beside its report.
+_MAX_VALUES = 130_000
 _BEARER = FieldProblem(field="Authorization", allowed="`Bearer <token>` is needed")
 
 
@@ -58,7 +62,7 @@ async def _read_argument(call: Call, route: Route, parameter: Parameter, stack: 
     model = parameter.annotation
     match parameter.source:
         case "user" | "admin" | "agent":
-            caller = await _identify(call, parameter)
+            caller = await _admit(call, route, parameter, stack)
             stack.enter_context(call.request.app[USERS_LOAD].request(caller))
             return caller
         case "path":
@@ -79,7 +83,7 @@ async def _read_argument(call: Call, route: Route, parameter: Parameter, stack: 
             stack.enter_context(call.request.app[USERS_LOAD].upload(call.request[_CALLER]))
             return await stack.enter_async_context(receive_upload(call))
         case "raw":
-            return await _read_body(call.request, route.max_body_bytes)
+            return _read_blocks(call.request, route.max_body_bytes)
 
 
 async def check_before_body(call: Call, route: Route) -> None:
@@ -126,6 +130,15 @@ async def _identify(call: Call, parameter: Parameter) -> User | AgentIdentity:
     return caller
 
 
+async def _admit(call: Call, route: Route, parameter: Parameter, stack: AsyncExitStack) -> User | AgentIdentity:
+    """Find out who calls, and give him his place in the route's lane: before the body is read, until the answer."""
+    caller = await _identify(call, parameter)
+    if route.lane is not None:
+        name = f"Agent {caller.agent_id}" if isinstance(caller, AgentIdentity) else f"User {caller.username}"
+        stack.enter_context(call.services.lanes.enter(route.lane, name))
+    return caller
+
+
 def _read_bearer(request: web.Request) -> str:
     values = request.headers.getall(hdrs.AUTHORIZATION, [])
     if not values:
@@ -167,19 +180,40 @@ async def _read_json(request: web.Request, model: type[BaseModel], limit: int) -
     check_media_type(request, "application/json")
     raw = await _read_body(request, limit)
     if len(raw) > _PARSE_IN_THREAD_BYTES:
-        return await asyncio.to_thread(check_json, model, raw)
+        _check_value_count(raw)
+        return await asyncio.to_thread(_check_large_json, model, raw)
     return check_json(model, raw)
 
 
+def _check_large_json(model: type[BaseModel], raw: bytes) -> BaseModel:
+    with without_collection():
+        return check_json(model, raw)
+
+
+def _check_value_count(raw: bytes) -> None:
+    """Refuse JSON of very many values: to read it stops the whole process for seconds, in a thread too."""
+    count = sum(map(raw.count, (b",", b"[", b"{")))
+    if count > _MAX_VALUES:
+        raise TooLargeError(
+            f"The body has too many values: {count:,} commas and brackets. At most {_MAX_VALUES:,} are allowed."
+        )
+
+
 async def _read_body(request: web.Request, limit: int) -> bytes:
+    return b"".join([block async for block in _read_blocks(request, limit)])
+
+
+async def _read_blocks(request: web.Request, limit: int) -> AsyncIterator[bytes]:
+    """The body in blocks of at most 64 KiB. Raises TooLargeError, GatewayError (truncated_body)."""
     check_no_coding(request)
     _check_announced_size(request, limit)
-    body = bytearray()
+    size = 0
     try:
         async for block in request.content.iter_chunked(64 * 1024):
-            body += block
-            if len(body) > limit:
+            size += len(block)
+            if size > limit:
                 raise TooLargeError(f"The body is too large. At most {limit:,} bytes are allowed.")
+            yield block
     except (OSError, web.PayloadAccessError, web.RequestPayloadError) as error:
         raise GatewayError(
             "The body ended too early: a part of it is missing.",
@@ -188,7 +222,6 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
             title="Truncated body",
             next_step="Send it again.",
         ) from error
-    return bytes(body)
 
 
 async def _read_form(request: web.Request, limit: int) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_typ
 from aiohttp import web
 
 from gateway.services.all_services import Services
+from gateway.services.lanes import LaneName
 from gateway.settings import GatewaySettings
 
 __all__ = ["Area", "Call", "Media", "Method", "Parameter", "Reply", "Route", "Source", "route"]
@@ -79,6 +80,7 @@ class Route:
     errors: tuple[int, ...]
     media: Media | None
     max_body_bytes: int
+    lane: LaneName | None
 
     @property
     def document_path(self) -> str:
@@ -105,10 +107,12 @@ def route(
     errors: tuple[int, ...] = (),
     media: Media | None = None,
     max_body_bytes: int = 64 * 1024,
+    lane: LaneName | None = None,
 ) -> Callable[[Callable[..., Awaitable[object]]], Route]:
     """Turn a handler into a route. Its docstring's first line is the summary, the rest the description.
 
     `status`: of the usual answer; `also`: of other good answers; `errors`: those that its parameters do not imply.
+    `lane`: how many of its requests run at once.
     """
 
     def build(handler: Callable[..., Awaitable[object]]) -> Route:
@@ -126,9 +130,10 @@ def route(
             description=description.strip(),
             status=status,
             also=also,
-            errors=errors,
+            errors=(*errors, 429, 503) if lane else errors,
             media=media,
             max_body_bytes=max_body_bytes,
+            lane=lane,
         )
 
     return build

@@ -1,12 +1,17 @@
 """What agents ask of the gateway: enrolment, reports, heartbeats, commands."""
 
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Final
+
 from gateway.security_log import SecurityLog
 from gateway.services.passwords import hash_secret
 from gateway.services.wake import Wake
 from gateway.store import agents as rows
 from gateway.store.commands import close_command, list_open
 from gateway.store.database import Database
-from gateway.store.reports import store_report
+from gateway.store.prepared import PreparedReport, prepare_report
+from gateway.store.reports import store_reports
 from gateway.values import AgentIdentity, InboxKey
 from mltm.contract.agent_api import (
     Ack,
@@ -22,9 +27,14 @@ from mltm.contract.agent_api import (
 )
 from mltm.contract.ids import AgentId
 from mltm.runtime.clock import Clock
+from mltm.runtime.collection import without_collection
 from mltm.runtime.events import wait_for_event
 
 __all__ = ["Agents"]
+
+# Of one transaction: between two of them the database's thread serves others.
+_PART_REPORTS: Final = 10
+_PART_BYTES: Final = 128 * 1024
 
 
 class Agents:
@@ -80,8 +90,14 @@ class Agents:
         return await self._database.read(rows.list_inbox_keys)
 
     async def store_reports(self, agent: AgentIdentity, batch: ReportBatch) -> ReportsAnswer:
-        """Store each report once and merge it, all in one transaction. One outcome for each report."""
-        outcomes = await self._database.call(self._store, agent, batch)
+        """Store each report once and merge it, in several short transactions. One outcome for each report.
+
+        Who asks meanwhile sees a part of the batch: each part is a whole of its own.
+        """
+        await self._database.call(rows.touch, agent.agent_id, self._clock.now())
+        outcomes: list[ReportOutcome] = []
+        for part in _split(await asyncio.to_thread(_prepare, batch)):
+            outcomes += await self._database.call(store_reports, agent, part, self._clock.now())
         pairs = zip(batch.reports, outcomes, strict=True)
         refused = [report.task_id for report, outcome in pairs if outcome.outcome == "refused"]
         if refused:
@@ -90,11 +106,6 @@ class Agents:
             self._wake.ring(f"task:{task_id}")
         self._wake.ring("publisher")
         return ReportsAnswer(generation=self._generation, outcomes=outcomes)
-
-    def _store(self, agent: AgentIdentity, batch: ReportBatch) -> list[ReportOutcome]:
-        now = self._clock.now()
-        rows.touch(agent.agent_id, now)
-        return [store_report(agent, report, now) for report in batch.reports]
 
     async def heartbeat(self, agent: AgentIdentity, beat: Heartbeat) -> Answer:
         """Store the agent's last heartbeat."""
@@ -117,3 +128,22 @@ class Agents:
         await self._database.call(close_command, agent, command_id, ack, self._clock.now())
         self._wake.ring(f"command:{command_id}")
         return Answer(generation=self._generation)
+
+
+def _prepare(batch: ReportBatch) -> list[PreparedReport]:
+    with without_collection():
+        return [prepare_report(report) for report in batch.reports]
+
+
+def _split(prepared: Iterable[PreparedReport]) -> Iterator[list[PreparedReport]]:
+    """Parts of a batch, in its order, each small enough for one short transaction."""
+    part: list[PreparedReport] = []
+    weight = 0
+    for each in prepared:
+        if part and (len(part) >= _PART_REPORTS or weight + each.weight > _PART_BYTES):
+            yield part
+            part, weight = [], 0
+        part.append(each)
+        weight += each.weight
+    if part:
+        yield part

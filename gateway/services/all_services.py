@@ -7,6 +7,7 @@ from gateway.services.agents import Agents
 from gateway.services.cluster_files import ClusterFiles
 from gateway.services.guesses import Guesses
 from gateway.services.health import HealthCheck
+from gateway.services.lanes import Lanes
 from gateway.services.submissions import Submissions
 from gateway.services.tasks import Tasks
 from gateway.services.users import Users
@@ -25,4 +26,5 @@ class Services:
     cluster_files: ClusterFiles
     health: HealthCheck
     guesses: Guesses
+    lanes: Lanes
     security: SecurityLog

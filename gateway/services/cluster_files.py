@@ -1,11 +1,12 @@
 """Logs and outputs on the cluster: a command asks for bytes, the agent brings them, a cache keeps them."""
 
 import asyncio
-import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from gateway.errors import AgentSilentError, InvalidError, NotFoundError
+from gateway.errors import AgentSilentError, ConflictError, InvalidError, NotFoundError
+from gateway.services.piece_files import PieceTooLongError, open_piece, receive_piece, remove_pieces
 from gateway.services.wake import Wake
 from gateway.settings import GatewaySettings
 from gateway.store import cache
@@ -21,6 +22,7 @@ from mltm.runtime.events import wait_for_event
 __all__ = ["ClusterFiles"]
 
 _MAX_BYTES = 8 * 1024 * 1024
+_LOG = "log"
 
 
 @dataclass(frozen=True)
@@ -51,24 +53,29 @@ class ClusterFiles:
     ) -> None:
         self._database, self._settings, self._clock, self._wake = database, settings, clock, wake
         self._generation = generation
-        self._open: dict[_Wanted, str] = {}
+        self._asked: dict[_Wanted, str] = {}
+        self._delivering: set[str] = set()
 
+    @asynccontextmanager
     async def read_log(
         self, user: User, task_id: str, *, offset: int, length: int, attempt: int | None = None, wait_s: float
-    ) -> FilePiece:
-        """Read a piece of the log; a negative offset counts from the end. Raises AgentSilentError, NotFoundError."""
+    ) -> AsyncIterator[FilePiece]:
+        """Open a piece of the log; a negative offset counts from the end. Raises AgentSilentError, NotFoundError."""
         agent_id = await self._database.read(find_agent_id, user, task_id)
-        wanted = _Wanted(task_id, agent_id, "send_bytes", "log", attempt or 0, offset, min(length, _MAX_BYTES))
-        return await self._read(wanted, wait_s)
+        wanted = _Wanted(task_id, agent_id, "send_bytes", _LOG, attempt or 0, offset, min(length, _MAX_BYTES))
+        async with self._read(wanted, wait_s) as piece:
+            yield piece
 
+    @asynccontextmanager
     async def read_output(
         self, user: User, task_id: str, path: str, offset: int, length: int, wait_s: float
-    ) -> FilePiece:
-        """Read a piece of an output file. Raises AgentSilentError, NotFoundError (output_not_found)."""
+    ) -> AsyncIterator[FilePiece]:
+        """Open a piece of an output file. Raises AgentSilentError, NotFoundError (output_not_found)."""
         agent_id = await self._database.read(find_agent_id, user, task_id)
         file = f"outputs/{path}"
         wanted = _Wanted(task_id, agent_id, "send_bytes", file, 0, offset, min(length, _MAX_BYTES))
-        return await self._read(wanted, wait_s)
+        async with self._read(wanted, wait_s) as piece:
+            yield piece
 
     async def list_outputs(self, user: User, task_id: str, wait_s: float) -> Outputs:
         """List the files in the outputs folder. Raises AgentSilentError."""
@@ -76,36 +83,45 @@ class ClusterFiles:
         _, ack = await self._ask(_Wanted(task_id, agent_id, "list_outputs"), wait_s)
         return Outputs(task_id=task_id, files=ack.outputs or [])
 
-    async def _read(self, wanted: _Wanted, wait_s: float) -> FilePiece:
-        cached = await self._find_cached(wanted)
-        if cached is not None:
-            return cached
-        command_id, _ = await self._ask(wanted, wait_s)
-        piece = await self._database.read(cache.find_piece, command_id)
-        data = await asyncio.to_thread(_read_piece, self._settings, piece) if piece else None
-        if piece is None or data is None:
-            raise AgentSilentError("The cache removed the bytes of the agent before they were read.")
-        return FilePiece(data, piece.start, piece.size, final=piece.final)
+    @asynccontextmanager
+    async def _read(self, wanted: _Wanted, wait_s: float) -> AsyncIterator[FilePiece]:
+        async with AsyncExitStack() as stack:
+            piece = await self._open_cached(stack, wanted)
+            if piece is None:
+                command_id, _ = await self._ask(wanted, wait_s)
+                found = await self._database.read(cache.find_piece, command_id)
+                piece = await self._open(stack, found, 0, found.length) if found else None
+            if piece is None:
+                raise AgentSilentError("The cache removed the bytes of the agent before they were read.")
+            yield piece
 
-    async def _find_cached(self, wanted: _Wanted) -> FilePiece | None:
-        """A cached piece of a file that no longer grows; it is served even while the agent is away."""
-        if wanted.offset < 0:
+    async def _open_cached(self, stack: AsyncExitStack, wanted: _Wanted) -> FilePiece | None:
+        """Open a cached piece of a file that no longer grows; it is served even while the agent is away."""
+        attempt: int | None = wanted.attempt
+        if wanted.file == _LOG and not attempt:  # the newest one's: while the task runs, only the agent knows which
+            attempt = await self._database.read(cache.find_last_attempt, wanted.task_id)
+        if wanted.offset < 0 or attempt is None:
             return None
-        args = (wanted.task_id, wanted.file, wanted.attempt, wanted.offset)
+        args = (wanted.task_id, wanted.file, attempt, wanted.offset)
         piece = await self._database.read(cache.find_final, *args)
         if piece is None:
             return None
-        data = await asyncio.to_thread(_read_piece, self._settings, piece)
-        if data is None:
+        skip = max(0, wanted.offset - piece.start)
+        return await self._open(stack, piece, skip, min(wanted.length, piece.length - skip))
+
+    async def _open(self, stack: AsyncExitStack, piece: cache.CachedPiece, skip: int, length: int) -> FilePiece | None:
+        """Open the piece's file until the stack ends; None if the cache has removed it."""
+        place = self._settings.cache / piece.piece_id
+        try:
+            descriptor = await stack.enter_async_context(open_piece(place))
+        except FileNotFoundError:
             return None
-        start = max(wanted.offset, piece.start)
-        cut = data[start - piece.start : start - piece.start + wanted.length]
-        return FilePiece(cut, start, piece.size, final=True)
+        return FilePiece(descriptor, skip, length, piece.start + skip, piece.size, final=piece.final)
 
     async def _ask(self, wanted: _Wanted, wait_s: float) -> tuple[str, Ack]:
         """Ask, or join the command that asks for the same, and wait. Returns the command's id and its answer."""
         until_s = self._clock.boot_s() + wait_s
-        command_id = self._open.setdefault(wanted, self._clock.new_id())
+        command_id = self._asked.setdefault(wanted, self._clock.new_id())
         try:
             with self._wake.listen(f"command:{command_id}") as answered:
                 await self._database.call(
@@ -118,63 +134,76 @@ class ClusterFiles:
                             f"The agent of task {wanted.task_id} did not answer within {wait_s:.0f} s."
                         )
         finally:
-            self._open.pop(wanted, None)
+            self._asked.pop(wanted, None)
         if ack.outcome == "refused":
             key = "output_not_found" if wanted.file.startswith("outputs/") else "log_not_found"
             raise NotFoundError(ack.message or "The file does not exist.", key=key, title="No such file")
         return command_id, ack
 
-    async def deliver_bytes(self, agent: AgentIdentity, command_id: str, headers: BytesHeaders, data: bytes) -> Answer:
-        """Take the bytes that a send_bytes command asked for; a repetition is harmless.
+    async def deliver_bytes(
+        self, agent: AgentIdentity, command_id: str, headers: BytesHeaders, blocks: AsyncIterator[bytes]
+    ) -> Answer:
+        """Take the bytes that a send_bytes command asked for; a repetition is harmless, and changes nothing.
 
-        Raises NotFoundError (command_not_found), InvalidError (no_bytes_wanted, bad_bytes).
+        Raises NotFoundError (command_not_found), InvalidError (no_bytes_wanted, bad_bytes), ConflictError
+        (delivery_under_way), DiskFullError.
         """
         command = await self._database.read(find_question, agent, command_id)
-        piece = _build_piece(command, headers, len(data))
-        await asyncio.to_thread(_store, self._settings, piece, data)
+        if command is None:  # it is closed: nobody waits for them
+            async for _ in blocks:
+                pass
+            return Answer(generation=self._generation)
+        if command_id in self._delivering:
+            raise ConflictError(
+                f"The bytes for command {command_id} are being delivered by another request.",
+                key="delivery_under_way",
+                next_step="Leave it to that request.",
+            )
+        self._delivering.add(command_id)
+        try:
+            await self._take(agent, command, headers, blocks)
+        finally:
+            self._delivering.discard(command_id)
+        self._wake.ring(f"command:{command_id}")
+        return Answer(generation=self._generation)
+
+    async def _take(
+        self, agent: AgentIdentity, command: CommandMessage, headers: BytesHeaders, blocks: AsyncIterator[bytes]
+    ) -> None:
+        place = self._settings.cache / command.command_id
+        try:
+            async with receive_piece(place, blocks, command.length) as length:
+                piece = _build_piece(command, headers, length)
+        except PieceTooLongError as error:
+            raise _refuse_bytes(command, headers, error.length) from error
         await self._database.call(cache.add_answer, agent, piece, self._clock.now())
         limits = (self._settings.max_cache_bytes, self._clock.now() - QUESTION_LIFE)
         dropped = await self._database.call(cache.drop_old, *limits)
-        await asyncio.to_thread(_remove, self._settings, dropped)
-        self._wake.ring(f"command:{command_id}")
-        return Answer(generation=self._generation)
+        await asyncio.to_thread(remove_pieces, [self._settings.cache / old.piece_id for old in dropped])
 
 
 def _build_piece(command: CommandMessage, headers: BytesHeaders, length: int) -> cache.CachedPiece:
     """Describe the bytes that came. Raises InvalidError (bad_bytes)."""
-    if length > command.length or (length and headers.offset + length > headers.size):
-        raise InvalidError(
-            f"These bytes do not answer command {command.command_id}: {length:,} bytes from {headers.offset:,} on, of "
-            f"{headers.size:,}. The command asks for at most {command.length:,}, all within the file.",
-            key="bad_bytes",
-            next_step="Send the bytes that were asked for, with X-Mltm-Offset and X-Mltm-Size of the same file.",
-        )
+    is_elsewhere = command.offset >= 0 and (
+        headers.offset < command.offset or (command.file != _LOG and headers.offset != command.offset)
+    )
+    is_of_another = command.attempt is not None and headers.attempt not in (None, command.attempt)
+    if is_of_another or (length and (is_elsewhere or headers.offset + length > headers.size)):
+        raise _refuse_bytes(command, headers, length)
     # A negative offset counts from the end: the answer says nothing about what is before.
     asked = headers.offset if command.offset < 0 else min(command.offset, headers.offset)
+    attempt = (command.attempt or headers.attempt or 0) if command.file == _LOG else 0
     return cache.CachedPiece(
-        command.command_id, command.task_id, command.file, command.attempt or 0, asked, headers.offset, length,
-        headers.size, headers.final,
+        command.command_id, command.task_id, command.file, attempt, asked, headers.offset, length, headers.size,
+        headers.final,
     )  # fmt: skip
 
 
-def _place(settings: GatewaySettings, piece_id: str) -> Path:
-    return settings.cache / piece_id
-
-
-def _store(settings: GatewaySettings, piece: cache.CachedPiece, data: bytes) -> None:
-    place = _place(settings, piece.piece_id)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    building = place.with_suffix(".part")
-    building.write_bytes(data)
-    building.replace(place)
-
-
-def _remove(settings: GatewaySettings, pieces: list[cache.CachedPiece]) -> None:
-    for piece in pieces:
-        _place(settings, piece.piece_id).unlink(missing_ok=True)
-
-
-def _read_piece(settings: GatewaySettings, piece: cache.CachedPiece) -> bytes | None:
-    with contextlib.suppress(OSError):
-        return _place(settings, piece.piece_id).read_bytes()
-    return None
+def _refuse_bytes(command: CommandMessage, headers: BytesHeaders, length: int) -> InvalidError:
+    return InvalidError(
+        f"These bytes do not answer command {command.command_id}: {length:,} bytes from {headers.offset:,} on, of "
+        f"{headers.size:,}. The command asks for at most {command.length:,} from {command.offset:,} on, all within "
+        "the file.",
+        key="bad_bytes",
+        next_step="Send the bytes that were asked for, with X-Mltm-Offset and X-Mltm-Size of the same file.",
+    )

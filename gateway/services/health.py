@@ -10,6 +10,7 @@ from gateway.services.publisher import Publisher
 from gateway.settings import GatewaySettings
 from gateway.store import outbox
 from gateway.store.database import Database
+from gateway.store.joined import count_over_caps
 from mltm.contract.user_api import Health
 
 __all__ = ["HealthCheck"]
@@ -35,7 +36,7 @@ class HealthCheck:
         self._looking: asyncio.Task[None] | None = None
         self._began_s = 0.0
         self._seen: dict[str, str] | None = None  # database and disk, at the last look that ended
-        self._waiting = 0
+        self._waiting = self._over_caps = 0
 
     async def run(self, *, in_full: bool = False) -> Health:
         """Answer at once, from a look of now if that is quick. `in_full`: with the paths of spools and files.
@@ -49,6 +50,11 @@ class HealthCheck:
         if self._publisher.problem:
             waiting = f" Waiting tasks: {self._waiting}." if self._waiting else ""
             checks["spools"] = f"{self._publisher.problem}{waiting}"
+        if self._over_caps:
+            checks["reports"] = (
+                f"Reports of {self._over_caps} tasks were refused: the gateway keeps a limited number of them of one "
+                "task. The gateway's log (reports_over_caps) names tasks and agents."
+            )
         if self._publishing.done():
             checks["publisher"] = "The publisher has stopped. Restart the gateway."
         is_failing = any(checks[name] != "ok" for name in ("database", "disk", "publisher"))
@@ -74,9 +80,10 @@ class HealthCheck:
             self._looking.result()  # what nobody expected is not hidden
 
     async def _look_now(self) -> None:
-        seen, waiting = {"database": "ok", "disk": "ok"}, 0
+        seen, waiting, over_caps = {"database": "ok", "disk": "ok"}, 0, 0
         try:
             waiting = await self._database.read(outbox.count_waiting)
+            over_caps = await self._database.read(count_over_caps)
         except UnavailableError as error:
             seen["database"] = str(error)
         try:
@@ -87,7 +94,7 @@ class HealthCheck:
                 seen["disk"] = "The disk is nearly full. The gateway accepts no new tasks until there is room."
         except OSError as error:
             seen["disk"] = f"The data folder {self._settings.data_dir} cannot be used: {error.strerror}."
-        self._seen, self._waiting = seen, waiting
+        self._seen, self._waiting, self._over_caps = seen, waiting, over_caps
 
     def _find_stuck_look(self) -> str | None:
         if self._looking is None or self._looking.done():
@@ -101,4 +108,5 @@ _HIDDEN = {
     "disk": "The disk is nearly full or cannot be used. The gateway accepts no new tasks until that is mended.",
     "spools": f"A spool cannot be used; tasks for it wait. {_SEE_LOG}",
     "publisher": "The publisher has stopped. Restart the gateway.",
+    "reports": f"Some reports of agents were refused. {_SEE_LOG}",
 }

@@ -8,7 +8,7 @@ shown in /healthz.
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import structlog
@@ -63,10 +63,11 @@ class Publisher:
 
         The agent recognises a task that it has, or had: a second bundle of it is harmless.
         """
+        await self._database.call(outbox.try_damaged_again)
         for entry in await self._database.read(outbox.list_published, self._settings.name):
             try:
                 again = await asyncio.to_thread(_publish_missing, entry, self._settings)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 _log.warning("publish_failed", task_id=entry.task_id, error=str(error))
                 continue
             if again:
@@ -74,12 +75,19 @@ class Publisher:
 
     async def run_once(self) -> bool:
         """Carry out what is due. True if something moved on, so that more may be due."""
-        entries = await self._database.read(outbox.list_due, self._settings.name)
-        self.problem = ""
+        entries, damaged = await self._database.read(outbox.list_due, self._settings.name)
+        for task_id in damaged:
+            await self._database.call(outbox.set_aside, task_id, self._clock.now())
+        self.problem = _explain_damaged(await self._database.read(outbox.list_damaged))
         moved = False
         for entry in entries:
             try:
                 await asyncio.to_thread(_carry_out, entry, self._settings)
+            except ValueError as error:  # a config that is not JSON: NaN, half a surrogate pair
+                await self._database.call(outbox.set_aside, entry.task_id, self._clock.now())
+                _log.error("row_damaged", what="bundle", task_id=entry.task_id, error=type(error).__name__)
+                moved = True
+                continue
             except OSError as error:
                 self.problem = f"Inbox {entry.inbox}: {error.strerror} ({error.filename}). Its tasks wait."
                 _log.warning("publish_failed", task_id=entry.task_id, error=str(error))
@@ -89,6 +97,16 @@ class Publisher:
             _log.info("task_published" if after else "task_cleared", task_id=entry.task_id)
             moved = True
         return moved
+
+
+def _explain_damaged(task_ids: Sequence[str]) -> str:
+    if not task_ids:
+        return ""
+    return (
+        f"{len(task_ids)} tasks cannot be sent to their cluster, because their rows in the database are damaged. The "
+        f"first one is {task_ids[0]}. Repair the row (it is tried again every 10 minutes), or ask its owner to submit "
+        "the task again."
+    )
 
 
 def _carry_out(entry: OutboxEntry, settings: GatewaySettings) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from gateway.store.damaged import read_attempt, read_report, read_state, render_damaged
+from gateway.store.damaged import read_attempt, read_event, read_report, read_state, render_damaged
 from gateway.store.models import Agent, Attempt, Event, StoredReport, Task
 from gateway.store.timestamps import parse_timestamp
 from mltm.contract import user_api
@@ -13,7 +13,15 @@ from mltm.contract.reports import StatusNote
 from mltm.contract.states import State, is_final
 from mltm.contract.task_config import check_text
 
-__all__ = ["SUMMARY_KEYS", "build_answers", "build_history", "build_summary"]
+__all__ = [
+    "MAX_LISTED_ATTEMPTS", "MAX_SHOWN_ATTEMPTS", "MAX_SHOWN_REPORTS", "SUMMARY_KEYS", "build_answers", "build_history",
+    "build_summary",
+]  # fmt: skip
+
+MAX_LISTED_ATTEMPTS = 20
+"""Of each task of a list; of one task, a user sees more."""
+MAX_SHOWN_ATTEMPTS = 200
+MAX_SHOWN_REPORTS = 1000
 
 SUMMARY_KEYS = ("script_path", "dataset_name", "experiment_name", "project_path")
 _INFRA_KEYS = ("instance_type", "image_name", "account")
@@ -41,14 +49,18 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def build_answers(rows: Sequence[Task], now: datetime) -> list[user_api.TaskAnswer]:
-    """Build the answers for rows, without history and config."""
-    states = {row.task_id: read_state(row.state) for row in rows}
-    attempts: dict[str, list[user_api.AttemptAnswer]] = {}
-    for found in Attempt.select().where(Attempt.task_id.in_(list(states))).order_by(Attempt.task_id, Attempt.attempt):
-        attempts.setdefault(found.task_id, []).append(read_attempt(found, states[found.task_id]))
+def build_answers(
+    rows: Sequence[Task], now: datetime, *, max_attempts: int = MAX_LISTED_ATTEMPTS
+) -> list[user_api.TaskAnswer]:
+    """Build the answers for rows, each with its newest attempts, without history and config."""
     agents = {agent.agent_id: agent for agent in Agent.select()}
-    return [_build_any(row, attempts.get(row.task_id, []), agents.get(row.agent_id), now) for row in rows]
+    return [_build_any(row, _read_newest(row, max_attempts), agents.get(row.agent_id), now) for row in rows]
+
+
+def _read_newest(row: Task, max_attempts: int) -> list[user_api.AttemptAnswer]:
+    query = Attempt.select().where(Attempt.task_id == row.task_id).order_by(Attempt.attempt.desc()).limit(max_attempts)
+    state = read_state(row.state)
+    return [read_attempt(found, state) for found in query][::-1]
 
 
 def _build_any(
@@ -104,10 +116,7 @@ def _note_of_agent(agent: Agent | None, state: State) -> StatusNote | None:
 
 def build_history(events: Iterable[Event], reports: Iterable[StoredReport]) -> list[user_api.Event]:
     """Merge the gateway's lines and the reports, oldest first, without repeated lines."""
-    lines = [
-        (user_api.Event(at=parse_timestamp(e.at), state=State(e.state), message=e.message, source="gateway"), (0, 0))
-        for e in events
-    ]
+    lines = [(line, (0, 0)) for event in events if (line := read_event(event)) is not None]
     for stored in reports:
         report = read_report(stored)
         if report is None:

@@ -6,16 +6,21 @@ from datetime import datetime
 import peewee
 
 from gateway.store.commands import close_answered
-from gateway.store.models import CachedBytes
+from gateway.store.damaged import read_state
+from gateway.store.models import Attempt, CachedBytes, Task
 from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity
+from mltm.contract.states import is_final
 
-__all__ = ["CachedPiece", "add_answer", "drop_old", "find_final", "find_piece", "list_piece_ids"]
+__all__ = ["CachedPiece", "add_answer", "drop_old", "find_final", "find_last_attempt", "find_piece", "list_piece_ids"]
 
 
 @dataclass(frozen=True)
 class CachedPiece:
-    """Bytes start … start+length of a file. The bytes between `asked` and `start` no longer exist."""
+    """Bytes start … start+length of a file. The bytes between `asked` and `start` no longer exist.
+
+    attempt: whose log it is; 0: an output, or a log of which the agent did not say it.
+    """
 
     piece_id: str
     task_id: str
@@ -46,6 +51,15 @@ def find_final(task_id: str, file: str, attempt: int, offset: int) -> CachedPiec
     )
     row: CachedBytes | None = query.order_by((CachedBytes.start + CachedBytes.length).desc()).first()
     return _piece(row) if row else None
+
+
+def find_last_attempt(task_id: str) -> int | None:
+    """The last attempt of a task that has ended; None while there may be another one, whose log is a new file."""
+    row: Task | None = Task.get_or_none(Task.task_id == task_id)
+    if row is None or not is_final(read_state(row.state)):
+        return None
+    last: int | None = Attempt.select(peewee.fn.MAX(Attempt.attempt)).where(Attempt.task_id == task_id).scalar()
+    return last
 
 
 def find_piece(piece_id: str) -> CachedPiece | None:

@@ -3,12 +3,14 @@
 Requests of users (cancel, hold, release) stay open for ever. Questions (for bytes, for a list) expire.
 """
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 import peewee
 
 from gateway.errors import ConflictError, InvalidError, NotFoundError
+from gateway.store.damaged import read_ack, read_command, read_state
 from gateway.store.models import Command, Task
 from gateway.store.tasks import add_event, find_task
 from gateway.store.timestamps import render_timestamp
@@ -30,7 +32,10 @@ HoldKind = Literal["hold", "release"]
 QUESTION_LIFE = timedelta(minutes=10)
 """How long a question for bytes or a list stays open: whoever asked got a 504 after 20 s, and asks again."""
 
-_MAX_OPEN = 200
+_ANSWER_LIFE = timedelta(minutes=1)  #: of a list that its reader has by now; it may have megabytes
+_MAX_REQUESTS = 200
+_MAX_QUESTIONS = 8
+"""In one poll: an agent answers all of them before it polls again, and a cancel comes with the next poll."""
 _REQUESTS = frozenset({"cancel", *get_args(HoldKind)})
 
 
@@ -51,24 +56,44 @@ def add_question(agent_id: str, command: CommandMessage, now: datetime) -> None:
 
 def _remove_expired(now: datetime) -> None:
     """Remove questions that nobody waits for any more, answered or not. Requests stay: they are the task's history."""
-    Command.delete().where(~_is_request(), Command.created_at <= render_timestamp(now - QUESTION_LIFE)).execute()
+    is_old = Command.created_at <= render_timestamp(now - QUESTION_LIFE)
+    is_read = Command.closed_at <= render_timestamp(now - _ANSWER_LIFE)
+    is_list = Command.kind == "list_outputs"
+    Command.delete().where(~_is_request(), is_old | (is_list & is_read)).execute()
 
 
 def list_open(agent_id: str, now: datetime) -> list[CommandMessage]:
-    """List the agent's open commands: requests before questions, each oldest first, without expired questions."""
+    """List the agent's open commands: all requests, then a few questions, fairly among the users who ask."""
     is_open = (Command.agent_id == agent_id) & Command.closed_at.is_null()
-    is_alive = _is_request() | (Command.created_at > render_timestamp(now - QUESTION_LIFE))
-    order = (peewee.Case(None, [(_is_request(), 0)], 1), Command.command_id)
-    rows = Command.select().where(is_open, is_alive).order_by(*order).limit(_MAX_OPEN)
-    return [CommandMessage.model_validate_json(row.body) for row in rows]
+    is_alive = Command.created_at > render_timestamp(now - QUESTION_LIFE)
+    rows = Command.select().where(is_open).order_by(Command.command_id)
+    requests = list(rows.where(_is_request()).limit(_MAX_REQUESTS))
+    questions = _take_turns(list(rows.where(~_is_request(), is_alive)))
+    return [command for row in (*requests, *questions) if (command := read_command(row)) is not None]
+
+
+def _take_turns(rows: list[Command]) -> list[Command]:
+    """The first question of each owner, then the second of each, and so on, each owner's oldest first."""
+    tasks = Task.select(Task.task_id, Task.owner).where(Task.task_id.in_(sorted({row.task_id for row in rows})))
+    owners = {task.task_id: task.owner for task in tasks}
+    asked: Counter[str | None] = Counter()
+    turns: list[tuple[int, str, Command]] = []
+    for row in rows:
+        owner = owners.get(row.task_id)
+        turns.append((asked[owner], row.command_id, row))
+        asked[owner] += 1
+    return [row for *_, row in sorted(turns, key=lambda turn: turn[:2])[:_MAX_QUESTIONS]]
 
 
 def _is_request() -> peewee.Expression:
     return Command.kind.in_(sorted(_REQUESTS))
 
 
-def find_question(agent: AgentIdentity, command_id: str) -> CommandMessage:
-    """Find a question to this agent that bytes answer. Raises NotFoundError, InvalidError (no_bytes_wanted)."""
+def find_question(agent: AgentIdentity, command_id: str) -> CommandMessage | None:
+    """Find a question to this agent that bytes answer; None if it is closed.
+
+    Raises NotFoundError, InvalidError (no_bytes_wanted).
+    """
     row = _find_command(agent, command_id)
     if row.kind != "send_bytes":
         raise InvalidError(
@@ -76,7 +101,7 @@ def find_question(agent: AgentIdentity, command_id: str) -> CommandMessage:
             key="no_bytes_wanted",
             next_step=f"Acknowledge it: POST {AGENT_ACK.format(command_id=command_id)}.",
         )
-    return CommandMessage.model_validate_json(row.body)
+    return read_command(row) if row.closed_at is None else None
 
 
 def _find_command(agent: AgentIdentity, command_id: str) -> Command:
@@ -119,7 +144,9 @@ def _close(row: Command, ack: Ack, now: datetime) -> None:
     if row.closed_at is not None:
         return
     row.closed_at, row.outcome, row.message = render_timestamp(now), ack.outcome, ack.message
-    row.answer = ack.model_dump_json()
+    if row.kind != "list_outputs":
+        ack = ack.model_copy(update={"outputs": None})
+    row.answer = ack.model_dump_json(exclude_defaults=True)
     row.save()
     if ack.outcome == "refused" and row.kind in _REQUESTS:
         _take_back(row, now)
@@ -128,7 +155,7 @@ def _close(row: Command, ack: Ack, now: datetime) -> None:
 def _take_back(row: Command, now: datetime) -> None:
     """Forget a request that the agent refused: asking again makes a new command."""
     task: Task = Task.get_by_id(row.task_id)
-    add_event(row.task_id, State(task.state), f"the agent did not {row.kind} it: {row.message}", now)
+    add_event(row.task_id, read_state(task.state), f"the agent did not {row.kind} it: {row.message}", now)
     if row.kind == "cancel":
         Task.update(cancel_requested=False).where(Task.task_id == row.task_id).execute()
 
@@ -136,7 +163,7 @@ def _take_back(row: Command, now: datetime) -> None:
 def read_closed(command_id: str) -> Ack | None:
     """The acknowledgement of a command; None while it is open."""
     row: Command | None = Command.get_or_none(Command.command_id == command_id, ~Command.closed_at.is_null())
-    return Ack.model_validate_json(row.answer) if row is not None and row.answer else None
+    return read_ack(row) if row is not None else None
 
 
 def request_cancel(user: User, task_id: str, command_id: str, now: datetime) -> CancelAnswer:
@@ -169,7 +196,7 @@ def request_hold(user: User, task_id: str, kind: HoldKind, command_id: str, now:
 
 def _find_active(user: User, task_id: str) -> tuple[Task, State]:
     row = find_task(user, task_id)
-    state = State(row.state)
+    state = read_state(row.state)
     if is_final(state):
         raise ConflictError(
             f"Task {task_id} has already ended ({state}).",

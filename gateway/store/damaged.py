@@ -6,14 +6,19 @@ from datetime import UTC, datetime
 import structlog
 from pydantic import ValidationError
 
-from gateway.store.models import Attempt, StoredReport, Task
+from gateway.store.models import Attempt, Command, Event, StoredReport, Task
 from gateway.store.timestamps import parse_timestamp
-from mltm.contract.base_models import JsonObject
+from mltm.contract import user_api
+from mltm.contract.agent_api import Ack, CommandMessage
+from mltm.contract.base_models import JsonObject, render_canonical
 from mltm.contract.reports import Report, StatusNote, parse_details
 from mltm.contract.states import State, is_final
 from mltm.contract.user_api import AttemptAnswer, TaskAnswer
 
-__all__ = ["read_attempt", "read_config", "read_report", "read_state", "render_damaged"]
+__all__ = [
+    "read_ack", "read_attempt", "read_command", "read_config", "read_event", "read_report", "read_state",
+    "render_damaged",
+]  # fmt: skip
 
 _log = structlog.get_logger(__name__)
 _MESSAGE = "The gateway's database entry for this is damaged. Only a part is shown. Tell the administrator."
@@ -41,11 +46,42 @@ def read_attempt(row: Attempt, state: State) -> AttemptAnswer:
 def read_config(row: Task) -> JsonObject:
     """Read a task's config; empty if it cannot be read."""
     try:
-        config: JsonObject = json.loads(row.config)
-    except ValueError as error:
+        config = json.loads(row.config)
+        if not isinstance(config, dict):
+            raise TypeError("not a JSON object")  # noqa: TRY301 - it is logged like the others
+        render_canonical(config)  # NaN and half a surrogate pair would fail the answer
+    except (ValueError, TypeError, RecursionError) as error:
         _log_damage("config", row.task_id, error)
         return {}
     return config
+
+
+def read_event(row: Event) -> user_api.Event | None:
+    """Read a line of the gateway's own in a task's history; None if it cannot be read (logged)."""
+    try:
+        at, state = parse_timestamp(row.at), State(row.state)
+        return user_api.Event(at=at, state=state, message=row.message, source="gateway")
+    except (ValueError, TypeError) as error:
+        _log_damage("event", row.task_id, error)
+        return None
+
+
+def read_command(row: Command) -> CommandMessage | None:
+    """Read a command; None if it cannot be read (logged)."""
+    try:
+        return CommandMessage.model_validate_json(row.body)
+    except ValidationError as error:
+        _log_damage("command", row.task_id, error)
+        return None
+
+
+def read_ack(row: Command) -> Ack:
+    """Read the answer to a closed command; one that cannot be read is a refusal that says so."""
+    try:
+        return Ack.model_validate_json(row.answer or "")
+    except ValidationError as error:
+        _log_damage("answer", row.task_id, error)
+        return Ack(outcome="refused", message=_MESSAGE)
 
 
 def render_damaged(row: Task, attempts: list[AttemptAnswer], error: Exception) -> TaskAnswer:

@@ -5,8 +5,9 @@ import threading
 import peewee
 
 __all__ = [
-    "DATABASE", "MODELS", "Agent", "Attempt", "Base", "CachedBytes", "Command", "EnrolCode", "Event", "IdempotencyKey",
-    "Meta", "Outbox", "StoredReport", "Task", "TaskFile", "Token", "UserRow",
+    "DATABASE", "LISTED_COLUMNS", "MODELS", "Agent", "Attempt", "Base", "CachedBytes", "Command", "EnrolCode", "Event",
+    "IdempotencyKey", "JoinedAttemptRow", "JoinedTaskRow", "Meta", "Outbox", "StoredReport", "Task", "TaskFile",
+    "Token", "UserRow",
 ]  # fmt: skip
 
 
@@ -141,6 +142,10 @@ class Task(Base):
         )
 
 
+LISTED_COLUMNS = tuple(column for column in Task._meta.sorted_fields if column.name != "config")  # noqa: SLF001 - Peewee's way
+"""What a list reads of a task: a config may have a mebibyte, and a list does not show it."""
+
+
 class TaskFile(Base):
     """An uploaded file of a task, under the name it has in the bundle."""
 
@@ -186,6 +191,36 @@ class StoredReport(Base):
 
         table_name = "report"
         primary_key = peewee.CompositeKey("spool_id", "epoch", "seq")
+
+
+class JoinedTaskRow(Base):
+    """What the reports of a task say together, and how many they are. Without a row it is computed from the reports."""
+
+    task_id = peewee.CharField(primary_key=True)
+    body = peewee.TextField()
+    reports = peewee.IntegerField()
+    attempts = peewee.IntegerField()
+    size = peewee.BigIntegerField()
+    refused = peewee.IntegerField(index=True)
+
+    class Meta:
+        """The value of the contract has the plain name."""
+
+        table_name = "joined_task"
+
+
+class JoinedAttemptRow(Base):
+    """What the reports of one attempt say together, and how strong each part of it is."""
+
+    task_id = peewee.CharField()
+    attempt = peewee.BigIntegerField()
+    body = peewee.TextField()
+
+    class Meta:
+        """One row for each attempt."""
+
+        table_name = "joined_attempt"
+        primary_key = peewee.CompositeKey("task_id", "attempt")
 
 
 class Event(Base):
@@ -263,6 +298,6 @@ class CachedBytes(Base):
 
 
 MODELS = (
-    Meta, UserRow, Token, EnrolCode, Agent, Task, TaskFile, Attempt, StoredReport, Event, Outbox, IdempotencyKey,
-    Command, CachedBytes,
+    Meta, UserRow, Token, EnrolCode, Agent, Task, TaskFile, Attempt, StoredReport, JoinedTaskRow, JoinedAttemptRow,
+    Event, Outbox, IdempotencyKey, Command, CachedBytes,
 )  # fmt: skip

@@ -1,38 +1,60 @@
 """Reports: each is stored once. A task's row follows from the set of its reports, in the same transaction."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
+import structlog
 from pydantic import ValidationError
 
-from gateway.store.damaged import read_report
+from gateway.store.damaged import read_state
+from gateway.store.joined import Joined, load_joined, save_joined
 from gateway.store.keys import is_sealed
 from gateway.store.models import Attempt, Outbox, StoredReport, Task
-from gateway.store.tasks import insert_row
+from gateway.store.prepared import PreparedReport, digest_stored, prepare_report
+from gateway.store.tasks import add_event, insert_row
 from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity
 from mltm.contract.agent_api import ReportOutcome
+from mltm.contract.joined_reports import rank_report
 from mltm.contract.manifest import Manifest
-from mltm.contract.reports import AttemptView, Report, TaskView, compute_task_view, digest_report
-from mltm.contract.states import State, is_allowed
+from mltm.contract.reports import AttemptView, Report, TaskView
+from mltm.contract.states import is_allowed
 from mltm.contract.user_api import AttemptAnswer
 
-__all__ = ["store_report"]
+__all__ = ["store_report", "store_reports"]
+
+_log = structlog.get_logger(__name__)
+
+
+def store_reports(agent: AgentIdentity, prepared: Sequence[PreparedReport], now: datetime) -> list[ReportOutcome]:
+    """Store reports and merge each task once. One outcome for each report says what happened to it."""
+    joined: dict[str, Joined] = {}
+    outcomes = [_store_one(agent, each, joined, now) for each in prepared]
+    for each in joined.values():
+        _merge(each, now)
+    return outcomes
 
 
 def store_report(agent: AgentIdentity, report: Report, now: datetime) -> ReportOutcome:
     """Store one report and merge it; the outcome says what happened to it."""
-    try:
-        digest = digest_report(report)
-    except ValueError as error:  # NaN in a dropped config is not JSON: only this report is refused
-        return _build_outcome(report, "refused", f"The report cannot be stored: {error}.")
+    (outcome,) = store_reports(agent, [prepare_report(report)], now)
+    return outcome
+
+
+def _store_one(
+    agent: AgentIdentity, prepared: PreparedReport, joined: dict[str, Joined], now: datetime
+) -> ReportOutcome:
+    report = prepared.report
+    if prepared.problem:
+        return _build_outcome(report, "refused", prepared.problem)
     known: StoredReport | None = StoredReport.get_or_none(
         StoredReport.spool_id == report.spool_id, StoredReport.epoch == report.epoch, StoredReport.seq == report.seq
     )
     if known is not None:
         return (
             _build_outcome(report, "known")
-            if digest in (known.sha256, _digest_stored(known))
+            if prepared.digest == known.sha256 or prepared.digest == digest_stored(known, report)
             else _build_outcome(report, "conflict", "Another report has this number already.")
         )
     message = _refuse(agent, report, now)
@@ -40,18 +62,26 @@ def store_report(agent: AgentIdentity, report: Report, now: datetime) -> ReportO
         return _build_outcome(report, "refused", message)
     if not Task.select().where(Task.task_id == report.task_id).exists():
         return _build_outcome(report, "unknown_task", "The task is not known here, and the report has no manifest.")
+    if report.task_id not in joined:
+        joined[report.task_id] = load_joined(report.task_id)
+    return _store_new(agent, prepared, joined[report.task_id], now)
+
+
+def _store_new(agent: AgentIdentity, prepared: PreparedReport, joined: Joined, now: datetime) -> ReportOutcome:
+    report, size = prepared.report, len(prepared.body)
+    message = joined.explain_excess(report, size)
+    if message:
+        if not joined.refused:
+            add_event(report.task_id, read_state(Task.get_by_id(report.task_id).state), message, now)
+            _log.warning("reports_over_caps", task_id=report.task_id, agent_id=agent.agent_id, message=message)
+        joined.refused += 1
+        return _build_outcome(report, "refused", message)
+    joined.join(report, rank_report(report, prepared.digest), size)
     StoredReport.create(
-        spool_id=report.spool_id, epoch=report.epoch, seq=report.seq, sha256=digest, task_id=report.task_id,
-        agent_id=agent.agent_id, received_at=render_timestamp(now), body=report.model_dump_json(exclude_defaults=True),
+        spool_id=report.spool_id, epoch=report.epoch, seq=report.seq, sha256=prepared.digest, task_id=report.task_id,
+        agent_id=agent.agent_id, received_at=render_timestamp(now), body=prepared.body,
     )  # fmt: skip
-    _merge(report.task_id, now)
     return _build_outcome(report, "taken")
-
-
-def _digest_stored(row: StoredReport) -> str:
-    """The digest of a stored report as it would be computed now: its texts may have had no limits then."""
-    kept = read_report(row)
-    return digest_report(kept) if kept is not None else ""
 
 
 def _build_outcome(report: Report, outcome: str, message: str = "") -> ReportOutcome:
@@ -97,14 +127,15 @@ def _find_owner(agent: AgentIdentity, manifest: Manifest) -> str | None:
     return manifest.owner if is_sealed(manifest, agent.spool_id) else None
 
 
-def _merge(task_id: str, now: datetime) -> None:
-    rows = StoredReport.select().where(StoredReport.task_id == task_id)
-    view = compute_task_view(report for row in rows if (report := read_report(row)) is not None)
+def _merge(joined: Joined, now: datetime) -> None:
+    task_id, view = joined.task_id, joined.build_view()
     row: Task = Task.get_by_id(task_id)
-    if is_allowed(State(row.state), view.state):
+    if is_allowed(read_state(row.state), view.state):
         _write_row(row, view, now)
     for attempt in view.attempts:
-        _write_attempt(task_id, attempt)
+        if attempt.attempt in joined.changed:
+            _write_attempt(task_id, attempt)
+    save_joined(joined)
     if view.taken:
         query = Outbox.update(step="taken").where(Outbox.task_id == task_id, Outbox.step.in_(("waiting", "published")))
         query.execute()

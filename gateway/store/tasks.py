@@ -7,9 +7,24 @@ from datetime import datetime
 import peewee
 
 from gateway.errors import ConflictError, NotFoundError
-from gateway.store.answers import build_answers, build_history, build_summary
+from gateway.store.answers import (
+    MAX_SHOWN_ATTEMPTS,
+    MAX_SHOWN_REPORTS,
+    build_answers,
+    build_history,
+    build_summary,
+)
 from gateway.store.damaged import read_config
-from gateway.store.models import Attempt, Event, IdempotencyKey, Outbox, StoredReport, Task, TaskFile
+from gateway.store.models import (
+    LISTED_COLUMNS,
+    Attempt,
+    Event,
+    IdempotencyKey,
+    Outbox,
+    StoredReport,
+    Task,
+    TaskFile,
+)
 from gateway.store.ownership import find_owner_id, is_owned_by, may_see, require_live, visible_to
 from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity, User
@@ -135,17 +150,18 @@ def find_agent_id(user: User, task_id: str) -> str:
 def read_task(user: User, task_id: str, now: datetime) -> TaskAnswer:
     """One task with its history and config. Raises NotFoundError."""
     row = find_task(user, task_id)
-    (answer,) = build_answers([row], now)
+    (answer,) = build_answers([row], now, max_attempts=MAX_SHOWN_ATTEMPTS)
+    newest = StoredReport.select().where(StoredReport.task_id == task_id)
     history = build_history(
         Event.select().where(Event.task_id == task_id).order_by(Event.at),
-        StoredReport.select().where(StoredReport.task_id == task_id),
+        newest.order_by(StoredReport.epoch.desc(), StoredReport.seq.desc()).limit(MAX_SHOWN_REPORTS),
     )
     return answer.model_copy(update={"history": history, "config": read_config(row)})
 
 
 def list_tasks(user: User, state: State | None, before: str | None, limit: int, now: datetime) -> TaskList:
     """A page, newest first. Ids sort by time, so a page reads one index backwards from `before`."""
-    query = Task.select().where(visible_to(user)).order_by(Task.task_id.desc()).limit(limit + 1)
+    query = Task.select(*LISTED_COLUMNS).where(visible_to(user)).order_by(Task.task_id.desc()).limit(limit + 1)
     if state is not None:
         query = query.where(Task.state == state.value)
     if before is not None:

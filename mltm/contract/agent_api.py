@@ -9,15 +9,17 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from mltm.contract.base_models import MAX_INT64, Explained, Message, Timestamp
-from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH, Count, Line, MessageText, has_control
+from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH_BYTES, Count, Line, MessageText, has_control
 from mltm.contract.reports import Report
 
 __all__ = [
-    "MAX_REPORTS", "POLL_WAIT_S", "Ack", "Answer", "BytesHeaders", "CommandKind", "CommandMessage", "Commands",
-    "Enrolled", "Enrolment", "Heartbeat", "OutputFile", "ReportBatch", "ReportOutcome", "ReportsAnswer",
+    "BATCH_BYTES", "MAX_REPORTS", "POLL_WAIT_S", "Ack", "Answer", "BytesHeaders", "CommandKind", "CommandMessage",
+    "Commands", "Enrolled", "Enrolment", "Heartbeat", "OutputFile", "ReportBatch", "ReportOutcome", "ReportsAnswer",
 ]  # fmt: skip
 
 MAX_REPORTS = 200
+BATCH_BYTES = 2 * 1024 * 1024
+"""An agent sends no more in one batch, but for a single report that is larger. The gateway takes twice that."""
 POLL_WAIT_S = 25.0
 CommandKind = Literal["cancel", "hold", "release", "send_bytes", "list_outputs"]
 
@@ -130,8 +132,8 @@ class OutputFile(Message):
 
 def _check_listed(file: OutputFile) -> OutputFile:
     """What an agent may list; a client reads whatever its gateway has."""
-    if not 0 < len(file.path) <= MAX_PATH or has_control(file.path):
-        raise ValueError(f"a path of 1 to {MAX_PATH:,} characters without control characters is allowed")
+    if has_control(file.path) or not 0 < len(file.path.encode()) <= MAX_PATH_BYTES:
+        raise ValueError(f"a path of 1 to {MAX_PATH_BYTES:,} bytes without control characters is allowed")
     if not 0 <= file.size <= MAX_INT64:
         raise ValueError("a size from 0 on, of at most 64 bits, is allowed")
     return file
@@ -155,9 +157,11 @@ class BytesHeaders(Message):
     """PUT …/bytes carries the raw bytes as its body and these as headers (X-Mltm-Offset, X-Mltm-Size, X-Mltm-Final).
 
     `offset`: where the bytes begin; larger than asked for if the middle of a long log was dropped.
-    `size`: how long the file is by now. `final`: it will not grow any more.
+    `size`: how long the file is by now. `final`: it will not grow any more. `attempt`: whose log it is (X-Mltm-Attempt;
+    missing: an older agent, or an output).
     """
 
     offset: int = Field(ge=0, le=MAX_INT64)
     size: int = Field(ge=0, le=MAX_INT64)
     final: bool
+    attempt: int | None = Field(default=None, ge=1, le=MAX_INT64)

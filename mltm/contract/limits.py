@@ -13,10 +13,10 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from mltm.contract.base_models import MAX_INT64, Float, Integer
 
 __all__ = [
-    "MAX_LINE",
-    "MAX_MESSAGE_CHARS",
+    "MAX_LINE_BYTES",
+    "MAX_MESSAGE_BYTES",
     "MAX_OUTPUTS",
-    "MAX_PATH",
+    "MAX_PATH_BYTES",
     "Code",
     "Count",
     "JobIdText",
@@ -28,15 +28,15 @@ __all__ = [
     "has_control",
 ]  # fmt: skip
 
-MAX_MESSAGE_CHARS: Final = 8_192
-"""Characters of a sentence or more; of Slurm's own words an agent keeps 4,000."""
-MAX_LINE: Final = 1_024
-"""Characters of a name: a host, a list of nodes, a version."""
+MAX_MESSAGE_BYTES: Final = 8_192
+"""Bytes (UTF-8) of a sentence or more; of Slurm's own words an agent keeps 4,000 characters."""
+MAX_LINE_BYTES: Final = 1_024
+"""Bytes of a name: a host, a list of nodes, a version."""
 MAX_OUTPUTS: Final = 100_000
 """Files in one list of outputs; an agent lists 10,000."""
 
-MAX_PATH: Final = 16_384
-"""Characters of an output's path; an agent looks 32 folders deep."""
+MAX_PATH_BYTES: Final = 16_384
+"""Bytes of an output's path; an agent looks 32 folders deep, and a name has at most 255."""
 
 _M = TypeVar("_M", bound=BaseModel)
 _CUT = " … (cut)"
@@ -44,12 +44,15 @@ _NOT_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def _cleaner(bad: re.Pattern[str], max_chars: int) -> Callable[[object], object]:
+def _cleaner(bad: re.Pattern[str], max_bytes: int) -> Callable[[object], object]:
     def clean(value: object) -> object:
         if not isinstance(value, str):
             return value
-        cut = value if len(value) <= max_chars else value[: max_chars - len(_CUT)] + _CUT
-        return bad.sub("\ufffd", cut)
+        text = bad.sub("\ufffd", value[: max_bytes + 1])  # no more than that can stay: a character has a byte or more
+        data = text.encode()
+        if len(data) <= max_bytes:
+            return text
+        return data[: max_bytes - len(_CUT.encode())].decode(errors="ignore") + _CUT
 
     return clean
 
@@ -59,9 +62,9 @@ def has_control(text: str) -> bool:
     return _NOT_LINE.search(text) is not None
 
 
-MessageText = Annotated[str, BeforeValidator(_cleaner(_NOT_TEXT, MAX_MESSAGE_CHARS))]
+MessageText = Annotated[str, BeforeValidator(_cleaner(_NOT_TEXT, MAX_MESSAGE_BYTES))]
 """Text for people, perhaps of several lines. Control characters become U+FFFD; a text that is too long is cut."""
-Line = Annotated[str, BeforeValidator(_cleaner(_NOT_LINE, MAX_LINE))]
+Line = Annotated[str, BeforeValidator(_cleaner(_NOT_LINE, MAX_LINE_BYTES))]
 """The same for a name, on one line."""
 JobIdText = Annotated[str, Field(pattern=r"^[0-9A-Za-z_.+,%\[\]-]{1,64}$")]
 """Slurm's id of a job: digits, perhaps with an index (7_1) or an offset (7+0), as Slurm writes it."""

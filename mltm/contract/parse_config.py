@@ -2,6 +2,7 @@
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -14,6 +15,8 @@ from mltm.contract.task_config import Backend, ExecutionConfig, InfraConfig, Res
 __all__ = ["MAX_CONFIG_BYTES", "ConfigError", "parse_config", "read_json_object"]
 
 MAX_CONFIG_BYTES = 1024 * 1024
+# To read a mebibyte of `[],[],` takes seconds, and in Python no other thread runs meanwhile.
+_MAX_VALUES = 100_000
 _MAX_PROBLEMS = 20
 
 
@@ -34,6 +37,9 @@ def read_json_object(raw: bytes) -> JsonObject:
     """Read one JSON object; NaN, duplicate names and what is not an object are refused. Raises ConfigError."""
     if len(raw) > MAX_CONFIG_BYTES:
         _refuse("config", f"at most {MAX_CONFIG_BYTES:,} bytes of JSON are allowed", f"{len(raw):,} bytes")
+    count = sum(map(raw.count, (b",", b"[", b"{")))
+    if count > _MAX_VALUES:
+        _refuse("config", f"at most {_MAX_VALUES:,} commas and brackets are allowed", f"{count:,}")
     if not raw.strip():
         _refuse("config", "a JSON object is needed", "an empty file")
     try:
@@ -62,8 +68,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    names = [name for name, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    twice = next((name for name, count in Counter(name for name, _ in pairs).items() if count > 1), None)
     if twice is not None:
         _refuse(_show_name(twice), "duplicate name. Remove one of the two", "the name twice in one object")
     return dict(pairs)

@@ -89,7 +89,9 @@ class Report(ReportContent):
 
 def digest_report(report: Report) -> str:
     """SHA-256 (hex) of a report's content, the same on both sides and in every version that knows its fields."""
-    fields = report.model_dump(mode="json", exclude_defaults=True)
+    fields = report.model_dump(mode="json", exclude_defaults=True, exclude={"manifest": {"config"}})
+    if report.manifest is not None:  # it is JSON already, and may be large
+        fields["manifest"]["config"] = report.manifest.config
     for part in (fields, fields.get("note")):  # version 0.1 called it `words`: one report has one digest, for ever
         if isinstance(part, dict) and "message" in part:
             part["words"] = part.pop("message")

@@ -50,8 +50,12 @@ class TaskAnswer(Message):
     cluster: str
     submitted_at: Timestamp
     updated_at: Timestamp
-    attempts: list[AttemptAnswer] = Field(default_factory=list)
-    history: list[Event] = Field(default_factory=list, description="filled for one task, empty in lists")
+    attempts: list[AttemptAnswer] = Field(
+        default_factory=list, description="the newest ones: 20 in lists, 200 of one task"
+    )
+    history: list[Event] = Field(
+        default_factory=list, description="filled for one task (its newest 1,000 reports), empty in lists"
+    )
     config: JsonObject = Field(default_factory=dict, description="filled for one task, empty in lists")
     cancel_requested: bool = False
     agent_silent_s: float | None = Field(

@@ -1,6 +1,7 @@
 """An agent that the test moves by hand: it speaks to the real routes, and does nothing of its own accord."""
 
 import io
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,7 +47,9 @@ class FakeAgent:
 
     async def send(self, *reports: dict[str, object]) -> list[dict[str, Any]]:
         """Send a batch; its outcomes."""
-        answer = await self.client.post(routes.AGENT_REPORTS, json={"reports": reports}, headers=self.headers)
+        body = io.BytesIO(json.dumps({"reports": reports}).encode())
+        headers = {**self.headers, "Content-Type": "application/json"}
+        answer = await self.client.post(routes.AGENT_REPORTS, data=body, headers=headers)
         assert answer.status == 200, await answer.text()
         outcomes: list[dict[str, Any]] = (await answer.json())["outcomes"]
         return outcomes
@@ -69,11 +72,14 @@ class FakeAgent:
         answer = await self.client.post(path, json={"outcome": "done", **ack}, headers=self.headers)
         return answer.status
 
-    async def bring(self, command: dict[str, Any], whole: bytes, *, final: bool = True) -> int:
-        """Answer send_bytes out of the whole file; the status."""
+    async def bring(
+        self, command: dict[str, Any], whole: bytes, *, final: bool = True, attempt: int | None = None
+    ) -> int:
+        """Answer send_bytes out of the whole file; the status. attempt: whose log it is, if the agent says it."""
         asked, size = command.get("offset", 0), len(whole)
         offset = max(0, size + asked) if asked < 0 else min(asked, size)
         headers = {"X-Mltm-Offset": str(offset), "X-Mltm-Size": str(size), "X-Mltm-Final": str(final).lower()}
+        headers |= {"X-Mltm-Attempt": str(attempt)} if attempt is not None else {}
         answer = await self.client.put(
             routes.AGENT_BYTES.format(command_id=command["command_id"]),
             data=io.BytesIO(whole[offset : offset + command["length"]]),

@@ -1,5 +1,6 @@
 """What agents call: enrolment, reports, heartbeat, commands, and the bytes that commands ask for."""
 
+from collections.abc import AsyncIterator
 from typing import Final
 
 from pydantic import Field
@@ -26,7 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_BYTES: Final = 8 * 1024 * 1024
-_MAX_REPORTS_BYTES: Final = 32 * 1024 * 1024  # 200 reports; those of drops carry their configs
+_MAX_REPORTS_BYTES: Final = 4 * 1024 * 1024  # one report of a drop with the largest config fits; agents send 2 MiB
 _MAX_BEAT_BYTES: Final = 1024 * 1024  # an agent names up to 50 problems, each of up to 1,024 characters
 _MAX_ACK_BYTES: Final = 8 * 1024 * 1024  # a list of outputs
 
@@ -43,7 +44,7 @@ async def enrol(call: Call, body: Enrolment) -> Enrolled:
     return await call.services.agents.enrol(body)
 
 
-@route("POST", routes.AGENT_REPORTS, area="agents", errors=(507,), max_body_bytes=_MAX_REPORTS_BYTES)
+@route("POST", routes.AGENT_REPORTS, area="agents", errors=(507,), max_body_bytes=_MAX_REPORTS_BYTES, lane="reports")
 async def store_reports(call: Call, agent: AgentIdentity, body: ReportBatch) -> ReportsAnswer:
     """Store reports; a repetition is harmless. One outcome for each report."""
     return await call.services.agents.store_reports(agent, body)
@@ -61,13 +62,15 @@ async def poll_commands(call: Call, agent: AgentIdentity, query: PollQuery) -> C
     return await call.services.agents.open_commands(agent, query.wait)
 
 
-@route("POST", routes.AGENT_ACK, area="agents", errors=(404, 507), max_body_bytes=_MAX_ACK_BYTES)
+@route("POST", routes.AGENT_ACK, area="agents", errors=(404, 507), max_body_bytes=_MAX_ACK_BYTES, lane="bytes")
 async def acknowledge(call: Call, agent: AgentIdentity, command_id: str, body: Ack) -> Answer:
     """Close a command; a repetition is harmless."""
     return await call.services.agents.acknowledge(agent, command_id, body)
 
 
-@route("PUT", routes.AGENT_BYTES, area="agents", errors=(404, 507), max_body_bytes=MAX_BYTES)
-async def deliver_bytes(call: Call, agent: AgentIdentity, command_id: str, headers: BytesHeaders, raw: bytes) -> Answer:
+@route("PUT", routes.AGENT_BYTES, area="agents", errors=(404, 409, 507), max_body_bytes=MAX_BYTES, lane="bytes")
+async def deliver_bytes(
+    call: Call, agent: AgentIdentity, command_id: str, headers: BytesHeaders, raw: AsyncIterator[bytes]
+) -> Answer:
     """Deliver the bytes that a command asked for; a repetition is harmless."""
     return await call.services.cluster_files.deliver_bytes(agent, command_id, headers, raw)

@@ -1,5 +1,6 @@
 """Logs and output files, fetched from the cluster in pieces. A browser never shows their content as a page."""
 
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from pydantic import Field
 from gateway.errors import GatewayError
 from gateway.http.route import Call, Media, route
 from gateway.http.validation import refuse
+from gateway.services.piece_files import read_blocks
 from gateway.values import FilePiece, User
 from mltm.contract import routes
 from mltm.contract.base_models import Strict
@@ -34,20 +36,31 @@ class LogQuery(Strict):
     attempt: int | None = Field(default=None, ge=1, le=9999, description="which attempt; without it the newest")
 
 
-@route("GET", routes.TASK_LOG, area="outputs", errors=(404, 504, 507), media=Media("text/plain", "a piece of the log"))
-async def read_log(call: Call, user: User, task_id: TaskId, query: LogQuery) -> web.Response:
+@route(
+    "GET", routes.TASK_LOG, area="outputs", errors=(404, 504, 507), media=Media("text/plain", "a piece of the log"),
+    lane="files",
+)  # fmt: skip
+async def read_log(call: Call, user: User, task_id: TaskId, query: LogQuery) -> web.StreamResponse:
     """A piece of the task's log, as it was written.
 
     X-Mltm-Offset is the first byte (later than asked for if the middle of a long log was dropped), X-Mltm-Size the
     size of the log now. X-Mltm-Final is true if the log no longer grows.
     """
-    piece = await call.services.cluster_files.read_log(
+    reading = call.services.cluster_files.read_log(
         user, task_id, offset=query.offset, length=query.length, attempt=query.attempt, wait_s=AGENT_WAIT_S
     )
-    return web.Response(body=piece.data, content_type="text/plain", charset="utf-8", headers=_describe(piece))
+    async with reading as piece:
+        response = web.StreamResponse(headers=_describe(piece))
+        response.content_type, response.charset = "text/plain", "utf-8"
+        response.content_length = piece.length
+        await response.prepare(call.request)
+        if not await _write(response, piece):
+            return _break_off(call.request, response, "the cache's file is damaged")
+        await response.write_eof()
+        return response
 
 
-@route("GET", routes.TASK_OUTPUTS, area="outputs", errors=(404, 504, 507))
+@route("GET", routes.TASK_OUTPUTS, area="outputs", errors=(404, 504, 507), lane="files")
 async def list_outputs(call: Call, user: User, task_id: TaskId) -> Outputs:
     """The files in the task's outputs folder."""
     return await call.services.cluster_files.list_outputs(user, task_id, AGENT_WAIT_S)
@@ -60,37 +73,46 @@ async def list_outputs(call: Call, user: User, task_id: TaskId) -> Outputs:
     also=(206,),
     errors=(404, 416, 422, 504, 507),
     media=Media("application/octet-stream", "the file, or the asked range of it"),
+    lane="files",
 )
 async def read_output(call: Call, user: User, task_id: TaskId, path: str) -> web.StreamResponse:
     """One output file, of any size. `Range` may ask for one range of bytes."""
     _check_path(path)
     start, stop = _read_range(call.request)
 
-    async def read(offset: int, length: int) -> FilePiece:
-        return await call.services.cluster_files.read_output(user, task_id, path, offset, length, AGENT_WAIT_S)
+    def read(offset: int, length: int) -> AbstractAsyncContextManager[FilePiece]:
+        return call.services.cluster_files.read_output(user, task_id, path, offset, length, AGENT_WAIT_S)
 
     if start < 0:
-        size = (await read(0, 1)).size
-        start = max(0, size + start)
-    first = await read(start, min(_PIECE_BYTES, _PIECE_BYTES if stop is None else stop - start))
-    end = first.size if stop is None else min(stop, first.size)
-    if start and start >= first.size:
-        raise _refuse_range(first.size)
-    response = _start_response(call.request, path, first, start, end)
-    await response.prepare(call.request)
-    await response.write(first.data)
-    offset = start + len(first.data)
-    while offset < end:
-        try:
-            piece = await read(offset, min(_PIECE_BYTES, end - offset))
-        except GatewayError as error:
-            return _break_off(call.request, response, error.detail)
-        if piece.offset != offset or not piece.data:
-            return _break_off(call.request, response, "the file became shorter")
-        await response.write(piece.data)
-        offset += len(piece.data)
+        async with read(0, 1) as piece:
+            start = max(0, piece.size + start)
+    async with read(start, min(_PIECE_BYTES, _PIECE_BYTES if stop is None else stop - start)) as first:
+        end = first.size if stop is None else min(stop, first.size)
+        if start and start >= first.size:
+            raise _refuse_range(first.size)
+        response = _start_response(call.request, path, first, start, end)
+        await response.prepare(call.request)
+        is_whole, offset = await _write(response, first), start + first.length
+    try:
+        while is_whole and offset < end:
+            async with read(offset, min(_PIECE_BYTES, end - offset)) as piece:
+                is_whole = piece.offset == offset and piece.length > 0 and await _write(response, piece)
+                offset += piece.length
+    except GatewayError as error:
+        return _break_off(call.request, response, error.detail)
+    if not is_whole:
+        return _break_off(call.request, response, "the file became shorter")
     await response.write_eof()
     return response
+
+
+async def _write(response: web.StreamResponse, piece: FilePiece) -> bool:
+    """Write the piece's bytes, block by block; False if its file has fewer."""
+    written = 0
+    async for block in read_blocks(piece):
+        await response.write(block)
+        written += len(block)
+    return written == piece.length
 
 
 def _describe(piece: FilePiece) -> dict[str, str]:

@@ -7,7 +7,7 @@ from agent.protocol.task_report import describe_task
 from agent.slurm.values import JobLine
 from mltm.contract.ids import JobId
 from mltm.contract.journal_records import Submitted
-from mltm.contract.limits import MAX_MESSAGE_CHARS
+from mltm.contract.limits import MAX_MESSAGE_BYTES
 from mltm.contract.reports import StatusNote
 from mltm.contract.states import State
 from tests.agent.protocol import build
@@ -57,7 +57,7 @@ def test_words_that_a_report_cannot_carry_are_cut_and_cleaned(message: str) -> N
     draft = describe_task(log, build.observation(), ())
 
     assert draft.note is not None
-    assert len(draft.note.message) <= MAX_MESSAGE_CHARS
+    assert len(draft.note.message.encode()) <= MAX_MESSAGE_BYTES
     assert draft.note.message.encode().decode().isprintable()
 
 

@@ -12,7 +12,7 @@ from agent.spool.last_reports import read_last_report, read_last_reports
 from agent.spool.observations import save_observation
 from agent.spool.tombstones import write_tombstone
 from mltm.contract.ids import TaskId
-from mltm.contract.limits import MAX_MESSAGE_CHARS
+from mltm.contract.limits import MAX_MESSAGE_BYTES
 from mltm.contract.states import Evidence, State
 from tests.agent.spool.build import TASK, SpoolKit, send
 
@@ -71,4 +71,5 @@ def test_a_tombstone_of_before_there_were_limits_is_told_as_far_as_it_fits(kit: 
 
     (again,) = read_last_reports(kit.spool)
 
-    assert (again.state, again.job_id, again.node, len(again.message)) == (State.FAILED, None, "n1", MAX_MESSAGE_CHARS)
+    assert (again.state, again.job_id, again.node) == (State.FAILED, None, "n1")
+    assert len(again.message.encode()) == MAX_MESSAGE_BYTES

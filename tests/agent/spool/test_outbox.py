@@ -8,7 +8,7 @@ import pytest
 from agent.errors import SpoolError
 from agent.protocol.task_report import ReportDraft
 from agent.spool.outbox import Outbox
-from mltm.contract.limits import MAX_MESSAGE_CHARS
+from mltm.contract.limits import MAX_MESSAGE_BYTES
 from mltm.contract.reports import Report, digest_report
 from mltm.contract.states import Evidence, State
 from mltm.runtime import files
@@ -139,5 +139,5 @@ def test_a_file_of_before_there_were_limits_is_sent_as_far_as_it_fits(make: Call
 
     (kept,) = make(2).read_oldest(10)
 
-    assert (kept.seq, kept.job_id, kept.node, len(kept.message)) == (report.seq, None, "n1", MAX_MESSAGE_CHARS)
+    assert (kept.seq, kept.job_id, kept.node, len(kept.message.encode())) == (report.seq, None, "n1", MAX_MESSAGE_BYTES)
     assert outbox.list_set_aside() == []

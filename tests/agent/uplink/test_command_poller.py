@@ -9,8 +9,9 @@ import pytest
 from aioresponses import CallbackResult, aioresponses
 
 from agent.errors import GatewayAwayError
+from agent.spool.commands import record_command
 from agent.spool.records import read_journal
-from agent.uplink import task_files
+from agent.uplink import command_poller, task_files
 from agent.uplink.client import GatewayClient, GatewayRefusedError
 from agent.uplink.command_poller import CommandPoller
 from agent.uplink.log_reader import read_log_bytes
@@ -206,6 +207,19 @@ async def test_bytes_of_a_log_are_brought(
     assert (answers.data, answers.acks) == ({"c1": b"678"}, {})
 
 
+async def test_the_bytes_of_the_newest_log_say_whose_they_are(
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder
+) -> None:
+    for attempt in (1, 2):
+        folder.attempt_logs(attempt).mkdir()
+        (folder.attempt_logs(attempt) / "out.000000").write_bytes(b"%d" % attempt)
+    bring(gateway, command("send_bytes", file="log", length=3))
+    answers = Answers(uplink, gateway)
+    await polls.poll_once(POLL_WAIT_S)
+    (sent,) = [calls[0] for (method, _), calls in gateway.requests.items() if method == "PUT"]
+    assert (answers.data["c1"], sent.kwargs["headers"]["X-Mltm-Attempt"]) == (b"2", "2")
+
+
 @pytest.mark.parametrize("file", ["", "control/cancel", "outputs/../control/cancel", "/etc/passwd", "log/x"])
 async def test_no_other_file_is_brought(
     uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, file: str
@@ -227,17 +241,111 @@ async def test_a_command_that_another_agent_answered_is_done_with(
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-@pytest.mark.parametrize("kind", ["cancel", "send_bytes"])
 async def test_a_command_that_stays_open_is_not_tried_without_a_pause(
-    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, status: int, kind: str
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, status: int
 ) -> None:
-    bring(gateway, command(kind, file="log", length=1), times=3)
+    bring(gateway, command("cancel"), times=3)
     Answers(uplink, gateway, status=status)
     uplink.max_sleeps = 3
     with pytest.raises(EnoughError):
         await polls.run()
     assert [round(wait) for wait in uplink.slept] == [1, 2, 4]
     assert sum(len(calls) for (method, _), calls in gateway.requests.items() if method == "GET") == 3
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("kind", ["send_bytes", "list_outputs"])
+async def test_an_answer_that_the_gateway_does_not_take_closes_the_command_with_a_message(
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, status: int, kind: str
+) -> None:
+    bring(gateway, command(kind, file="log", length=1))
+    answers = Answers(uplink, gateway, "another")
+
+    def refuse_content(_url: Any, **call: Any) -> CallbackResult:
+        if kind == "list_outputs" and json.loads(call["data"])["outcome"] == "refused":
+            return answers._ack(_url, **call)
+        return CallbackResult(status=status, body=problem(status, "Too large."))
+
+    refused = {"send_bytes": gateway.put, "list_outputs": gateway.post}[kind]
+    path = {"send_bytes": routes.AGENT_BYTES, "list_outputs": routes.AGENT_ACK}[kind]
+    refused(URL + path.format(command_id="c1"), callback=refuse_content, repeat=True)
+    if kind == "send_bytes":
+        gateway.post(URL + routes.AGENT_ACK.format(command_id="c1"), callback=answers._ack)
+
+    assert await polls.poll_once(POLL_WAIT_S) == 1
+    (ack,) = answers.acks["c1"]
+    assert ack["outcome"] == "refused"
+    assert f"({status})" in ack["message"]
+    assert "Too large." in ack["message"]
+
+
+@pytest.mark.parametrize("kind", ["send_bytes", "list_outputs"])
+async def test_a_question_that_fails_unexpectedly_is_refused_and_stops_no_other(
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:  # fmt: skip
+    def fail(*_: object, **__: object) -> Any:
+        raise OverflowError("timestamp out of range")
+
+    monkeypatch.setattr(command_poller, "list_outputs", fail)
+    monkeypatch.setattr(command_poller, "read_task_file", fail)
+    bring(gateway, command(kind, "c2", file="log", length=1), command("cancel", "c1"))
+    answers = Answers(uplink, gateway, "c1", "c2")
+
+    assert await polls.poll_once(POLL_WAIT_S) == 2
+
+    assert (answers.acks["c1"][0]["outcome"], answers.acks["c2"][0]["outcome"]) == ("done", "refused")
+    assert "OverflowError" in answers.acks["c2"][0]["message"]
+
+
+async def test_a_request_that_fails_unexpectedly_stays_open_and_the_poll_goes_on(
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def fail_for_holds(spool: Any, wanted: Any, clock: Any) -> Any:
+        if wanted.kind == "hold":
+            raise ZeroDivisionError
+        return record_command(spool, wanted, clock)
+
+    monkeypatch.setattr(command_poller, "record_command", fail_for_holds)
+    bring(gateway, command("hold", "c2"), command("cancel", "c1"), times=2)
+    answers = Answers(uplink, gateway, "c1", "c2")
+    uplink.max_sleeps = 2
+    with pytest.raises(EnoughError):
+        await polls.run()
+
+    assert ([ack["outcome"] for ack in answers.acks["c1"]], "c2" in answers.acks) == (["done", "done"], False)
+    assert [round(wait) for wait in uplink.slept] == [1, 2]
+
+
+async def test_only_a_few_answers_are_in_memory_at_once(
+    uplink: UplinkKit, polls: CommandPoller, gateway: aioresponses, folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"b{n}" for n in range(40)]
+    under_way, most = set[str](), 0
+    send = GatewayClient.send_bytes
+
+    async def send_slowly(client: GatewayClient, command_id: str, *more: Any) -> Any:
+        nonlocal most
+        most = max(most, len(under_way))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        under_way.discard(command_id)
+        return await send(client, command_id, *more)
+
+    def read_and_note(*asked: Any) -> Any:
+        under_way.add(f"b{asked[4]}")
+        return task_files.read_task_file(*asked)
+
+    monkeypatch.setattr(GatewayClient, "send_bytes", send_slowly)
+    monkeypatch.setattr(command_poller, "read_task_file", read_and_note)
+    bring(
+        gateway, *(command("send_bytes", one, file="log", attempt=1, offset=n, length=1) for n, one in enumerate(ids))
+    )
+    answers = Answers(uplink, gateway, *ids)
+
+    assert await polls.poll_once(POLL_WAIT_S) == 40
+    assert (len(answers.data), 0 < most <= 4) == (40, True)
 
 
 @pytest.mark.parametrize(

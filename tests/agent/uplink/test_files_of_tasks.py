@@ -1,12 +1,16 @@
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agent.uplink import outputs
 from agent.uplink.file_bytes import MAX_READ_BYTES
 from agent.uplink.log_reader import read_log_bytes, read_newest_attempt
 from agent.uplink.outputs import list_outputs, read_output
 from agent.uplink.task_files import is_attempt_over, is_task_over
+from mltm.contract.agent_api import Ack, OutputFile
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import PIECE_BYTES, Spool, TaskFolder
 
@@ -174,6 +178,61 @@ def test_a_list_is_bounded_and_says_so(folder: TaskFolder) -> None:
     listing = list_outputs(folder, max_files=3)
     assert len(listing.files) == 3
     assert "more than 3" in listing.message
+
+
+def test_a_hard_link_is_neither_listed_nor_read_and_the_reason_is_told(folder: TaskFolder, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (folder.outputs / "good").write_bytes(b"")
+    (folder.outputs / "linked").hardlink_to(tmp_path / "secret")
+    listing = list_outputs(folder)
+    assert [f.path for f in listing.files] == ["good"]
+    assert listing.message == "1 files are left out, because they are hard links (copy them)."
+    with pytest.raises(PermissionError, match="hard link"):
+        read_output(folder, "linked", 0, 100)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "year"),
+    [(2**33, 2242), (253_402_300_800, 9999), (2**60, 9999), (-(2**40), 1), (-(2**60), 1), (-62_135_596_800, 1)],
+)
+def test_any_time_that_user_code_sets_is_shown_as_one_of_the_calendar(
+    folder: TaskFolder, monkeypatch: pytest.MonkeyPatch, seconds: int, year: int
+) -> None:
+    (folder.outputs / "good").write_bytes(b"")
+    walk = outputs._walk
+
+    def walk_with_time(walked: TaskFolder) -> Iterator[tuple[str, os.stat_result]]:
+        for path, status in walk(walked):
+            values = list(status)  # not every file system keeps such a time
+            values[stat.ST_MTIME] = seconds
+            yield path, os.stat_result(values)
+
+    monkeypatch.setattr(outputs, "_walk", walk_with_time)
+
+    (file,) = list_outputs(folder).files
+    assert file.modified_at.year == year
+    assert OutputFile.model_validate_json(file.model_dump_json()) == file
+
+
+def test_a_list_is_bounded_in_bytes_and_says_so(folder: TaskFolder) -> None:
+    for number in range(300):
+        (folder.outputs / f"{number:03d}{'ü' * 120}").write_bytes(b"")
+    listing = list_outputs(folder, max_bytes=50_000)
+
+    assert 100 < len(listing.files) < 150
+    assert (
+        f"{300 - len(listing.files)} files are left out, because their names make the list too long" in listing.message
+    )
+    ack = Ack(outcome="done", message=listing.message, outputs=list(listing.files))
+    assert len(ack.model_dump_json().encode()) <= 50_000 + 1000
+
+
+def test_names_full_of_quotes_count_as_they_travel(folder: TaskFolder) -> None:
+    for number in range(200):
+        (folder.outputs / (f"{number:03d}" + '"' * 126 + "\\" * 126)).write_bytes(b"")
+    listing = list_outputs(folder, max_bytes=50_000)
+
+    assert len(Ack(outcome="done", outputs=list(listing.files)).model_dump_json().encode()) <= 50_000
 
 
 def test_what_is_listed_can_be_read_however_deep(folder: TaskFolder) -> None:

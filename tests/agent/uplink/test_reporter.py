@@ -27,6 +27,18 @@ async def test_everything_is_sent_oldest_first_in_batches_of_200(
     assert uplink.waiting() == []
 
 
+async def test_a_batch_is_bounded_in_bytes_and_a_large_report_goes_alone(
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.uplink.reporter.BATCH_BYTES", 4_500)
+    for length in (1000, 1000, 1000, 1000, 7000, 1000):
+        uplink.put(message="x" * length)
+    batches = answer(gateway)
+    await uplink.reporter(client).flush()
+    assert batches == [[1, 2, 3], [4], [5], [6]]
+    assert uplink.waiting() == []
+
+
 @pytest.mark.parametrize("outcome", ["taken", "known"])
 async def test_what_the_gateway_has_leaves_the_outbox(
     uplink: UplinkKit, client: GatewayClient, gateway: aioresponses, outcome: str

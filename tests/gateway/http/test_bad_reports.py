@@ -7,7 +7,7 @@ import pytest
 
 from gateway.store.models import Attempt, StoredReport, Task
 from mltm.contract import routes
-from mltm.contract.limits import MAX_LINE, MAX_MESSAGE_CHARS
+from mltm.contract.limits import MAX_LINE_BYTES, MAX_MESSAGE_BYTES
 from tests.gateway.agent import START
 from tests.gateway.fixtures import House
 
@@ -86,12 +86,12 @@ async def test_texts_for_people_are_cut_and_cleaned_and_never_refused(house: Hou
     assert told == ["taken"]
     row = await read_all(house, task_id)
     attempt = row["attempts"][0]
-    for message, max_chars in (
-        (row["reason"], MAX_MESSAGE_CHARS), (row["note"]["message"], MAX_MESSAGE_CHARS),
-        (attempt["message"], MAX_MESSAGE_CHARS),
-        (attempt["node"], MAX_LINE), (attempt["slurm_state"], MAX_LINE),
+    for message, max_bytes in (
+        (row["reason"], MAX_MESSAGE_BYTES), (row["note"]["message"], MAX_MESSAGE_BYTES),
+        (attempt["message"], MAX_MESSAGE_BYTES),
+        (attempt["node"], MAX_LINE_BYTES), (attempt["slurm_state"], MAX_LINE_BYTES),
     ):  # fmt: skip
-        assert 0 < len(message) <= max_chars
+        assert 0 < len(message.encode()) <= max_bytes
         assert message.isprintable()
         assert message[:1] == text[:1] or text[0] == "\x9b"
 
@@ -208,6 +208,7 @@ async def test_a_heartbeat_with_many_long_problems_is_taken(house: House) -> Non
         ([{**FILE, "path": "a\nb"}], 422),
         ([{**FILE, "path": ""}], 422),
         ([{**FILE, "path": "x" * 20_000}], 422),
+        ([{**FILE, "path": "\u00fc" * 9_000}], 422),
         ([{**FILE, "size": -1}], 422),
         ([{**FILE, "size": 2**63}], 422),
     ],

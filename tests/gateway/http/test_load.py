@@ -27,7 +27,7 @@ async def test_a_user_with_too_many_requests_waits_and_others_do_not(tmp_path: P
     async with open_house(tmp_path, max_requests_per_user=2) as house:
         task_id = await house.make_task()
         logs = [asyncio.create_task(house.call("GET", f"/v1/tasks/{task_id}/log")) for _ in range(2)]
-        await eventually(lambda: len(house.services.cluster_files._open) == 1)
+        await eventually(lambda: len(house.services.cluster_files._asked) == 1)
         await eventually_refused(house, "alice")
 
         async with house.client.get(routes.WHOAMI, headers=house.headers("alice")) as answer:

@@ -19,12 +19,14 @@ LARGE = bytes(range(256)) * 20_000  # 5 MB: more than one piece
 AWAY = {"path": "model.bin", "size": len(LARGE), "modified_at": "2026-11-23T12:00:00Z"}
 
 
-async def answer_commands(house: House, *contents: bytes, final: bool = True) -> list[dict[str, Any]]:
+async def answer_commands(
+    house: House, *contents: bytes, final: bool = True, attempt: int | None = None
+) -> list[dict[str, Any]]:
     """Bring one file for each command that comes; the commands."""
     seen: list[dict[str, Any]] = []
     for content in contents:
         (command,) = await house.agent.poll()
-        assert await house.agent.bring(command, content, final=final) == 200
+        assert await house.agent.bring(command, content, final=final, attempt=attempt) == 200
         seen.append(command)
     return seen
 
@@ -37,9 +39,10 @@ async def read(house: House, path: str, who: str = "alice", **options: Any) -> t
 
 async def test_a_log_comes_from_the_agent_and_then_from_the_cache(house: House) -> None:
     task_id = await house.make_task()
+    await house.agent.report(task_id, "running", "succeeded")
     path = f"/v1/tasks/{task_id}/log"
     (status, body, headers), (command,) = await asyncio.gather(
-        read(house, path, params={"offset": "10"}), answer_commands(house, LOG)
+        read(house, path, params={"offset": "10"}), answer_commands(house, LOG, attempt=1)
     )
 
     assert (status, body, headers["Content-Type"]) == (200, LOG[10:], "text/plain; charset=utf-8")
@@ -67,6 +70,39 @@ async def test_a_growing_log_is_asked_for_again(house: House) -> None:
             read(house, f"/v1/tasks/{task_id}/log"), answer_commands(house, content, final=False)
         )
         assert (body, headers["X-Mltm-Final"]) == (content, "false")
+
+
+async def test_the_final_log_of_an_attempt_is_not_the_newest_one_while_another_may_begin(house: House) -> None:
+    path = f"/v1/tasks/{await house.make_task()}/log"
+    first, second = b"first attempt\n", b"second attempt\n"
+    for whole, attempt in ((first, 1), (second, 2)):
+        (_, body, headers), _ = await asyncio.gather(read(house, path), answer_commands(house, whole, attempt=attempt))
+        assert (body, headers["X-Mltm-Final"]) == (whole, "true")
+
+    # Each is served from the cache to whoever names the attempt; nobody polls any more.
+    assert [(await read(house, path, params={"attempt": n}))[1] for n in ("1", "2")] == [first, second]
+
+
+async def test_the_newest_log_of_a_task_that_has_ended_is_that_of_its_last_attempt(house: House) -> None:
+    task_id = await house.make_task()
+    path = f"/v1/tasks/{task_id}/log"
+    await asyncio.gather(read(house, path), answer_commands(house, b"first\n", attempt=1))
+    await house.agent.report(task_id, "running")
+    await house.agent.report(task_id, "failed", attempt=2)
+
+    (_, body, _), _ = await asyncio.gather(read(house, path), answer_commands(house, b"second\n", attempt=2))
+
+    assert body == b"second\n"
+    assert (await read(house, path))[1] == b"second\n"
+
+
+async def test_a_log_of_an_agent_that_does_not_name_the_attempt_is_asked_for_again(house: House) -> None:
+    task_id = await house.make_task()
+    path = f"/v1/tasks/{task_id}/log"
+    await house.agent.report(task_id, "succeeded")
+    for whole in (b"one\n", b"two\n"):
+        (_, body, headers), _ = await asyncio.gather(read(house, path), answer_commands(house, whole))
+        assert (body, headers["X-Mltm-Final"]) == (whole, "true")
 
 
 async def test_pieces_that_only_their_reader_wanted_do_not_stay(house: House) -> None:

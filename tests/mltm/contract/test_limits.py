@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from mltm.contract.limits import MAX_LINE, MAX_MESSAGE_CHARS, Line, MessageText, fit, fit_json
+from mltm.contract.limits import MAX_LINE_BYTES, MAX_MESSAGE_BYTES, Line, MessageText, fit, fit_json
 from mltm.contract.reports import OPTIONAL_DETAILS, AttemptDetails, parse_details
 
 WORDS: TypeAdapter[str] = TypeAdapter(MessageText)
@@ -20,16 +20,16 @@ class Told(BaseModel):
 
 @given(st.text(st.characters(codec=None), max_size=50), st.integers(1, 500))
 def test_what_was_cut_once_is_not_cut_again(text: str, times: int) -> None:
-    for adapter, most in ((WORDS, MAX_MESSAGE_CHARS), (LINE, MAX_LINE)):
+    for adapter, most in ((WORDS, MAX_MESSAGE_BYTES), (LINE, MAX_LINE_BYTES)):
         once = adapter.validate_python(text * times)
-        assert len(once) <= most
+        assert len(once.encode()) <= most
         assert once.encode().decode() == once  # half a surrogate pair would not travel
         assert adapter.validate_python(once) == once
         assert adapter.validate_json(TypeAdapter(str).dump_json(once)) == once
 
 
 def test_what_fits_is_not_touched() -> None:
-    assert WORDS.validate_python("x" * MAX_MESSAGE_CHARS) == "x" * MAX_MESSAGE_CHARS
+    assert WORDS.validate_python("x" * MAX_MESSAGE_BYTES) == "x" * MAX_MESSAGE_BYTES
     assert LINE.validate_python("Priorität\u200b \U0001f600") == "Priorität\u200b \U0001f600"
 
 

@@ -1,5 +1,6 @@
 """What a set of reports says: any order, any repetition, any two agents, the same row."""
 
+import hashlib
 import itertools
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mltm.contract.reports import Report, StatusNote, compute_task_view
+from mltm.contract.base_models import render_canonical
+from mltm.contract.reports import Report, StatusNote, compute_task_view, digest_report
 from mltm.contract.states import ACTIVE, FINAL, Evidence, State, is_allowed, is_final
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
@@ -68,6 +70,26 @@ def test_a_state_only_ever_moves_along_the_table(reports: list[Report]) -> None:
 @given(honest_reports())
 def test_no_task_ends_without_a_closed_record(reports: list[Report]) -> None:
     assert is_final(compute_task_view(reports).state) == any(r.closed for r in reports)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text(), _JSON))
+def test_the_digest_is_that_of_the_whole_report_its_config_included(config: dict[str, object]) -> None:
+    manifest = {
+        "task_id": TASK, "owner": "a", "cluster": "c", "submitted_at": START, "script_name": "s", "config": config,
+        "files": [],
+    }  # fmt: skip
+    told = report(1, manifest=manifest)
+    whole = told.model_dump(mode="json", exclude_defaults=True)
+
+    assert digest_report(told) == hashlib.sha256(render_canonical(whole)).hexdigest()
 
 
 def test_stronger_evidence_goes_before_a_later_report() -> None:

@@ -129,6 +129,8 @@ def test_nothing_but_a_config_error_comes_of_any_bytes(raw: bytes) -> None:
         (b"\xff\xfe", "config", "UTF-8"),
         (b'{"a": 1, "a": 2}', "a", "twice"),
         (b"{" + b" " * MAX_CONFIG_BYTES + b"}", "config", "1,048,576"),
+        (b'{"x": [' + b"[]," * 60_000 + b"1]}", "config", "100,000 commas and brackets"),
+        (b"{" + b"".join(b'"%d":1,' % n for n in range(50_000)) + b'"49999":1}', "49999", "duplicate name"),
         (encode(SEED).replace(b"42", b"NaN"), "config", "NaN"),
         (encode(SEED).replace(b"42", b"1e999"), "model_params", "finite"),
         (encode(SEED).replace(b"42", b"9" * 30), "model_params", "64 bits"),
