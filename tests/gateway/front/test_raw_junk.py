@@ -3,6 +3,7 @@
 import gzip
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -22,7 +23,7 @@ URLENCODED = b"application/x-www-form-urlencoded"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     limits = Limits(connections_per_address=500, header_s=1.0, idle_s=0.5, body_window_s=1.0, look_every_s=0.05)
-    many = {"max_requests_per_user": 500, "max_uploads_per_user": 500, "max_uploads": 500}
+    many: dict[str, Any] = {"max_requests_per_user": 500, "max_uploads_per_user": 500, "max_uploads": 500}
     async with open_house(tmp_path_factory.mktemp("house"), limits=limits, **many) as opened:
         yield opened
 
