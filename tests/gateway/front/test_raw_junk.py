@@ -3,6 +3,7 @@
 import gzip
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -22,7 +23,8 @@ URLENCODED = b"application/x-www-form-urlencoded"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     limits = Limits(connections_per_address=500, header_s=1.0, idle_s=0.5, body_window_s=1.0, look_every_s=0.05)
-    async with open_house(tmp_path_factory.mktemp("house"), limits=limits) as opened:
+    many: dict[str, Any] = {"max_requests_per_user": 500, "max_uploads_per_user": 500, "max_uploads": 500}
+    async with open_house(tmp_path_factory.mktemp("house"), limits=limits, **many) as opened:
         yield opened
 
 
@@ -150,6 +152,33 @@ async def test_junk_is_answered_in_our_words(house: House) -> None:
     await check_works(house)
 
 
+ADDRESSES = (b"POST /v1/tasks", b"POST /new_task", b"POST /v1/tokens", b"PUT /v1/agent/commands/x/bytes")
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_junk_of_known_callers_is_answered_in_our_words(house: House, address: bytes) -> None:
+    answered = await send_all(house, send_elsewhere(house, CASES, address))
+
+    wrong = {
+        case: told
+        for case, answers in answered.items()
+        if (told := list(filter(None, map(tell_what_is_wrong, answers))))
+    }
+    assert wrong == {}
+    assert house.left_behind() == []
+
+
+def send_elsewhere(house: House, cases: dict[str, bytes], address: bytes) -> dict[str, bytes]:
+    """The same bodies, sent by somebody who may send them to this address."""
+    known = house.agent.headers if b"/agent/" in address else house.headers("alice")
+    line = address + b" HTTP/1.1\r\nAuthorization: " + known["Authorization"].encode() + b"\r\n"
+    return {
+        case: line + sent.removeprefix(b"POST /auth/login HTTP/1.1\r\n")
+        for case, sent in cases.items()
+        if sent.startswith(b"POST /auth/login HTTP/1.1\r\n")
+    }
+
+
 NAMED = {
     "a line of junk": (400, "broken_request"),
     "no HTTP": (400, "broken_request"),
@@ -206,6 +235,20 @@ def spoil(seed: int) -> bytes:
         if not sent:
             return b""
     return bytes(sent)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(0, 400, 100))
+async def test_spoilt_bodies_of_known_callers_are_answered_in_our_words(house: House, first: int) -> None:
+    spoilt = {str(seed): spoil(seed) for seed in range(first, first + 100)}
+    answered = await send_all(house, send_elsewhere(house, spoilt, ADDRESSES[first // 100]))
+
+    wrong = {
+        seed: told
+        for seed, answers in answered.items()
+        if (told := list(filter(None, map(tell_what_is_wrong, answers))))
+    }
+    assert wrong == {}
 
 
 @pytest.mark.long
