@@ -84,16 +84,19 @@ def list_kinds(spool_id: str, task_id: str) -> dict[str, Batches]:
 
 
 async def send(url: str, headers: dict[str, str], batches: Batches, senders: int, seconds: float) -> Counter[int]:
-    """Send without pause; how often each status came."""
+    """Send without pause; how often each status came (0: no answer)."""
     told: Counter[int] = Counter()
     until_s = time.monotonic() + seconds
 
     async def go_on(session: aiohttp.ClientSession) -> None:
         while time.monotonic() < until_s:
             data = json.dumps({"reports": next(batches)}).encode()
-            async with session.post(routes.AGENT_REPORTS, data=data, headers=headers) as answer:
-                await answer.read()
-                told[answer.status] += 1
+            try:
+                async with session.post(routes.AGENT_REPORTS, data=data, headers=headers) as answer:
+                    await answer.read()
+                    told[answer.status] += 1
+            except (aiohttp.ClientError, TimeoutError):
+                told[0] += 1
 
     async with aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(total=120)) as session:
         await asyncio.gather(*(go_on(session) for _ in range(senders)))

@@ -12,10 +12,13 @@ from gateway.errors import TooManyError, UnavailableError
 
 __all__ = ["LaneName", "Lanes"]
 
-LaneName = Literal["reports", "bytes", "files"]
+LaneName = Literal["reports", "bytes", "polls", "files"]
 _RETRY_AFTER_S: Final = 1
-# Of one caller, of all. reports: an agent's batches; bytes: what agents deliver; files: logs and outputs for users.
-_LIMITS: Final[dict[LaneName, tuple[int, int]]] = {"reports": (1, 8), "bytes": (12, 64), "files": (8, 128)}
+# Of one caller, of all. reports: an agent's batches; bytes: what else it delivers; polls: it has one, and those of its
+# last runs may still wait; files: logs and outputs for users.
+_LIMITS: Final[dict[LaneName, tuple[int, int]]] = {
+    "reports": (1, 8), "bytes": (12, 64), "polls": (16, 1024), "files": (8, 128),
+}  # fmt: skip
 
 
 class Lanes:

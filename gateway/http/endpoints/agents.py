@@ -50,13 +50,13 @@ async def store_reports(call: Call, agent: AgentIdentity, body: ReportBatch) -> 
     return await call.services.agents.store_reports(agent, body)
 
 
-@route("POST", routes.AGENT_HEARTBEAT, area="agents", errors=(507,), max_body_bytes=_MAX_BEAT_BYTES)
+@route("POST", routes.AGENT_HEARTBEAT, area="agents", errors=(507,), max_body_bytes=_MAX_BEAT_BYTES, lane="bytes")
 async def heartbeat(call: Call, agent: AgentIdentity, body: Heartbeat) -> Answer:
     """Say that the agent is alive, and how it is."""
     return await call.services.agents.heartbeat(agent, body)
 
 
-@route("GET", routes.AGENT_COMMANDS, area="agents")
+@route("GET", routes.AGENT_COMMANDS, area="agents", lane="polls")
 async def poll_commands(call: Call, agent: AgentIdentity, query: PollQuery) -> Commands:
     """The open commands. If there are none, wait for one."""
     return await call.services.agents.open_commands(agent, query.wait)

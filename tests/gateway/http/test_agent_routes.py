@@ -31,6 +31,13 @@ def test_every_route_of_agents_is_in_the_table() -> None:
     assert {route.document_path for route in ROUTES if route.area == "agents"} == set(FOREIGN)
 
 
+def test_every_route_of_agents_and_of_bytes_has_a_lane() -> None:
+    bounded = {route.document_path for route in ROUTES if route.lane}
+
+    assert bounded >= {route.document_path for route in ROUTES if route.find("agent")}
+    assert bounded >= {routes.TASK_LOG, routes.TASK_OUTPUTS, routes.TASK + "/outputs/{path}"}
+
+
 async def put(agent: FakeAgent, command_id: str, data: bytes, **headers: str) -> tuple[int, Any]:
     """Deliver bytes; status and answer."""
     known = {"X-Mltm-Offset": "0", "X-Mltm-Size": str(len(data)), "X-Mltm-Final": "true"}
