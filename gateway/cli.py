@@ -252,7 +252,7 @@ def move_agent(
     """Give an agent another inbox. What waits for it is published there; set `inbox` in the agent's config, too."""
     with _acting(config) as (database, security):
         moved = database.call_now(agents.move_agent, agent_id, inbox.resolve())
-        security.record("agent_moved", agent_id=agent_id, inbox=moved.inbox)
+        security.record("agent_moved", of_agent_id=agent_id, inbox=moved.inbox)
     write_address(moved, read_settings(config, {}).url)
     print(f'{agent_id} has the inbox {moved.inbox}. Set inbox = "{moved.inbox}" in the agent\'s config and restart it.')
 

@@ -161,7 +161,11 @@ class FrontServer(BaseTestServer):
 
     def __init__(self, app: web.Application, settings: GatewaySettings, limits: Limits) -> None:
         super().__init__(host="127.0.0.1")
-        self._app, self._settings, self._limits = app, settings.model_copy(update={"port": 0}), limits
+        self._app, self._settings, self._limits = (
+            app,
+            settings.model_copy(update={"host": "127.0.0.1", "port": 0}),
+            limits,
+        )
         self._stack = contextlib.AsyncExitStack()
 
     async def _make_runner(self, **kwargs: Any) -> web.AppRunner:
