@@ -6,11 +6,12 @@ What no setting can open is closed by container.py and wrapper.sh.
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from agent.errors import SettingsError
 from agent.job.binds import Bind, BindError, parse_binds
-from agent.job.links import contains, is_changeable, is_replaceable, overlaps
+from agent.job.links import contains, is_changeable, is_replaceable, overlaps, resolve
 from agent.settings import AgentSettings
 from mltm.contract.spool_layout import Spool
 
@@ -129,19 +130,27 @@ def _explain_place(place: _Place, writable: Sequence[Path]) -> str:
 
 def _find_closed(source: Path, settings: AgentSettings) -> _Place | None:
     """What no task may even read, if all below `source` were bound. What else a site keeps in the spool is its own."""
-    if contains(source, settings.spool) or _is_in_spool(source, Spool(settings.spool)):
+    place, root = resolve(source), resolve(settings.spool)
+    is_own = place.is_relative_to(root) and place.relative_to(root).parts[:1] in _list_own_parts(Spool(settings.spool))
+    if root.is_relative_to(place) or is_own:
         return _Place("the spool", settings.spool)
     if settings.inbox is not None and overlaps(source, settings.inbox):
         return _Place("the inbox, with the scripts of other tasks,", settings.inbox)
-    if contains(source, settings.credential_file):
+    if resolve(settings.credential_file).is_relative_to(place):
         return _Place("the agent's credential", settings.credential_file)
-    for path in map(Path, _NEVER):
-        if overlaps(source, path):
+    for path, leads_to in _resolve_all(_NEVER):
+        if leads_to.is_relative_to(place) or place.is_relative_to(leads_to):
             return _Place("what starts programs outside of containers,", path)
-    for path in map(Path, _NEVER_WHOLE):
-        if contains(source, path):
+    for path, leads_to in _resolve_all(_NEVER_WHOLE):
+        if leads_to.is_relative_to(place):
             return _Place("what all programs of the node share,", path)
     return None
+
+
+@cache
+def _resolve_all(paths: tuple[str, ...]) -> tuple[tuple[Path, Path], ...]:
+    """Once, because each task asks: where the node's own folders lead does not change while the agent runs."""
+    return tuple((Path(path), resolve(Path(path))) for path in paths)
 
 
 def _find_private(source: Path, home: Path) -> _Place | None:
@@ -152,10 +161,9 @@ def _find_private(source: Path, home: Path) -> _Place | None:
     return next((_Place("keys of the agent's user,", place) for place in keys if contains(place, source)), None)
 
 
-def _is_in_spool(source: Path, spool: Spool) -> bool:
-    place, root = source.resolve(), spool.root.resolve()
-    own = {folder.relative_to(spool.root).parts[0] for folder in (spool.inbox.root, *spool.agent_folders)}
-    return place.is_relative_to(root) and place.relative_to(root).parts[0] in own
+def _list_own_parts(spool: Spool) -> set[tuple[str, ...]]:
+    """The names in the spool's root that are the spool's own."""
+    return {folder.relative_to(spool.root).parts[:1] for folder in (spool.inbox.root, *spool.agent_folders)}
 
 
 def _list_writable(settings: AgentSettings, binds: Sequence[Bind]) -> list[Path]:

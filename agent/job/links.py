@@ -4,36 +4,38 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["contains", "is_changeable", "is_replaceable", "list_lookups", "overlaps"]
+__all__ = ["contains", "is_changeable", "is_replaceable", "list_lookups", "overlaps", "resolve"]
 
 _MAX_LINKS = 40  #: as many as Linux follows
 
 
 def contains(folder: Path, path: Path) -> bool:
     """True if `path` leads to `folder` or to something below it."""
-    return _resolve(path).is_relative_to(_resolve(folder))
+    return resolve(path).is_relative_to(resolve(folder))
 
 
 def overlaps(one: Path, other: Path) -> bool:
     """True if one of the two contains the other."""
-    return contains(one, other) or contains(other, one)
+    first, second = resolve(one), resolve(other)
+    return first.is_relative_to(second) or second.is_relative_to(first)
 
 
 def is_replaceable(path: Path, writable: Path) -> bool:
     """True if `path` leads somewhere else as soon as somebody replaces what is in the folder `writable` by a link."""
-    folder = _resolve(writable)
+    folder = resolve(writable)
     return any(place != folder and place.is_relative_to(folder) for place in list_lookups(path))
 
 
 def is_changeable(path: Path, writable: Path) -> bool:
     """True if this Unix user could change something of what is at `path` by way of the folder `writable`."""
-    place, folder = _resolve(path), _resolve(writable)
+    place, folder = resolve(path), resolve(writable)
     if folder.is_relative_to(place):
         return _is_ours(folder)
     return any(_is_ours(each) for each in (place, *place.parents) if each.is_relative_to(folder))
 
 
-def _resolve(path: Path) -> Path:
+def resolve(path: Path) -> Path:
+    """Where a path leads now; what is not there yet counts as no link."""
     return Path(os.path.realpath(path))  # pathlib's raises for a loop of links, before Python 3.13
 
 

@@ -80,6 +80,7 @@ def _build(row: Outbox, gateway_name: str) -> OutboxEntry:
     manifest = Manifest(
         task_id=task.task_id,
         owner=task.owner,
+        owner_id=task.owner_id,
         cluster=task.cluster,
         gateway=gateway_name,
         submitted_at=parse_timestamp(task.submitted_at),

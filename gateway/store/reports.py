@@ -1,7 +1,7 @@
 """Reports: each is stored once. A task's row follows from the set of its reports, in the same transaction."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import structlog
@@ -108,23 +108,31 @@ def _refuse(agent: AgentIdentity, report: Report, now: datetime) -> str:
             "Submit it again, or restore a newer backup of the gateway's database."
         )
     try:
-        insert_row(report.manifest.model_copy(update={"owner": owner}), agent, now)
+        insert_row(report.manifest.model_copy(update={"owner": owner.name}), agent, now, owner.owner_id)
     except (ValidationError, ValueError) as error:
         return f"The manifest cannot be used: {error}"
     return ""
 
 
-def _find_owner(agent: AgentIdentity, manifest: Manifest) -> str | None:
+@dataclass(frozen=True)
+class _Owner:
+    """owner_id None: the user who has this name now."""
+
+    name: str
+    owner_id: str | None = None
+
+
+def _find_owner(agent: AgentIdentity, manifest: Manifest) -> _Owner | None:
     """Whose a task is whose row was lost; None if only the agent says so.
 
     A private agent can speak for its owner alone. A shared one may only give back what this gateway sealed, or a drop
     of its own account.
     """
     if agent.owner is not None:
-        return agent.owner
+        return _Owner(agent.owner)
     if manifest.source == "drop":
-        return agent.unix_user or "unknown"
-    return manifest.owner if is_sealed(manifest, agent.spool_id) else None
+        return _Owner(agent.unix_user or "unknown")
+    return _Owner(manifest.owner, manifest.owner_id or None) if is_sealed(manifest, agent.spool_id) else None
 
 
 def _merge(joined: Joined, now: datetime) -> None:

@@ -45,6 +45,7 @@ class Manifest(Message):
     kind: Literal["manifest"] = "manifest"
     task_id: str = Field(pattern=r"^[0-9a-f]{32}$")
     owner: Line
+    owner_id: str = Field(default="", max_length=128, description="of the gateway's user; a name may be given again")
     cluster: Line
     gateway: Line = ""
     submitted_at: Timestamp

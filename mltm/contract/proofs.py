@@ -18,7 +18,7 @@ __all__ = [
 ]  # fmt: skip
 
 _KEY_BYTES = 32
-_SEALED = ("task_id", "owner", "cluster", "submitted_at", "script_name", "source")
+_SEALED = ("task_id", "owner", "owner_id", "cluster", "submitted_at", "script_name", "source")
 
 
 def derive_spool_key(secret: bytes, spool_id: str, cluster: str, owner: str) -> bytes:

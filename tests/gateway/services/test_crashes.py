@@ -132,7 +132,8 @@ async def test_a_publisher_that_dies_anywhere_leaves_one_whole_bundle(place: Pla
     assert instants >= 18
 
     for at in range(1, instants + 1):
-        shutil.rmtree(place.spool.inbox.new.parent)  # so that its folders are made each time
+        for folder in (place.spool.inbox.building, place.spool.inbox.new):  # so that they are made each time
+            shutil.rmtree(folder)
         task_id = await place.accept()
         trap = await die_at(place, at)
         bundle = place.spool.inbox.bundle(TaskId(task_id))

@@ -49,7 +49,7 @@ async def test_a_damaged_task_is_set_aside_and_shown_and_the_others_are_publishe
         good = await house.make_task("bob")
         await eventually((spool / "in" / "new" / good).is_dir)
 
-    status, health = await house.call("GET", routes.HEALTH, None)
+    status, health = await house.call("GET", routes.HEALTH, "root")
     assert (status, health["status"], health["checks"]["publisher"]) == (200, "degraded", "ok")
     assert bad in health["checks"]["spools"]
     status, task = await house.call("GET", f"/v1/tasks/{bad}")

@@ -63,8 +63,8 @@ async def test_what_is_dropped_at_a_shared_agent_is_of_its_unix_user(
     assert answers["root"][1]["owner"] == unix_user
 
 
-async def test_a_task_that_names_its_owner_keeps_him_at_a_shared_agent(house: House) -> None:
-    """A gateway that lost its database makes the rows of all users' tasks from such reports."""
+async def test_a_drop_is_of_the_agents_unix_user_whomever_it_names(house: House) -> None:
     assert await house.agent.report(TASK, "running", manifest=manifest(config(), owner="bob", fault="")) == ["taken"]
 
-    assert (await house.call("GET", f"/v1/tasks/{TASK}", "bob"))[1]["owner"] == "bob"
+    assert (await house.call("GET", f"/v1/tasks/{TASK}", "bob"))[0] == 404
+    assert (await house.call("GET", f"/v1/tasks/{TASK}", "root"))[1]["owner"] == "svc"

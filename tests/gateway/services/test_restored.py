@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from gateway.store import agents
+from gateway.services.passwords import hash_password, hash_secret
+from gateway.store import agents, users
 from gateway.store.migrate import read_gateway_id
+from gateway.store.users import NewToken
 from mltm.contract.spool_layout import Spool
 from mltm.runtime.clock import Clock
-from tests.gateway.fixtures import House, ask_to_enrol, eventually
+from tests.gateway.fixtures import USER_IDS, House, ask_to_enrol, eventually
 
 
 def forget(house: House, task_id: str) -> None:
@@ -72,6 +74,7 @@ async def test_an_enrolment_tells_which_gateway_it_is(house: House) -> None:
 
 FORGERIES: dict[str, dict[str, Any]] = {
     "another owner": {"owner": "bob"},
+    "another owner's id": {"owner_id": USER_IDS["bob"]},
     "another config": {"config": {"script_path": "other.py"}},
     "another name": {"script_name": "other.py"},
     "another time": {"submitted_at": "2020-01-01T00:00:00Z"},
@@ -114,3 +117,16 @@ async def test_a_private_agent_speaks_for_its_owner_whatever_its_manifests_say(h
 
     assert (await house.call("GET", f"/v1/tasks/{task_id}", "alice"))[0] == 404
     assert (await house.call("GET", f"/v1/tasks/{task_id}", "bob"))[1]["owner"] == "bob"
+
+
+async def test_a_task_of_a_user_who_was_removed_is_not_his_successors(house: House) -> None:
+    task_id, manifest = await make_and_forget(house)
+    await house.in_database(users.remove_user, "alice", Clock().now())
+    new = await house.in_database(users.add_user, "alice", "user", hash_password("a new password"), Clock().now())
+    token = NewToken("t" * 32, new, "api", hash_secret("mltm_new"), Clock().now(), None)
+    await house.in_database(users.add_token, token)
+    house.tokens["alice"] = "mltm_new"
+
+    assert await house.agent.report(task_id, "running", manifest=manifest) == ["taken"]
+    assert (await house.call("GET", f"/v1/tasks/{task_id}", "alice"))[0] == 404
+    assert (await house.call("GET", f"/v1/tasks/{task_id}", "root"))[1]["owner"] == "alice"

@@ -282,7 +282,7 @@ def test_the_config_of_a_report_is_kept_once_and_told_apart(database: Database) 
     task_id = f"{number:032x}"
     manifest = {
         "task_id": task_id, "owner": "alice", "cluster": "atena02", "submitted_at": NOW, "script_name": "s.py",
-        "config": {"big": "x" * 100_000}, "files": [],
+        "config": {"big": "x" * 100_000}, "files": [], "source": "drop",
     }  # fmt: skip
     report = build(task_id, number, 1, manifest=manifest)
     assert database.call_now(store_report, AGENT, report, NOW).outcome == "taken"

@@ -163,7 +163,7 @@ def test_an_old_spool_becomes_the_inbox_in_it_and_back(tmp_path: Path) -> None:
     database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).up("0004_inboxes_and_keys"))
     moved = database.run_now(lambda db: ask(db, "select inbox, has_key from agent"))
     secrets = database.run_now(lambda db: ask(db, "select value from meta where name = 'secret'"))
-    database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).down())
+    database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).down("0003_user_ids"))
     back = database.run_now(lambda db: ask(db, "select spool from agent"))
     database.close()
 
@@ -262,7 +262,7 @@ def test_two_users_of_one_name_with_one_key_come_back_as_the_newer_one(tmp_path:
 
     for owner_id, created_at in (("b" * 32, "2027"), ("a" * 32, "2026")):
         database.call_now(add, owner_id, created_at)
-    database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).down())
+    database.run_now(lambda db: Runner(db, str(migrate.FOLDER)).down("0002_plain_names"))
     rows = database.run_now(lambda db: read_owners(db, "idempotency_key", "owner", "task_id"))
     database.close()
 

@@ -16,6 +16,7 @@ EXCEPTIONS = {
     ("routing.py", "a.owner_id == user.user_id"): "which agent runs a user's tasks",
     ("routing.py", "agent.owner is None"): "which agents are for all users",
     ("routing.py", "agent.owner_id == user.user_id"): "which agent runs a user's tasks",
+    ("reports.py", "agent.owner is not None"): "an agent with an owner speaks for this owner alone",
     ("users.py", "UserRow.username == username"): "who logs in",
     ("users.py", "UserRow.user_id == read_user_id(username)"): "the user himself",
     ("agents.py", "new.owner is not None"): "a code for all users has no owner",
