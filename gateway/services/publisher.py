@@ -93,7 +93,7 @@ class Publisher:
                 _log.warning("publish_failed", task_id=entry.task_id, error=str(error))
                 continue
             after = "published" if entry.step == "waiting" else None
-            await self._database.call(outbox.mark, entry.task_id, entry.step, after)
+            await self._database.call(outbox.mark, entry.task_id, entry.step, after, entry.inbox)
             _log.info("task_published" if after else "task_cleared", task_id=entry.task_id)
             moved = True
         return moved

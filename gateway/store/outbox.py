@@ -111,9 +111,15 @@ def list_damaged() -> list[str]:
     return [row.task_id for row in Outbox.select(Outbox.task_id).where(Outbox.step == _DAMAGED)]
 
 
-def mark(task_id: str, before: str, after: str | None) -> None:
-    """Move an entry from step `before` to `after`; None: nothing is left to do."""
+def mark(task_id: str, before: str, after: str | None, inbox: Path | None = None) -> None:
+    """Move an entry from step `before` to `after`; None: nothing is left to do.
+
+    inbox: where the step was carried out. If the agent has another one now, the step stays due.
+    """
     mine = (Outbox.task_id == task_id) & (Outbox.step == before)
+    if inbox is not None:
+        there = Agent.select(Agent.agent_id).where(Agent.inbox == str(inbox))
+        mine &= Outbox.agent_id.in_(there)
     if after is None:
         Outbox.delete().where(mine).execute()
     else:

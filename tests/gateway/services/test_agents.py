@@ -9,7 +9,8 @@ import pytest
 from gateway.errors import ConflictError, NotFoundError, UnauthorizedError
 from gateway.services.passwords import hash_secret
 from gateway.store import agents
-from gateway.store.models import Agent
+from gateway.store.models import Agent, Outbox
+from gateway.store.outbox import mark
 from gateway.store.timestamps import render_timestamp
 from mltm.contract import routes
 from mltm.contract.ids import TaskId
@@ -284,3 +285,18 @@ async def test_an_inbox_is_never_two_agents(house: House) -> None:
         await house.in_database(agents.move_agent, identity.agent_id, Spool(other.spool).inbox.root)
     with pytest.raises(NotFoundError, match="no agent"):
         await house.in_database(agents.move_agent, "nobody", Spool(other.spool).inbox.root)
+
+
+async def test_a_bundle_that_went_to_the_old_inbox_in_the_middle_of_a_move_is_published_in_the_new_one(
+    house: House, tmp_path: Path
+) -> None:
+    identity = await house.services.agents.authenticate(house.agent.credential)
+    task_id, old = await house.make_task(), Spool(house.agent.spool).inbox.root
+
+    def move_and_mark() -> str:
+        Outbox.update(step="waiting").where(Outbox.task_id == task_id).execute()
+        agents.move_agent(identity.agent_id, tmp_path / "new")
+        mark(task_id, "waiting", "published", old)  # what the publisher has just done
+        return str(Outbox.get_by_id(task_id).step)
+
+    assert await house.in_database(move_and_mark) == "waiting"
