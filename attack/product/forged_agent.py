@@ -30,7 +30,7 @@ class ForgedAgent:
         headers = {"Authorization": f"Bearer {self.credential}", **given}
         return requests.request(method, self.url + path, headers=headers, timeout=60, **options)  # type: ignore[arg-type] # requests' own names
 
-    def build_report(self, task_id: str, state: str, **fields: object) -> dict[str, object]:
+    def build_report(self, task_id: str, state: str, /, **fields: object) -> dict[str, object]:
         """A report with the next number; `fields` come in addition or instead."""
         self._seq += 1
         return {

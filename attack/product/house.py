@@ -69,7 +69,7 @@ class House:
         for name in ("ann", "ben"):
             (self.folder / name).mkdir()
             give(self.folder / name, self.accounts[name], 0o700)
-            self.make_spool(name)
+            self.make_spool_of(name, name)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -81,9 +81,9 @@ class House:
         said = self.command([(["migrate"], ""), *adding, *tokens])
         self.tokens = {name: json.loads(text)["token"] for name, text in zip(USERS, said[-3:], strict=True)}
 
-    def make_spool(self, name: str) -> None:
+    def make_spool_of(self, name: str, owner: str) -> None:
         """The layout of a spool for two accounts: a group that both are in owns what the gateway has to write."""
-        account = self.accounts[name]
+        account = self.accounts[owner]
         group = account.groups[0]
         self.spool(name).mkdir()
         give(self.spool(name), account, 0o3770, group=group)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from attack.accounts import Account, start_as
 from attack.stage import CHECKOUT
 
-__all__ = ["build_env", "call", "end", "start", "wait_until"]
+__all__ = ["build_env", "call", "end", "remove", "start", "wait_until"]
 
 _CALL_WITHIN_S = 60.0
 
@@ -66,3 +67,11 @@ def wait_until(holds: Callable[[], object], what: str, *, within_s: float = 60.0
         if time.monotonic() > until_s:
             raise TimeoutError(f"not within {within_s:.0f} s: {what}")
         time.sleep(pause_s)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever has this name."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

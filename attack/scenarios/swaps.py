@@ -98,7 +98,7 @@ _CASES = {
         "attack.swaps.taking:take_bundles", "agent", "gateway", ("in/new",), 2, "agent", supply="put_bundles"
     ),
     "drops": _Case(
-        "attack.swaps.taking:take_drops", "agent", "agent", ("drop",), 1, "root", supply="put_drops", prepare=_make_drop
+        "attack.swaps.taking:take_drops", "agent", "agent", ("drop", "taking"), 2, "root", supply="put_drops", prepare=_make_drop
     ),
     "outputs": _Case(
         "attack.swaps.taking:list_and_read", "agent", "agent",
@@ -133,10 +133,11 @@ def _run(trial: Trial, case: _Case) -> None:
 
 def _start_swapper(stage: _Stage, case: _Case, counter: Path, log: Path) -> subprocess.Popen[bytes]:
     home = stage.trial.folder / case.swaps
-    supply = {"name": case.supply, "folder": str(stage.spool / case.places[0])} if case.supply else None
+    supply = {"name": case.supply, "folder": str(stage.spool / case.places[0])}
     swaps = {
         "places": [str(stage.spool / place) for place in case.places], "depth": case.depth, "kept": list(case.kept),
-        "outside_folder": str(stage.outside), "outside_file": str(stage.outside / "canary"), "supply": supply,
+        "outside_folder": str(stage.outside), "outside_file": str(stage.outside / "canary"),
+        "supply": {**supply, "outside_file": str(stage.outside / "canary")} if case.supply else None,
         "seed": f"{stage.trial.seed} {case.hands}", "swaps": stage.trial.tries, "counter": str(counter),
     }  # fmt: skip
     words = ["call", "attack.swaps.swapper:run", json.dumps(swaps)]

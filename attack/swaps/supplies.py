@@ -11,10 +11,16 @@ __all__ = ["SECRET", "put_bundles", "put_drops"]
 SECRET = b"the secret that a link leads to\n"
 _CODE = b"print(1)\n"
 _AT_ONCE = 3
+_PLANTED = 0.2  #: so many have a link in them from the beginning
 
 
 def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def _plant(path: Path, wanted: dict[str, object]) -> None:
+    path.unlink()
+    path.symlink_to(str(wanted["outside_file"]))
 
 
 def put_bundles(wanted: dict[str, object], rng: random.Random) -> None:
@@ -33,6 +39,8 @@ def put_bundles(wanted: dict[str, object], rng: random.Random) -> None:
     (building / "files").mkdir(parents=True)
     for name, data, _ in files:
         (building / "files" / name).write_bytes(data)
+    if len(files) > 1 and rng.random() < _PLANTED:
+        _plant(building / "files" / "canary", wanted)
     (building / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     building.rename(new / task_id)
 
@@ -50,4 +58,6 @@ def put_drops(wanted: dict[str, object], rng: random.Random) -> None:
     (building / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (building / "script.py").write_bytes(_CODE)
     (building / "canary").write_bytes(b"not the secret\n")
+    if rng.random() < _PLANTED:
+        _plant(building / rng.choice(["canary", "script.py"]), wanted)
     building.rename(drop / f"{number}.ready")
