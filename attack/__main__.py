@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 from attack.run import SCENARIOS
 from attack.stage import enter_stage
@@ -20,6 +22,7 @@ def main() -> int:
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
     if os.geteuid() != 0:
         parser.error("the parties need accounts of their own; run it as root")
+    signal.signal(signal.SIGTERM, _stop)
     enter_stage()
     results: list[Result] = []
     names = options.scenarios or list(SCENARIOS)
@@ -33,7 +36,13 @@ def main() -> int:
     finally:  # whoever ends it early sees what was done by then
         print(render_table(results), flush=True)
         print(render_findings(results, options.seed), file=sys.stderr, flush=True)
-    return 0 if len(results) == len(names) and all(r.is_refused and r.is_proved for r in results) else 1
+    return 0 if len(results) == len(names) and all(result.is_clean for result in results) else 1
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End as after ^C: what was started is ended."""
+    del number, frame
+    raise KeyboardInterrupt
 
 
 def _tell(result: Result) -> str:

@@ -45,6 +45,8 @@ def render_findings(results: Sequence[Result], seed: int) -> str:
     lines = []
     for result in results:
         found = [f"{result.name}: reached: {each}" for each in result.attack.reached[:_MAX_SHOWN]]
+        if not result.attack.tries and not result.attack.broke_off:
+            found.append(f"{result.name}: nothing was tried")
         for kind, tally in (("attack", result.attack), ("control", result.control)):
             found += [f"{result.name}: the {kind} broke off:\n{tally.broke_off}"] if tally.broke_off else []
         if not result.is_proved:

@@ -80,6 +80,11 @@ class Result:
         return self.attack.tries > 0 and not self.attack.reached and not self.attack.broke_off
 
     @property
+    def is_clean(self) -> bool:
+        """The attack is refused, and it is known to be one."""
+        return self.is_refused and self.is_proved
+
+    @property
     def is_proved(self) -> bool:
         """Without the guard the attack succeeds."""
         return len(self.control.reached) >= self.scenario.control_needs and not self.control.broke_off
@@ -107,7 +112,7 @@ def _attack(name: str, scenario: Scenario, seed: int, tries: int, guard: str, ke
 
 @contextlib.contextmanager
 def _open_folder(name: str, keep: Path | None) -> Iterator[Path]:
-    """A folder for one attack: in memory where there is a file system for that, because thousands of syncs cost time."""
+    """A folder for one attack: in memory if there is a file system for that, because thousands of syncs cost time."""
     folder = Path(tempfile.mkdtemp(prefix=f"attack-{name}-", dir=_MEMORY if _MEMORY.is_dir() else None))
     folder.chmod(0o755)
     try:

@@ -10,7 +10,8 @@ _SHELL = (
     "; touch {0}", "&& touch {0}", "|| touch {0}", "| touch {0}", "`touch {0}`", "$(touch {0})", "${{IFS}}touch {0}",
     "\ntouch {0}\n", "\r\ntouch {0}", "'; touch {0}; '", '"; touch {0}; "', "$'\\ntouch {0}'", "x\n#SBATCH --uid=0",
     "#SBATCH --wrap=touch\t{0}", "<(touch {0})", "{{a,b}};touch {0}", "!touch {0}", "~+;touch {0}", "*;touch {0}",
-    "%j;touch {0}", "%%;touch {0}", "\\;touch {0}", "x --uid=0", "x,--uid=0", "x\t--uid=0", "x\u00a0--uid=0", "{0.__class__}",
+    "%j;touch {0}", "%%;touch {0}", "\\;touch {0}", "x --uid=0", "x,--uid=0", "x\t--uid=0",
+    "x\u00a0--uid=0", "{0.__class__}",
 )  # fmt: skip
 
 

@@ -1,7 +1,9 @@
 """An agent's credential in bad hands: every call that an agent may make, with whatever one likes to say."""
 
-import datetime
-from collections.abc import Mapping, Sequence
+import contextlib
+import datetime as dt
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import requests
@@ -11,7 +13,7 @@ __all__ = ["ForgedAgent", "render_now"]
 
 def render_now() -> str:
     """The time as agents write it."""
-    return datetime.datetime.now(datetime.UTC).isoformat()
+    return dt.datetime.now(dt.UTC).isoformat()
 
 
 @dataclass
@@ -51,6 +53,26 @@ class ForgedAgent:
         """The open commands."""
         commands: list[dict[str, object]] = self.ask("GET", f"/v1/agent/commands?wait={wait_s}").json()["commands"]
         return commands
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[list[str]]:
+        """Refuse every command for a `with` block, so that nobody waits for it. Gives the files that were asked for."""
+        asked: list[str] = []
+        is_over = threading.Event()
+
+        def refuse() -> None:
+            while not is_over.is_set():
+                for command in self.poll(1):
+                    asked.append(str(command.get("file", "")))
+                    self.acknowledge(command["command_id"], outcome="refused", message="No.")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        try:
+            yield asked
+        finally:
+            is_over.set()
+            thread.join()
 
     def acknowledge(self, command_id: object, **ack: object) -> requests.Response:
         """Answer a command."""

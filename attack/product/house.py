@@ -74,7 +74,13 @@ class House:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        lines = ['host = "127.0.0.1"', f"port = {port}", f'data_dir = "{self.home}/data"', 'name = "attacked"']
+        lines = [
+            'host = "127.0.0.1"',
+            f"port = {port}",
+            f'data_dir = "{self.home}/data"',
+            'name = "attacked"',
+            "publish_interval_s = 0.2",
+        ]
         (self.home / "gateway.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         adding = [(["user", "add", name, "--role", role, "--password-stdin"], PASSWORD) for name, role in USERS.items()]
         tokens = [(["token", "create", name, "--json"], "") for name in USERS]
@@ -146,8 +152,8 @@ class House:
         given = options.pop("headers", {})
         assert isinstance(given, Mapping)
         headers = {**({"Authorization": f"Bearer {self.tokens[user]}"} if user else {}), **given}
-        wanted = {"timeout": 60, **options}
-        return requests.request(method, self.url + path, headers=headers, **wanted)  # type: ignore[arg-type] # requests' own names
+        timeout_s = options.pop("timeout", 60)
+        return requests.request(method, self.url + path, headers=headers, timeout=timeout_s, **options)  # type: ignore[arg-type] # requests' own names
 
     def submit(self, user: str, config: Mapping[str, object] | None = None, script: str = "print(1)\n") -> str:
         """Submit a task; return its id. Raises requests.HTTPError."""

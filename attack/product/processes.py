@@ -1,4 +1,4 @@
-"""Starts and ends processes of the product, each as an account, with the guard taken out where a control asks for it."""
+"""Starts and ends processes of the product, each as an account, without the guard where a control asks for it."""
 
 import contextlib
 import os

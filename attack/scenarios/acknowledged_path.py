@@ -1,25 +1,30 @@
 """An agent acknowledges a question for bytes with a path, so that the gateway serves a file of its own machine."""
 
+import asyncio
+import json
 import threading
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import requests
 
 from attack.accounts import give
+from attack.guards import replace
 from attack.product.forged_agent import ForgedAgent
 from attack.product.house import House, open_house
 from attack.trial import Scenario, Trial
 
 __all__ = ["SCENARIO"]
 
-_SECRET = "-----BEGIN PRIVATE KEY----- of the gateway"
+_KEY = "-----BEGIN PRIVATE KEY----- of the gateway"
 
 
 def run(trial: Trial) -> None:
     """Answer each question of ann for her log with a message that names the file."""
     with open_house(trial) as house:
         key = house.home / "tls.key"
-        key.write_text(_SECRET, encoding="utf-8")
+        key.write_text(_KEY, encoding="utf-8")
         give(key, house.accounts["gateway"], 0o600)
         agent = house.forge_agents("ann")["ann"]
         task_id = house.submit("ann")
@@ -31,10 +36,10 @@ def run(trial: Trial) -> None:
 
 def _spell(path: str, offset: int, number: int) -> dict[str, object]:
     """Each try names the file in another way, in another field."""
-    size = len(_SECRET)
+    size = len(_KEY)
     texts = [
         f"{path} {offset} {size} 1", f"{path} {offset} {size} 0", path, f"file://{path} {offset} {size} 1",
-        f"{path}\n{offset}\n{size}\n1", "hello", "../tls.key 0 40 1", '{"path": "%s"}' % path, "",
+        f"{path}\n{offset}\n{size}\n1", "hello", "../tls.key 0 40 1", json.dumps({"path": path}), "",
     ]  # fmt: skip
     field = ("message", "words")[number % 2]
     more: Sequence[dict[str, object]] = ({}, {"path": path}, {"outputs": [{"path": path, "size": 9, "modified_at": 0}]})
@@ -67,20 +72,17 @@ def take_guard_out() -> None:
     import gateway.store.commands as rows
     from gateway.values import FilePiece
 
-    def close_anything(agent, command_id, ack, now):
+    def close_anything(agent: Any, command_id: str, ack: Any, now: Any) -> None:
         rows._close(rows._find_command(agent, command_id), ack, now)
 
-    async def read(self, wanted, wait_s):
-        _, ack = await self._ask(wanted, wait_s)
+    async def read(files: Any, wanted: Any, wait_s: float) -> FilePiece:
+        _, ack = await files._ask(wanted, wait_s)
         path, start, length, final = (ack.message or "").split(" ")
-        with open(path, "rb") as file:
-            file.seek(int(start))
-            return FilePiece(file.read(int(length)), int(start), int(length), final=final == "1")
+        data = (await asyncio.to_thread(Path(path).read_bytes))[int(start) :][: int(length)]
+        return FilePiece(data, int(start), int(length), final=final == "1")
 
-    import gateway.services.agents as agents
-
-    agents.close_command = close_anything
-    room.ClusterFiles._read = read
+    replace(rows, "close_command", close_anything)
+    replace(room.ClusterFiles, "_read", read)
 
 
 SCENARIO = Scenario(

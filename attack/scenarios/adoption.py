@@ -2,6 +2,7 @@
 
 import requests
 
+from attack.guards import replace
 from attack.product.forged_agent import ForgedAgent
 from attack.product.house import House, open_house
 from attack.trial import Scenario, Trial
@@ -29,8 +30,8 @@ def _adopt(house: House, code: str, spool_id: str, shared: ForgedAgent, task_id:
     try:
         ben = house.enrol(code, spool_id)
     except requests.HTTPError as error:
-        assert error.response is not None
-        return f"answered {error.response.status_code}" if error.response.status_code >= 500 else ""
+        status = error.response.status_code if error.response is not None else 0
+        return f"answered {status}" if status >= 500 else ""
     outcomes = [ben.report(task_id, "failed", closed=True, evidence="closed", spool_id=each, epoch=5)
                 for each in (ben.spool_id, shared.spool_id)]  # fmt: skip
     if any(each in {"taken", "known"} for each in outcomes):
@@ -40,9 +41,14 @@ def _adopt(house: House, code: str, spool_id: str, shared: ForgedAgent, task_id:
 
 def take_guard_out() -> None:
     """A gateway that takes whoever says the spool's id for the agent that had it."""
-    import gateway.store.agents as agents
+    from gateway.store import agents
+    from gateway.store.models import Agent
 
-    agents._find_same = lambda _, spool_id: agents.Agent.get_or_none(agents.Agent.spool_id == spool_id)
+    def find_same(_: object, spool_id: str) -> Agent | None:
+        found: Agent | None = Agent.get_or_none(Agent.spool_id == spool_id)
+        return found
+
+    replace(agents, "_find_same", find_same)
 
 
 SCENARIO = Scenario(

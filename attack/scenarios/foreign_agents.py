@@ -1,5 +1,6 @@
 """An agent works on a task of another: over every address that agents have, with everything it may know."""
 
+from attack.guards import replace
 from attack.product.forged_agent import ForgedAgent
 from attack.product.house import House, open_house
 from attack.trial import Scenario, Trial
@@ -77,18 +78,16 @@ def _beat(ben: ForgedAgent, ann: ForgedAgent, _: str, __: str) -> str:
 
 def take_guard_out() -> None:
     """A gateway that does not ask whose task or command it is."""
-    import gateway.store.commands as commands
-    import gateway.store.reports as reports
+    from gateway.store import commands, reports
+    from gateway.store.models import Command
+    from mltm.contract.agent_api import CommandMessage
 
-    reports._refuse = lambda *_: ""
-    commands._find_command = lambda _, command_id: commands.Command.get_by_id(command_id)
-    commands.list_open = lambda *_: [
-        commands.CommandMessage.model_validate_json(row.body) for row in commands.Command.select()
-    ]
+    def list_all(*_: object) -> list[CommandMessage]:
+        return [CommandMessage.model_validate_json(row.body) for row in Command.select()]
 
-    import gateway.services.agents as agents
-
-    agents.list_open = commands.list_open
+    replace(reports, "_refuse", lambda *_: "")
+    replace(commands, "_find_command", lambda _, command_id: Command.get_by_id(command_id))
+    replace(commands, "list_open", list_all)
 
 
 SCENARIO = Scenario(

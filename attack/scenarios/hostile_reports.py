@@ -3,14 +3,16 @@
 import json
 from collections.abc import Iterator
 
+from attack.guards import replace
 from attack.product.forged_agent import ForgedAgent
 from attack.product.house import House, open_house
 from attack.trial import Scenario, Trial
 
 __all__ = ["SCENARIO"]
 
-_HUGE = (
-    "9" * 5000, "-1", 10**30, -(10**30), 2**63, 1e308, float("nan"), float("inf"), "", " ", "\u0000", "\ud800", "x" * 2_000_000,
+_HUGE: tuple[object, ...] = (
+    "9" * 5000, "-1", 10**30, -(10**30), 2**63, 1e308, float("nan"), float("inf"), "", " ", "\u0000", "\ud800",
+    "x" * 2_000_000,
     [], {}, [[[]]], None, True, "1_0", "٣", "1e5", "0x10", "+1", "7_1", "7+0", "[1-3]", "'; DROP TABLE task; --",
     "<script>", "\x1b[2J", "9999-99-99T99:99:99Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59",
 )  # fmt: skip
@@ -54,14 +56,14 @@ def _look(house: House, task_id: str) -> Iterator[str]:
 
 def take_guard_out() -> None:
     """A contract without a pattern for job ids, and lists that one damaged row fails."""
-    import mltm.contract.limits as limits
+    from mltm.contract import limits
 
-    limits.JobIdText = str
+    replace(limits, "JobIdText", str)  # before a model is built with it
 
-    import gateway.store.answers as answers
+    from gateway.store import answers
 
-    answers._build_any = answers._build
-    answers.render_job_id = lambda text: int(text) if text and text.isdigit() else text
+    replace(answers, "_build_any", answers._build)
+    replace(answers, "render_job_id", lambda text: int(text) if text and text.isdigit() else text)
 
 
 SCENARIO = Scenario(

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 import requests
 
+from attack.guards import replace
 from attack.payloads.paths import CANARY, list_paths
 from attack.product.forged_agent import ForgedAgent
 from attack.product.house import CLUSTER, House, build_config, open_house
@@ -33,23 +35,29 @@ def run(trial: Trial) -> None:
         texts = list_paths()
         if trial.tries < len(texts):
             texts = texts[:1] + trial.rng.sample(texts[1:], trial.tries - 1)
-        known = _list_all(house.folder)
-        sent = 0
-        for text in texts:
-            wrong = []
-            for ask in _build_asks(house, agent, task_id, text):
-                sent += 1
-                wrong += _judge(ask())
-            strange = _find_strange(house.folder, known)
-            wrong += [f"{path} was made" for path in strange]
-            known |= strange
-            trial.tally.count(f"{text[:60]!a}: {wrong[0]}" if wrong else "")
-        trial.tally.counts["requests"] = sent
+        with agent.refusing() as asked:
+            trial.tally.counts["requests"] = sum(_try(trial, house, agent, task_id, text) for text in texts)
+        climbing = [file for file in asked if ".." in file.split("/") or "\x00" in file]
+        trial.tally.reached += [f"the agent was asked for {file!r}" for file in climbing]
 
 
-def _build_asks(house: House, agent: ForgedAgent, task: str, text: str) -> Iterator[Callable[[], requests.Response]]:
+def _try(trial: Trial, house: House, agent: ForgedAgent, task_id: str, text: str) -> int:
+    """Send one text everywhere; return how many requests that was."""
+    before, wrong, sent = _list_all(house.folder), list[str](), 0
+    for ask in _build_asks(house, agent, task_id, text):
+        sent += 1
+        wrong += _judge(ask())
+    wrong += [f"{path} was made" for path in sorted(_list_all(house.folder) - before) if not _is_expected(path)]
+    wrong += [f"/{CANARY} was made"] if Path(f"/{CANARY}").exists() else []
+    trial.tally.count(f"{text[:60]!a}: {wrong[0]}" if wrong else "")
+    return sent
+
+
+def _build_asks(
+    house: House, agent: ForgedAgent, task: str, text: str
+) -> Iterator[Callable[[], requests.Response | None]]:
     for config in _build_configs(text):
-        yield lambda config=config: _submit(house, config, "script.py", "extra.bin")
+        yield partial(_submit, house, config, "script.py", "extra.bin")
     name = text.replace("\x00", "%00").replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")
     yield lambda: _submit(house, build_config(script_path=text), name, "extra.bin")
     yield lambda: _submit(house, build_config(), "script.py", name)
@@ -57,7 +65,7 @@ def _build_asks(house: House, agent: ForgedAgent, task: str, text: str) -> Itera
     for address in _ADDRESSES:
         for spelled in (quote(text, safe="/%"), quote(text, safe="")):
             path = address.replace("{task}", task).replace("{}", spelled)
-            yield lambda path=path: _get(house, path)
+            yield partial(_get, house, path)
     yield lambda: agent.acknowledge(quote(text, safe=""), outcome="done")
     yield lambda: agent.deliver(quote(text, safe=""), b"bytes")
     report = agent.build_report(task, "running", node=text, slurm_state=text, message=text, job_id=text)
@@ -82,7 +90,7 @@ def _submit(
     return house.ask("ann", "POST", "/v1/tasks", files=files, headers=headers or {})
 
 
-def _get(house: House, path: str) -> requests.Response:
+def _get(house: House, path: str) -> requests.Response | None:
     """As it is spelled: a library would tidy dots and slashes away."""
     prepared = requests.Request("GET", house.url, headers={"Authorization": f"Bearer {house.tokens['ann']}"}).prepare()
     prepared.url = house.url + path
@@ -90,11 +98,11 @@ def _get(house: House, path: str) -> requests.Response:
         try:
             return session.send(prepared, timeout=30, allow_redirects=False)
         except requests.Timeout:  # it waits for the task's agent, whom it asks for a file of that name
-            return requests.Response()
+            return None
 
 
-def _judge(answer: requests.Response) -> Sequence[str]:
-    if answer.status_code is None or answer.status_code == 504:
+def _judge(answer: requests.Response | None) -> Sequence[str]:
+    if answer is None or answer.status_code == 504:
         return ()  # the agent was asked, and this one does not answer
     if answer.status_code >= 500:
         return (f"{answer.request.method} {answer.url[-80:]} was answered {answer.status_code}",)
@@ -106,12 +114,8 @@ def _list_all(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def _find_strange(folder: Path, known: set[str]) -> set[str]:
-    """New names that no task's folder holds: files/<task>/<name>, bundles below in/, and the gateway's own."""
-    return {path for path in _list_all(folder) - known if not _is_expected(path)} | _find_canaries()
-
-
 def _is_expected(path: str) -> bool:
+    """True for files/<task>/<name>, uploads, bundles below in/, and the gateway's own database and cache."""
     parts = path.split("/")
     if parts[:2] == ["gateway", "data"] and parts[2:3] in (["files"], ["staging"]):
         is_id = len(parts) == 3 or (len(parts[3]) == 32 and parts[3].isalnum())
@@ -122,22 +126,11 @@ def _is_expected(path: str) -> bool:
 _NUMBERS = {f"{number:03d}" for number in range(20)}
 
 
-def _find_canaries() -> set[str]:
-    return {f"/{CANARY}"} if Path(f"/{CANARY}").exists() else set()
-
-
 def take_guard_out() -> None:
     """A contract that takes any text for a file's name."""
-    import mltm.contract.manifest as manifest
+    from mltm.contract import manifest
 
-    manifest.check_file_name = lambda name: name
-
-    from gateway.http import upload
-
-    upload.check_file_name = lambda name: name
-    import mltm.contract.task_config as task_config
-
-    task_config.check_file_name = lambda name: name
+    replace(manifest, "check_file_name", lambda name: name)
 
 
 SCENARIO = Scenario(

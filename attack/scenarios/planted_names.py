@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from attack.accounts import give
+from attack.guards import replace
 from attack.product import processes
 from attack.product.house import House, open_house
 from attack.trial import Scenario, Trial
@@ -20,10 +21,11 @@ def run(trial: Trial) -> None:
         victim.mkdir()
         give(victim, house.accounts["gateway"], 0o700)
         house.forge_agents("ann")
-        plants = [(name, kind) for kind in ("file", "folder", "pipe") for name in _NAMES]
+        plants = [(name, kind) for name in _NAMES for kind in ("file", "folder", "pipe")]
         for number in range(trial.tries):
             name, kind = plants[number % len(plants)]
             (victim / "database").write_bytes(_KEPT)
+            give(victim / "database", house.accounts["gateway"], 0o600)
             told = _try(house, name, kind, victim)
             trial.tally.count(f"{kind} planted as {name}: {told}" if told else "")
             _clear(house.spool("ann"), victim)
@@ -93,9 +95,9 @@ def take_guard_out() -> None:
     """A gateway that follows links, waits for pipes, and uses names that can be guessed."""
     import mltm.runtime.hostile_files as files
 
-    files._FOLDER &= ~os.O_NOFOLLOW
-    files.NEW_FILE &= ~(os.O_NOFOLLOW | os.O_EXCL)
-    files.make_private_name = lambda stem, suffix="": f"{stem}.new{suffix}"
+    vars(files)["_FOLDER"] &= ~os.O_NOFOLLOW
+    vars(files)["NEW_FILE"] &= ~(os.O_NOFOLLOW | os.O_EXCL)
+    replace(files, "make_private_name", lambda stem, suffix="": f"{stem}.new{suffix}")
 
 
 SCENARIO = Scenario(
@@ -104,5 +106,5 @@ SCENARIO = Scenario(
     run=run,
     take_guard_out=take_guard_out,
     tries=21,
-    control_tries=5,
+    control_tries=3,
 )

@@ -1,5 +1,8 @@
 """Captured reports come again, in random order, and changed ones under numbers that were used."""
 
+from typing import Any
+
+from attack.guards import replace
 from attack.product.forged_agent import ForgedAgent
 from attack.product.house import House, open_house
 from attack.trial import Scenario, Trial
@@ -50,14 +53,15 @@ def _read(house: House, task_id: str) -> dict[str, object]:
 
 def take_guard_out() -> None:
     """A gateway that believes the report that came last."""
-    import gateway.services.agents as agents
-    import gateway.store.reports as reports
+    from gateway.store import reports
+    from gateway.store.models import Task
 
-    def believe(agent, report, now):
-        reports.Task.update(state=report.state.value).where(reports.Task.task_id == report.task_id).execute()
+    def believe(agent: object, report: Any, now: object) -> Any:
+        del agent, now
+        Task.update(state=report.state.value).where(Task.task_id == report.task_id).execute()
         return reports._build_outcome(report, "taken")
 
-    agents.store_report = believe
+    replace(reports, "store_report", believe)
 
 
 SCENARIO = Scenario(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from attack.accounts import Account, give, make_accounts
+from attack.guards import replace
 from attack.product import processes
 from attack.swaps.supplies import SECRET
 from attack.trial import Scenario, Trial
@@ -98,7 +99,8 @@ _CASES = {
         "attack.swaps.taking:take_bundles", "agent", "gateway", ("in/new",), 2, "agent", supply="put_bundles"
     ),
     "drops": _Case(
-        "attack.swaps.taking:take_drops", "agent", "agent", ("drop", "taking"), 2, "root", supply="put_drops", prepare=_make_drop
+        "attack.swaps.taking:take_drops", "agent", "agent", ("drop", "taking"), 2, "root", supply="put_drops",
+        prepare=_make_drop,
     ),
     "outputs": _Case(
         "attack.swaps.taking:list_and_read", "agent", "agent",
@@ -176,11 +178,11 @@ def take_guard_out() -> None:
     import agent.intake.private_copy as copies
     import mltm.runtime.hostile_files as files
 
-    files._FOLDER &= ~os.O_NOFOLLOW
-    files.READ &= ~(os.O_NOFOLLOW | os.O_NONBLOCK)
-    files.NEW_FILE &= ~(os.O_NOFOLLOW | os.O_EXCL)
-    files.make_private_name = lambda stem, suffix="": f"{stem}.new{suffix}"
-    copies._check_source = lambda *_: None
+    vars(files)["_FOLDER"] &= ~os.O_NOFOLLOW
+    vars(files)["READ"] &= ~(os.O_NOFOLLOW | os.O_NONBLOCK)
+    vars(files)["NEW_FILE"] &= ~(os.O_NOFOLLOW | os.O_EXCL)
+    replace(files, "make_private_name", lambda stem, suffix="": f"{stem}.new{suffix}")
+    replace(copies, "_check_source", lambda *_: None)
 
 
 def _build(name: str, tries_to: str) -> Scenario:

@@ -31,12 +31,14 @@ class Canary:
     def find_harm(self) -> list[str]:
         """What has changed since the last look; it is set right again."""
         harm = [f"{name} appeared in {self.folder}" for name in os.listdir(self.folder) if name not in self.names]  # noqa: PTH208 - names only, for speed
-        for path in (self.folder / "canary", self.folder / "keep" / "canary"):
-            if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != self.text:
-                harm.append(f"{path} was changed")
+        kept = (self.folder / "canary", self.folder / "keep" / "canary")
+        harm += [f"{path} was changed" for path in kept if not self._is_whole(path)]
         if harm:
             self.make()
         return harm
+
+    def _is_whole(self, path: Path) -> bool:
+        return path.exists() and path.read_text(encoding="utf-8", errors="replace") == self.text
 
     def make(self) -> None:
         """Make it as it was."""

@@ -1,6 +1,6 @@
 """The gateway's hands in a spool: it publishes bundles, removes taken ones, and writes its address."""
 
-import datetime
+import datetime as dt
 import hashlib
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def _build_entry(number: int, spool: Path) -> OutboxEntry:
     listed = BundleFile(name=ENTRYPOINT, size=len(code), sha256=hashlib.sha256(code).hexdigest())
     manifest = Manifest(
         task_id=f"{number:032x}", owner="ann", cluster="atena", script_name="script.py", config={}, files=[listed],
-        submitted_at=datetime.datetime.now(datetime.UTC),
+        submitted_at=dt.datetime.now(dt.UTC),
     )  # fmt: skip
     return OutboxEntry(manifest.task_id, "waiting", str(spool), manifest)
 

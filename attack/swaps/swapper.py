@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from attack.swaps import supplies
+
 __all__ = ["ASIDE", "run"]
 
 ASIDE = ".aside-"  #: what was swapped lies beside its decoy: a folder of somebody else cannot be moved elsewhere
@@ -125,6 +127,4 @@ def run(text: str) -> None:
 
 def _supply(wanted: dict[str, object], rng: random.Random) -> None:
     """What whoever swaps has to put there himself, now and then."""
-    from attack.swaps import supplies
-
     getattr(supplies, str(wanted["name"]))(wanted, rng)

@@ -24,7 +24,11 @@ _AT_ONCE = Waits(faulty_look_s=0.0, drop_quiet_s=0.0, drop_look_s=0.0, drop_give
 def _settings(wanted: dict[str, str]) -> AgentSettings:
     home = Path(wanted["home"])
     return AgentSettings(
-        spool=Path(wanted["spool"]), cluster="atena", credential_file=home / "credential", runtime="none", waits=_AT_ONCE
+        spool=Path(wanted["spool"]),
+        cluster="atena",
+        credential_file=home / "credential",
+        runtime="none",
+        waits=_AT_ONCE,
     )
 
 
@@ -36,9 +40,8 @@ def _find_taken(spool: Spool) -> list[str]:
     """Tasks that hold the secret; what was taken is removed, so that a round stays as cheap as the first."""
     harm = []
     for task in _list_tasks(spool):
-        for path in (task / "input").glob("*"):
-            if path.is_file() and SECRET in path.read_bytes():
-                harm.append(f"the secret became {path.name} of a task")
+        found = [path.name for path in (task / "input").glob("*") if path.is_file() and SECRET in path.read_bytes()]
+        harm += [f"the secret became {name} of a task" for name in found]
         shutil.rmtree(task, ignore_errors=True)
     for folder in (spool.active, spool.done, spool.bad, spool.outbox):
         for path in list(folder.iterdir()):
