@@ -33,9 +33,9 @@ def main() -> int:
                 run_scenario(name, SCENARIOS[name], seed=options.seed, tries=options.tries, keep=options.keep)
             )
             print(f"attack: {_tell(results[-1])}, {time.monotonic() - began_s:.0f} s", file=sys.stderr, flush=True)
+            print(render_findings(results[-1], options.seed), end="", file=sys.stderr, flush=True)
     finally:  # whoever ends it early sees what was done by then
         print(render_table(results), flush=True)
-        print(render_findings(results, options.seed), file=sys.stderr, flush=True)
     return 0 if len(results) == len(names) and all(result.is_clean for result in results) else 1
 
 

@@ -40,16 +40,14 @@ def _render_control(result: Result) -> str:
     return count if result.is_proved else f"{count}: PROVES NOTHING"
 
 
-def render_findings(results: Sequence[Result], seed: int) -> str:
-    """Render what was reached, what broke off, which attack proves nothing, and how to see it again."""
-    lines = []
-    for result in results:
-        found = [f"{result.name}: reached: {each}" for each in result.attack.reached[:_MAX_SHOWN]]
-        if not result.attack.tries and not result.attack.broke_off:
-            found.append(f"{result.name}: nothing was tried")
-        for kind, tally in (("attack", result.attack), ("control", result.control)):
-            found += [f"{result.name}: the {kind} broke off:\n{tally.broke_off}"] if tally.broke_off else []
-        if not result.is_proved:
-            found.append(f"{result.name}: the attack proves nothing: it does not succeed without the guard either")
-        lines += [*found, f"again: make attack ATTACK='{result.name} --seed {seed}'"] if found else []
-    return "\n".join(lines)
+def render_findings(result: Result, seed: int) -> str:
+    """Render what was reached, what broke off, if it proves nothing, and how to see it again. "" if all is well."""
+    found = [f"reached: {each}" for each in result.attack.reached[:_MAX_SHOWN]]
+    if not result.attack.tries and not result.attack.broke_off:
+        found.append("nothing was tried")
+    for kind, tally in (("attack", result.attack), ("control", result.control)):
+        found += [f"the {kind} broke off:\n{tally.broke_off}"] if tally.broke_off else []
+    if not result.is_proved:
+        found.append("the attack proves nothing: it does not succeed often enough without the guard")
+    lines = [f"{result.name}: {each}\n" for each in found]
+    return "".join([*lines, f"again: make attack ATTACK='{result.name} --seed {seed}'\n"] if lines else [])

@@ -20,7 +20,7 @@ _WHOLE = (
     "{0}/", "{0}/.", "{0}/..", "{0}//x", "con", "nul", "aux.py", "{0}:stream", "{0}.", "{0} ", "\t{0}", "*", "?", "[a]",
     "{{0}}", "%s%s%s%n", "%{0}", "{0}%", "\u0000", "\ud7ff", "\uffff", "\U0001f4a9{0}", "a" * 4096, "/" * 4096,
     "../" * 1400, "%2e" * 1400, "a/" * 2048, "files/{0}", "input/{0}", "control/exit.01",
-    "manifest.json", "config.json",    
+    "manifest.json", "config.json",
     "entrypoint.py", "gateway.sqlite", "gateway.url", ".staging/{0}", "lock", "config", "script.py/../{0}",
 )  # fmt: skip
 _ENDS = ("etc/passwd", "gateway.sqlite", CANARY)

@@ -27,7 +27,7 @@ def test_all_refused_and_a_control_that_succeeds_is_clean() -> None:
 
     assert result.is_clean
     assert render_table([result]).splitlines()[-1] == "| door | T0 | get in | 5 | all | 2 of 5 reached |  |"
-    assert render_findings([result], 7) == ""
+    assert render_findings(result, 7) == ""
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_whatever_else_is_not_clean_and_is_said(attack: Tally, control: Tally, c
 
     assert not result.is_clean
     assert f"| {cell} |" in render_table([result])
-    found = render_findings([result], 7)
+    found = render_findings(result, 7)
     assert finding in found
     assert "again: make attack ATTACK='door --seed 7'" in found
 
