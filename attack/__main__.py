@@ -23,7 +23,13 @@ def main() -> int:
     if os.geteuid() != 0:
         parser.error("the parties need accounts of their own; run it as root")
     signal.signal(signal.SIGTERM, _stop)
-    enter_stage()
+    try:
+        enter_stage()
+    except OSError as error:
+        parser.error(
+            f"other accounts cannot reach Python or the project here, and mounts that would let them are not allowed "
+            f"({error}); put both where everybody may read them"
+        )
     results: list[Result] = []
     names = options.scenarios or list(SCENARIOS)
     try:

@@ -24,13 +24,14 @@ class ForgedAgent:
     credential: str = field(repr=False)
     spool_id: str
     _seq: int = 0
+    _session: requests.Session = field(default_factory=requests.Session)
 
     def ask(self, method: str, path: str, **options: object) -> requests.Response:
         """Call the gateway with the credential."""
         given = options.pop("headers", {})
         assert isinstance(given, Mapping)
         headers = {"Authorization": f"Bearer {self.credential}", **given}
-        return requests.request(method, self.url + path, headers=headers, timeout=60, **options)  # type: ignore[arg-type] # requests' own names
+        return self._session.request(method, self.url + path, headers=headers, timeout=60, **options)  # type: ignore[arg-type] # requests' own names
 
     def build_report(self, task_id: str, state: str, /, **fields: object) -> dict[str, object]:
         """A report with the next number; `fields` come in addition or instead."""

@@ -40,6 +40,7 @@ class House:
     accounts: dict[str, Account]
     url: str = ""
     tokens: dict[str, str] = field(default_factory=dict)
+    _session: requests.Session = field(default_factory=requests.Session)
     _gateway: subprocess.Popen[bytes] | None = None
 
     @property
@@ -129,6 +130,10 @@ class House:
         gateway, self._gateway = self._gateway, None
         return gateway is None or processes.end(gateway)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
     def make_codes(self, *options: Sequence[str]) -> list[str]:
         """Make enrolment codes, one for each list of options of `agent code`."""
         said = self.command([(["agent", "code", "--cluster", CLUSTER, "--json", *each], "") for each in options])
@@ -153,7 +158,7 @@ class House:
         assert isinstance(given, Mapping)
         headers = {**({"Authorization": f"Bearer {self.tokens[user]}"} if user else {}), **given}
         timeout_s = options.pop("timeout", 60)
-        return requests.request(method, self.url + path, headers=headers, timeout=timeout_s, **options)  # type: ignore[arg-type] # requests' own names
+        return self._session.request(method, self.url + path, headers=headers, timeout=timeout_s, **options)  # type: ignore[arg-type] # requests' own names
 
     def submit(self, user: str, config: Mapping[str, object] | None = None, script: str = "print(1)\n") -> str:
         """Submit a task; return its id. Raises requests.HTTPError."""
@@ -183,3 +188,4 @@ def open_house(trial: Trial) -> Iterator[House]:
         yield house
     finally:
         house.stop_gateway()
+        house.close()

@@ -70,7 +70,8 @@ def _drop(house: House, number: int, text: str) -> None:
 
 
 def _count_drops(house: House) -> int:
-    return sum(1 for path in (house.spool("ann") / "drop").iterdir() if not path.name.startswith("."))
+    names = [path.name for path in (house.spool("ann") / "drop").iterdir()]
+    return sum(1 for name in names if not name.startswith(".") and not name.endswith(".receipt.json"))
 
 
 def _read_harm(log: Path) -> Iterator[str]:

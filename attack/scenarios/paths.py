@@ -20,6 +20,7 @@ _TEXT_FIELDS = (
     "script_path", "script_name", "dataset_name", "experiment_name", "project_path", "tracking_uri", "runner_location",
 )  # fmt: skip
 _INFRA_FIELDS = ("image_name", "instance_type", "account")
+_LOOK_EVERY = 10
 _ADDRESSES = (
     "/v1/tasks/{}", "/v1/tasks/{}/log", "/v1/tasks/{task}/outputs/{}", "/v1/tokens/{}", "/users/{}", "/task/{}",
     "/job_status/{}", "/docs/{}", "/{}",
@@ -36,21 +37,26 @@ def run(trial: Trial) -> None:
         if trial.tries < len(texts):
             texts = texts[:1] + trial.rng.sample(texts[1:], trial.tries - 1)
         with agent.refusing() as asked:
-            trial.tally.counts["requests"] = sum(_try(trial, house, agent, task_id, text) for text in texts)
+            _try_all(trial, house, agent, task_id, texts)
         climbing = [file for file in asked if ".." in file.split("/") or "\x00" in file]
         trial.tally.reached += [f"the agent was asked for {file!r}" for file in climbing]
 
 
-def _try(trial: Trial, house: House, agent: ForgedAgent, task_id: str, text: str) -> int:
-    """Send one text everywhere; return how many requests that was."""
-    before, wrong, sent = _list_all(house.folder), list[str](), 0
-    for ask in _build_asks(house, agent, task_id, text):
-        sent += 1
-        wrong += _judge(ask())
-    wrong += [f"{path} was made" for path in sorted(_list_all(house.folder) - before) if not _is_expected(path)]
-    wrong += [f"/{CANARY} was made"] if Path(f"/{CANARY}").exists() else []
-    trial.tally.count(f"{text[:60]!a}: {wrong[0]}" if wrong else "")
-    return sent
+def _try_all(trial: Trial, house: House, agent: ForgedAgent, task_id: str, texts: Sequence[str]) -> None:
+    """Send each text everywhere, and now and then look for what was made where nothing belongs."""
+    sent, known = 0, _list_all(house.folder)
+    for number, text in enumerate(texts, 1):
+        wrong: list[str] = []
+        for ask in _build_asks(house, agent, task_id, text):
+            sent += 1
+            wrong += _judge(ask())
+        if number % _LOOK_EVERY == 0 or number == len(texts):
+            now = _list_all(house.folder)
+            wrong += [f"{path} was made, by this text or one before" for path in now - known if not _is_expected(path)]
+            wrong += [f"/{CANARY} was made"] if Path(f"/{CANARY}").exists() else []
+            known = now
+        trial.tally.count(f"{text[:60]!a}: {wrong[0]}" if wrong else "")
+    trial.tally.counts["requests"] = sent
 
 
 def _build_asks(

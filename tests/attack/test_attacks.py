@@ -19,6 +19,15 @@ TRIES = {
 }  # fmt: skip
 
 
+def test_an_unknown_scenario_is_named_with_those_that_there_are() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "attack", "nonsense"], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "there is no scenario nonsense; there are acknowledged-path, " in done.stderr
+
+
 def test_every_scenario_has_a_short_form() -> None:
     assert TRIES.keys() == SCENARIOS.keys()
 
