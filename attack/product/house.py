@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import requests
@@ -71,22 +72,23 @@ class House:
             (self.folder / name).mkdir()
             give(self.folder / name, self.accounts[name], 0o700)
             self.make_spool_of(name, name)
+        self._choose_port()
+        adding = [(["user", "add", name, "--role", role, "--password-stdin"], PASSWORD) for name, role in USERS.items()]
+        tokens = [(["token", "create", name, "--json"], "") for name in USERS]
+        said = self.command([(["migrate"], ""), *adding, *tokens])
+        self.tokens = {name: json.loads(text)["token"] for name, text in zip(USERS, said[-3:], strict=True)}
+
+    def _choose_port(self) -> None:
+        """A port that is free now."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         lines = [
-            'host = "127.0.0.1"',
-            f"port = {port}",
-            f'data_dir = "{self.home}/data"',
-            'name = "attacked"',
+            'host = "127.0.0.1"', f"port = {port}", f'data_dir = "{self.home}/data"', 'name = "attacked"',
             "publish_interval_s = 0.2",
-        ]
+        ]  # fmt: skip
         (self.home / "gateway.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        adding = [(["user", "add", name, "--role", role, "--password-stdin"], PASSWORD) for name, role in USERS.items()]
-        tokens = [(["token", "create", name, "--json"], "") for name in USERS]
-        said = self.command([(["migrate"], ""), *adding, *tokens])
-        self.tokens = {name: json.loads(text)["token"] for name, text in zip(USERS, said[-3:], strict=True)}
 
     def make_spool_of(self, name: str, owner: str) -> None:
         """The layout of a spool for two accounts: a group that both are in owns what the gateway has to write."""
@@ -108,19 +110,25 @@ class House:
         return said
 
     def start_gateway(self) -> None:
-        """Start it, and wait until it answers."""
-        words = ["gateway", "serve", "--config", str(self.home / "gateway.toml")]
-        account = self.accounts["gateway"]
-        self._gateway = processes.start(account, self.guard, words, home=self.home, log=self.log)
-        processes.wait_until(self._answers, f"the gateway answers; its log: {self._read_end()}")
+        """Start it, and wait until it listens. If somebody else has taken the port meanwhile, it gets another."""
+        while not self._start_once():
+            if "Address already in use" not in self._read_end():
+                raise RuntimeError(f"the gateway ended: {self._read_end()}")
+            self.log.unlink()
+            self._choose_port()
 
-    def _answers(self) -> bool:
-        assert self._gateway is not None
-        if self._gateway.poll() is not None:
-            raise RuntimeError(f"the gateway ended: {self._read_end()}")
-        with contextlib.suppress(requests.ConnectionError):
-            return requests.get(f"{self.url}/healthz", timeout=10).status_code == 200
-        return False
+    def _start_once(self) -> bool:
+        """True if it listens, False if it ended."""
+        began = self.log.stat().st_size if self.log.exists() else 0
+        words = ["gateway", "serve", "--config", str(self.home / "gateway.toml")]
+        process = processes.start(self.accounts["gateway"], self.guard, words, home=self.home, log=self.log)
+        self._gateway = process
+        said = partial(self._has_said, "gateway_started", began)
+        processes.wait_until(lambda: process.poll() is not None or said(), "the gateway listens")
+        return process.poll() is None
+
+    def _has_said(self, event: str, began: int) -> bool:
+        return event.encode() in self.log.read_bytes()[began:]
 
     def _read_end(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")[-2000:] if self.log.exists() else ""

@@ -31,6 +31,7 @@ class _Case:
     outside_of: str  #: whose folder the links lead to; "root": readable for everybody
     supply: str = ""
     kept: Sequence[str] = ()
+    idle_s: float = 0.0  #: whoever swaps rests so long at most, where the other party starts anew after each change
     prepare: Callable[["_Stage"], None] | None = None
 
 
@@ -100,7 +101,7 @@ _CASES = {
     ),
     "drops": _Case(
         "attack.swaps.taking:take_drops", "agent", "agent", ("drop", "taking"), 2, "root", supply="put_drops",
-        prepare=_make_drop,
+        idle_s=0.004, prepare=_make_drop,
     ),
     "outputs": _Case(
         "attack.swaps.taking:list_and_read", "agent", "agent",
@@ -140,6 +141,7 @@ def _start_swapper(stage: _Stage, case: _Case, counter: Path, log: Path) -> subp
         "places": [str(stage.spool / place) for place in case.places], "depth": case.depth, "kept": list(case.kept),
         "outside_folder": str(stage.outside), "outside_file": str(stage.outside / "canary"),
         "supply": {**supply, "outside_file": str(stage.outside / "canary")} if case.supply else None,
+        "idle_s": case.idle_s,
         "seed": f"{stage.trial.seed} {case.hands}", "swaps": stage.trial.tries, "counter": str(counter),
     }  # fmt: skip
     words = ["call", "attack.swaps.swapper:run", json.dumps(swaps)]

@@ -115,6 +115,7 @@ def run(text: str) -> None:
     swapper = _Swapper(places, wanted["depth"], *outside, rng, kept)
     done, missed, counter = 0, 0, Path(wanted["counter"])
     while done < wanted["swaps"]:
+        time.sleep(rng.random() * wanted["idle_s"])
         is_done = swapper.swap()
         done, missed = done + is_done, missed + (not is_done)
         if done % 100 == 0:
