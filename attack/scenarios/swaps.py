@@ -101,7 +101,7 @@ _CASES = {
     ),
     "drops": _Case(
         "attack.swaps.taking:take_drops", "agent", "agent", ("drop", "taking"), 2, "root", supply="put_drops",
-        idle_s=0.004, prepare=_make_drop,
+        idle_s=0.001, prepare=_make_drop,
     ),
     "outputs": _Case(
         "attack.swaps.taking:list_and_read", "agent", "agent",

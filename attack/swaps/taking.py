@@ -18,6 +18,7 @@ from mltm.runtime.clock import Clock
 
 __all__ = ["list_and_read", "take_bundles", "take_drops"]
 
+_MAX_WAITING = 4  #: spoiled drops in taking/: a pipe in one of them would stop every later round of a control
 _AT_ONCE = Waits(faulty_look_s=0.0, drop_quiet_s=0.0, drop_look_s=0.0, drop_give_up_s=0.0)
 
 
@@ -43,10 +44,16 @@ def _find_taken(spool: Spool) -> list[str]:
         found = [path.name for path in (task / "input").glob("*") if path.is_file() and SECRET in path.read_bytes()]
         harm += [f"the secret became {name} of a task" for name in found]
         shutil.rmtree(task, ignore_errors=True)
+    if len(list(spool.taking.iterdir())) > _MAX_WAITING:
+        _clear(spool.taking)
     for folder in (spool.active, spool.done, spool.bad, spool.outbox):
-        for path in list(folder.iterdir()):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        _clear(folder)
     return harm
+
+
+def _clear(folder: Path) -> None:
+    for path in list(folder.iterdir()):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def take_bundles(text: str) -> None:
