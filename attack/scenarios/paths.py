@@ -125,11 +125,8 @@ def _is_expected(path: str) -> bool:
     parts = path.split("/")
     if parts[:2] == ["gateway", "data"] and parts[2:3] in (["files"], ["staging"]):
         is_id = len(parts) == 3 or (len(parts[3]) == 32 and parts[3].isalnum())
-        return is_id and (len(parts) < 5 or (len(parts) == 5 and parts[4] in {"entrypoint.py", "extra.bin"} | _NUMBERS))
+        return is_id and len(parts) <= 5
     return parts[:2] == ["spool-ann", "in"] or path.startswith(("gateway/data/gateway.sqlite", "gateway/data/cache"))
-
-
-_NUMBERS = {f"{number:03d}" for number in range(20)}
 
 
 def take_guard_out() -> None:

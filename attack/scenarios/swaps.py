@@ -154,6 +154,8 @@ def _wait(trial: Trial, swapper: subprocess.Popen[bytes], hands: subprocess.Pope
     def is_over() -> bool:
         if hands.poll() is not None:
             raise RuntimeError(f"the hands ended: {(trial.folder / 'processes.log').read_text()[-2000:]}")
+        if swapper.poll():
+            raise RuntimeError(f"the swapper ended: {(trial.folder / 'processes.log').read_text()[-2000:]}")
         is_enough = bool(trial.needs) and told.exists() and _count(told) >= trial.needs
         return is_enough or swapper.poll() is not None
 

@@ -72,7 +72,7 @@ class _Swapper:
             if not names:
                 return None
             folder /= self.rng.choice(names)
-            if level and not folder.is_dir():
+            if level and not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir() raises where it may not look
                 return None
         return folder
 
