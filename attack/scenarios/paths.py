@@ -1,6 +1,7 @@
 """More than 500 texts that lead elsewhere, in every field and every address that takes a text."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ _TEXT_FIELDS = (
 )  # fmt: skip
 _INFRA_FIELDS = ("image_name", "instance_type", "account")
 _LOOK_EVERY = 10
+_STARTS_WITH_ID = re.compile(r"[0-9a-f]{32}(\.|$)")
 _ADDRESSES = (
     "/v1/tasks/{}", "/v1/tasks/{}/log", "/v1/tasks/{task}/outputs/{}", "/v1/tokens/{}", "/users/{}", "/task/{}",
     "/job_status/{}", "/docs/{}", "/{}",
@@ -123,10 +125,12 @@ def _list_all(folder: Path) -> set[str]:
 def _is_expected(path: str) -> bool:
     """True for files/<task>/<name>, uploads, bundles below in/, and the gateway's own database and cache."""
     parts = path.split("/")
-    if parts[:2] == ["gateway", "data"] and parts[2:3] in (["files"], ["staging"]):
-        is_id = len(parts) == 3 or (len(parts[3]) == 32 and parts[3].isalnum())
+    is_id = len(parts) == 3 or (len(parts) > 3 and _STARTS_WITH_ID.match(parts[3]) is not None)
+    if "/".join(parts[:3]) in {"gateway/data/files", "gateway/data/staging"}:
         return is_id and len(parts) <= 5
-    return parts[:2] == ["spool-ann", "in"] or path.startswith(("gateway/data/gateway.sqlite", "gateway/data/cache"))
+    if "/".join(parts[:3]) in {"spool-ann/in/tmp", "spool-ann/in/new"}:
+        return is_id and len(parts) <= (6 if parts[4:5] == ["files"] else 5)
+    return path.startswith(("gateway/data/gateway.sqlite", "gateway/data/cache"))
 
 
 def take_guard_out() -> None:
