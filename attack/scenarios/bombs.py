@@ -114,5 +114,5 @@ SCENARIO = Scenario(
     run=run,
     take_guard_out=take_guard_out,
     tries=27,
-    control_tries=9,
+    control_tries=6,
 )

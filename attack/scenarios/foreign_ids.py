@@ -80,5 +80,5 @@ SCENARIO = Scenario(
     run=run,
     take_guard_out=take_guard_out,
     tries=224,
-    control_tries=56,
+    control_tries=14,
 )
