@@ -1,6 +1,7 @@
 # Everything that a person or CI does with this project. `make demo` and `make test` set up a fresh machine by themselves.
 .DELETE_ON_ERROR:
-.PHONY: demo demo-up demo-down check format test test-fast test-pythons test-slurm-versions test-fresh bench chaos lock clean
+.PHONY: demo demo-up demo-down check format test test-fast test-pythons test-slurm-versions test-fresh bench chaos
+.PHONY: attack lock clean
 
 # Hundreds of processes are started by a test run: with this set, each would compile all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -74,6 +75,10 @@ bench: $(READY)
 # Fault injection: make chaos CHAOS='kills --seed 7 --faults 500'; --help tells more.
 chaos: $(READY)
 	$(BIN)/python -m chaos $(CHAOS)
+
+# Attacks on a running product, each with its control: make attack ATTACK='paths --seed 7'; --help tells more. As root.
+attack: $(READY)
+	$(BIN)/python -m attack $(ATTACK)
 
 # The locks name packages and hashes, and no address. The gateway's image gets what the gateway needs of the first one.
 COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header

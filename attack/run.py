@@ -1,0 +1,44 @@
+"""The scenarios by name, in the order of the table."""
+
+from collections.abc import Mapping
+
+from attack.scenarios import (
+    acknowledged_path,
+    adoption,
+    bind_sources,
+    bombs,
+    fetched_addresses,
+    foreign_agents,
+    foreign_ids,
+    hostile_reports,
+    log_lines,
+    markup,
+    paths,
+    planted_names,
+    replayed_reports,
+    sbatch_options,
+    shown_secrets,
+    swaps,
+)
+from attack.trial import Scenario
+
+__all__ = ["SCENARIOS"]
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "acknowledged-path": acknowledged_path.SCENARIO,
+    "planted-names": planted_names.SCENARIO,
+    "bind-sources": bind_sources.SCENARIO,
+    "hostile-reports": hostile_reports.SCENARIO,
+    "paths": paths.SCENARIO,
+    "adoption": adoption.SCENARIO,
+    "sbatch-options": sbatch_options.SCENARIO,
+    "bombs": bombs.SCENARIO,
+    "shown-secrets": shown_secrets.SCENARIO,
+    "fetched-addresses": fetched_addresses.SCENARIO,
+    "markup": markup.SCENARIO,
+    "foreign-agents": foreign_agents.SCENARIO,
+    "replayed-reports": replayed_reports.SCENARIO,
+    "log-lines": log_lines.SCENARIO,
+    "foreign-ids": foreign_ids.SCENARIO,
+    **swaps.SCENARIOS,
+}
