@@ -61,7 +61,7 @@ def _say(house: House, url: str) -> None:
         env={"MLFLOW_TRACKING_URI": url}, model_params={"url": url},
     )  # fmt: skip
     task_id = house.submit("ann", config)
-    house.ask("ann", "GET", f"/v1/tasks/{task_id}", headers=dict.fromkeys(_HEADERS, url))
+    house.ask("ann", "GET", f"/v1/tasks/{task_id}", headers=dict.fromkeys(_HEADERS, url.encode()))
 
 
 def take_guard_out() -> None:
