@@ -1,4 +1,4 @@
-"""The only owner of watchdog: news in `in/new`, `drop` or `bell` wakes the tick. The truth is the rescan.
+"""The only owner of watchdog: a change in the inbox, `drop` or `bell` wakes the tick. The truth is the rescan.
 
 It looks at no file and removes none; bells are removed by the tick, which answers them.
 """

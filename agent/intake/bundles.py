@@ -60,7 +60,7 @@ class BundleIntake:
         self._warned: set[str] = set()
 
     def scan(self) -> list[str]:
-        """Accept what is in in/new; returns what is wrong, as sentences. Raises OSError if it cannot be listed."""
+        """Accept what is in the inbox; returns what is wrong, as sentences. Raises OSError if it cannot be listed."""
         names = files.list_names(self._inbox.new)
         for kept in (self._faulty, self._remind, self._aside):
             for gone in set(kept) - set(names):

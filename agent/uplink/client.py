@@ -29,8 +29,7 @@ from mltm.contract.agent_api import (
     ReportsAnswer,
 )
 from mltm.contract.base_models import JsonObject
-from mltm.contract.problems import Problem
-from mltm.contract.strict_tls import explain_strictness
+from mltm.contract.problems import Problem, explain_strictness
 
 __all__ = ["GatewayClient", "GatewayRefusedError", "RawCommands", "enrol", "open_session"]
 

@@ -158,7 +158,7 @@ UNNAMED: dict[str, str] = {
     "agent.daemon.bells:_remove_stranger": "It removes what is not a bell.",
     "agent.daemon.watcher:hears_inotify": "A trial at the start, with a file of its own.",
     "gateway.security_log:_LogFile._write": "The security log: no task depends on it, and no request waits for it.",
-    "gateway.private_files:create_private_file": "An empty file in staging; gateway.upload-part strikes right after it.",
+    "gateway.private_files:create_private_file": "An empty file in staging; gateway.upload-part strikes after it.",
     "gateway.private_files:make_private_file": "The gateway's start.",
     "gateway.private_files:make_private_folder": "The gateway's start.",
     "gateway.services.inbox_folder:_make": "Administration: `mltm-gateway spool make`.",

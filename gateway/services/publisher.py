@@ -190,7 +190,7 @@ def _build(parent: Folder, name: str, entry: OutboxEntry, source: Path) -> None:
 
 
 def _sweep(building: Folder, task_id: str) -> None:
-    """Remove what has the task's name in in/tmp: a killed gateway left it there.
+    """Remove what has the task's name in tmp/: a killed gateway left it there.
 
     A task belongs to one gateway and has one entry: bundles of other tasks and gateways have other names. It is
     renamed before it is removed: another gateway that still ends its last step cannot publish half of it.

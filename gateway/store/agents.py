@@ -6,9 +6,8 @@ from pathlib import Path
 
 from gateway.errors import ConflictError, NotFoundError, UnauthorizedError
 from gateway.store.keys import read_spool_key
-from gateway.store.models import Agent, EnrolCode, Outbox, Task
+from gateway.store.models import Agent, EnrolCode, Outbox, Task, parse_timestamp, render_timestamp
 from gateway.store.ownership import is_owned_by, read_user_id
-from gateway.store.timestamps import parse_timestamp, render_timestamp
 from gateway.values import AgentIdentity, InboxKey
 from mltm.contract.agent_api import Enrolment, Heartbeat
 from mltm.contract.ids import AgentId

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from gateway.store.damaged import read_attempt, read_event, read_report, read_state, render_damaged
-from gateway.store.models import Agent, Attempt, Event, StoredReport, Task
-from gateway.store.timestamps import parse_timestamp
+from gateway.store.models import Agent, Attempt, Event, StoredReport, Task, parse_timestamp
 from mltm.contract import user_api
 from mltm.contract.base_models import JsonObject
 from mltm.contract.reports import StatusNote

@@ -7,8 +7,7 @@ import peewee
 
 from gateway.store.commands import close_answered
 from gateway.store.damaged import read_state
-from gateway.store.models import Attempt, CachedBytes, Task
-from gateway.store.timestamps import render_timestamp
+from gateway.store.models import Attempt, CachedBytes, Task, render_timestamp
 from gateway.values import AgentIdentity
 from mltm.contract.states import is_final
 

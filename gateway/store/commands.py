@@ -11,9 +11,8 @@ import peewee
 
 from gateway.errors import ConflictError, InvalidError, NotFoundError
 from gateway.store.damaged import read_ack, read_command, read_state
-from gateway.store.models import Command, Task
+from gateway.store.models import Command, Task, render_timestamp
 from gateway.store.tasks import add_event, find_task
-from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity, User
 from mltm.contract.agent_api import Ack, CommandMessage
 from mltm.contract.problems import FieldProblem

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 import structlog
 from pydantic import ValidationError
 
-from gateway.store.models import Attempt, Command, Event, StoredReport, Task
-from gateway.store.timestamps import parse_timestamp
+from gateway.store.models import Attempt, Command, Event, StoredReport, Task, parse_timestamp
 from mltm.contract import user_api
 from mltm.contract.agent_api import Ack, CommandMessage
 from mltm.contract.base_models import JsonObject, render_canonical

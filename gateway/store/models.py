@@ -1,13 +1,14 @@
-"""The tables. Times are text in UTC with microseconds (store/timestamps.py): they sort. JSON is canonical text."""
+"""The tables. Times are text in UTC with microseconds: they sort. JSON is canonical text."""
 
 import threading
+from datetime import UTC, datetime
 
 import peewee
 
 __all__ = [
     "DATABASE", "LISTED_COLUMNS", "MODELS", "Agent", "Attempt", "Base", "CachedBytes", "Command", "EnrolCode", "Event",
     "IdempotencyKey", "JoinedAttemptRow", "JoinedTaskRow", "Meta", "Outbox", "StoredReport", "Task", "TaskFile",
-    "Token", "UserRow",
+    "Token", "UserRow", "parse_timestamp", "render_timestamp",
 ]  # fmt: skip
 
 
@@ -301,3 +302,13 @@ MODELS = (
     Meta, UserRow, Token, EnrolCode, Agent, Task, TaskFile, Attempt, StoredReport, JoinedTaskRow, JoinedAttemptRow,
     Event, Outbox, IdempotencyKey, Command, CachedBytes,
 )  # fmt: skip
+
+
+def render_timestamp(time: datetime) -> str:
+    """Render an aware time: text in UTC, always with microseconds, so that text order is time order."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Read it back."""
+    return datetime.fromisoformat(text)

@@ -10,9 +10,8 @@ import peewee
 import structlog
 
 from gateway.store.keys import add_seal, read_spool_key
-from gateway.store.models import Agent, Event, Outbox, Task, TaskFile
+from gateway.store.models import Agent, Event, Outbox, Task, TaskFile, parse_timestamp
 from gateway.store.tasks import add_event
-from gateway.store.timestamps import parse_timestamp
 from mltm.contract.manifest import BundleFile, Manifest
 from mltm.contract.states import State
 

@@ -10,10 +10,9 @@ from pydantic import ValidationError
 from gateway.store.damaged import read_state
 from gateway.store.joined import Joined, load_joined, save_joined
 from gateway.store.keys import is_sealed
-from gateway.store.models import Attempt, Outbox, StoredReport, Task
+from gateway.store.models import Attempt, Outbox, StoredReport, Task, render_timestamp
 from gateway.store.prepared import PreparedReport, digest_stored, prepare_report
 from gateway.store.tasks import add_event, insert_row
-from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity
 from mltm.contract.agent_api import ReportOutcome
 from mltm.contract.joined_reports import rank_report

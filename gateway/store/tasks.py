@@ -24,9 +24,9 @@ from gateway.store.models import (
     StoredReport,
     Task,
     TaskFile,
+    render_timestamp,
 )
 from gateway.store.ownership import find_owner_id, is_owned_by, may_see, require_live, visible_to
-from gateway.store.timestamps import render_timestamp
 from gateway.values import AgentIdentity, User
 from mltm.contract.base_models import render_canonical
 from mltm.contract.ids import parse_task_id

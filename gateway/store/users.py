@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 import peewee
 
 from gateway.errors import ConflictError, NotFoundError, UnauthorizedError
-from gateway.store.models import Agent, EnrolCode, Token, UserRow
+from gateway.store.models import Agent, EnrolCode, Token, UserRow, parse_timestamp, render_timestamp
 from gateway.store.ownership import is_of, is_owned_by, read_user_id, require_live
-from gateway.store.timestamps import parse_timestamp, render_timestamp
 from gateway.values import Role, User
 from mltm.contract.user_api import TokenAnswer
 

@@ -1,10 +1,15 @@
-"""RFC 9457 problem documents: how every error looks on the wire, with a stable key and a next step."""
+"""How errors are told: RFC 9457 problem documents with a stable key and a next step; a certificate that is refused.
+
+Python 3.13 and newer set VERIFY_X509_STRICT (RFC 5280) in `ssl.create_default_context()`; older ones leave it out.
+"""
+
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from mltm.contract.base_models import Message
 
-__all__ = ["CONTENT_TYPE", "FieldProblem", "Problem"]
+__all__ = ["CONTENT_TYPE", "FieldProblem", "Problem", "explain_strictness"]
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -34,3 +39,21 @@ class Problem(Message):
     next_step: str = ""
     fields: list[FieldProblem] = Field(default_factory=list)
     request_id: str = ""
+
+
+# Codes 80 to 93 of OpenSSL 3's x509_vfy.h (X509_V_ERR_PATHLEN_INVALID_FOR_NON_CA and on): what check_extensions() in
+# x509_vfy.c says with X509_V_FLAG_X509_STRICT only.
+_STRICT_ONLY = range(80, 94)
+
+
+def explain_strictness(certificate_error: Exception, url: str) -> str:
+    """Explain an error of strict verification. "" for every other error."""
+    if getattr(certificate_error, "verify_code", 0) not in _STRICT_ONLY:
+        return ""
+    parts = urlsplit(url)
+    address = f"{parts.hostname}:{parts.port or 443}"
+    return (
+        "Python 3.13 and newer check certificates strictly: an authority's needs keyUsage with keyCertSign and a "
+        "critical basicConstraints, and all need their key identifiers. Ask who made it for a new one. To check: "
+        f"openssl s_client -x509_strict -verify_return_error -CAfile FILE -connect {address} </dev/null"
+    )

@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from mltm.contract.problems import Problem
-from mltm.contract.strict_tls import explain_strictness
+from mltm.contract.problems import Problem, explain_strictness
 from mltm.wire.errors import MltmError, UnreachableError, build_error
 
 __all__ = ["explain_failure", "is_temporary", "read_fingerprint"]

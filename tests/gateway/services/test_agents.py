@@ -9,9 +9,8 @@ import pytest
 from gateway.errors import ConflictError, NotFoundError, UnauthorizedError
 from gateway.services.passwords import hash_secret
 from gateway.store import agents
-from gateway.store.models import Agent, Outbox
+from gateway.store.models import Agent, Outbox, render_timestamp
 from gateway.store.outbox import mark
-from gateway.store.timestamps import render_timestamp
 from mltm.contract import routes
 from mltm.contract.ids import TaskId
 from mltm.contract.proofs import parse_key, prove_bundle, prove_enrolment

@@ -9,8 +9,7 @@ from yarl import URL
 
 from gateway.http.endpoints import outputs
 from gateway.store.commands import QUESTION_LIFE
-from gateway.store.models import CachedBytes
-from gateway.store.timestamps import render_timestamp
+from gateway.store.models import CachedBytes, render_timestamp
 from mltm.runtime.clock import Clock
 from tests.gateway.fixtures import House, open_house, serve
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mltm.contract.strict_tls import explain_strictness
+from mltm.contract.problems import explain_strictness
 from tests.gateway.certificates import Authority, Pair, build_strict_context
 
 
