@@ -1,0 +1,1 @@
+"""Every parser of outside text gets texts that nobody would write."""
