@@ -162,7 +162,7 @@ def try_all(parser: Parser, count: int) -> None:
     @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(inputs(parser.seeds))
     def try_one(raw: bytes) -> None:
-        with contextlib.suppress(parser.errors):
+        with contextlib.suppress(*parser.errors):
             parser.parse(raw)
 
     try_one()
