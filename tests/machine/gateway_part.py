@@ -19,6 +19,7 @@ from gateway.settings import GatewaySettings
 from gateway.store import migrate
 from gateway.store import tasks as rows
 from gateway.store.commands import HoldKind
+from gateway.store.keys import read_spool_key
 from gateway.store.models import Agent
 from gateway.store.users import add_user
 from gateway.values import AgentIdentity, Upload, UploadedFile, User
@@ -52,6 +53,10 @@ class GatewayPart:
         self.agents = Agents(
             self._database, self._clock, wake, self._security, generation=generation, name="test", gateway_id="g" * 32
         )
+
+    def read_key(self) -> bytes:
+        """The key of the agent's spool, which an enrolment gives it."""
+        return self._database.call_now(lambda: read_spool_key(Agent.get_by_id(self.agent.agent_id)))
 
     def submit(self, config: TaskConfig, key: str) -> TaskId:
         """Hand a task in, once a key."""

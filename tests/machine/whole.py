@@ -17,6 +17,7 @@ from agent.settings import AgentSettings, InstanceType
 from agent.spool.outbox import Outbox
 from agent.spool.records import read_journal
 from agent.spool.setup import prepare_spool
+from agent.spool.spool_key import write_spool_key
 from agent.uplink.alerts import AlertBoard
 from agent.uplink.client import GatewayClient
 from agent.uplink.command_poller import CommandPoller
@@ -65,12 +66,13 @@ class Whole:
         self.spool = identity.spool
         self.slurm = MemorySlurm(self.spool)
         self._identity = AgentIdentity(
-            AgentId("b" * 32), "atena02", None, self.spool.root, identity.spool_id, unix_user="u"
+            AgentId("b" * 32), "atena02", None, self.spool.inbox.root, identity.spool_id, unix_user="u"
         )
         self._line = GatewayLine(self._identity)
         self._keys = itertools.count(1)
         self.cancelled: set[TaskId] = set()  #: what the gateway was asked to cancel, and had not ended
         self.gateway = self._open_gateway()
+        write_spool_key(self.spool, self.gateway.read_key().hex(), self._clock)
         self._agents = [self._open_agent(), self._open_agent()]
 
     def _now(self) -> datetime:
@@ -164,6 +166,7 @@ class Whole:
         """The same for the gateway."""
         self.gateway.close()
         self.gateway = self._open_gateway()
+        write_spool_key(self.spool, self.gateway.read_key().hex(), self._clock)
 
     def talk(self, *, second: bool) -> None:
         """An agent brings its reports and takes its commands, as far as the line lets it."""
