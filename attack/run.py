@@ -7,6 +7,7 @@ from attack.scenarios import (
     adoption,
     bind_sources,
     bombs,
+    bundle_forgery,
     fetched_addresses,
     foreign_agents,
     foreign_ids,
@@ -40,5 +41,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "replayed-reports": replayed_reports.SCENARIO,
     "log-lines": log_lines.SCENARIO,
     "foreign-ids": foreign_ids.SCENARIO,
+    "bundle-forgery": bundle_forgery.SCENARIO,
     **swaps.SCENARIOS,
 }

@@ -40,6 +40,7 @@ class RealAgent:
     log: Path
     standin: Standin
     code: str
+    pid: int
 
     @property
     def credential(self) -> Path:
@@ -65,7 +66,7 @@ def running_agent(house: House, name: str) -> Iterator[RealAgent]:
         log = house.folder / f"agent-{name}.log"
         process = processes.start(account, house.guard, ["agent", "run", *options], home=home, log=log)
         try:
-            yield RealAgent(home, log, standin, code)
+            yield RealAgent(home, log, standin, code, process.pid)
         finally:
             processes.end(process)
 
