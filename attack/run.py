@@ -13,6 +13,8 @@ from attack.scenarios import (
     foreign_ids,
     hostile_reports,
     log_lines,
+    login_flood,
+    login_guesses,
     markup,
     paths,
     planted_names,
@@ -42,5 +44,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "log-lines": log_lines.SCENARIO,
     "foreign-ids": foreign_ids.SCENARIO,
     "bundle-forgery": bundle_forgery.SCENARIO,
+    "login-guesses": login_guesses.SCENARIO,
+    "login-flood": login_flood.SCENARIO,
     **swaps.SCENARIOS,
 }
