@@ -22,12 +22,12 @@ class Account:
     groups: tuple[int, ...] = ()
 
 
-def make_accounts(*names: str, shared: Sequence[str] = ()) -> dict[str, Account]:
-    """Make accounts up. Those in `shared` are together in one group more, as a spool for two accounts needs it."""
+def make_accounts(*names: str, shared: Sequence[Sequence[str]] = ()) -> dict[str, Account]:
+    """Make accounts up. Those in each of `shared` are together in one group more, as an inbox needs it."""
     used = {user.pw_uid for user in pwd.getpwall()} | {group.gr_gid for group in grp.getgrall()} | _find_running()
     free = iter(number for number in range(_FIRST + os.getpid() % 500 * 5, _LAST) if number not in used)
-    common = next(free)
-    return {name: Account(name, next(free), (common,) if name in shared else ()) for name in names}
+    groups = [(members, next(free)) for members in shared]
+    return {name: Account(name, next(free), tuple(gid for members, gid in groups if name in members)) for name in names}
 
 
 def _find_running() -> set[int]:

@@ -23,6 +23,7 @@ class ForgedAgent:
     url: str
     credential: str = field(repr=False)
     spool_id: str
+    spool_key: str = field(repr=False)
     _seq: int = 0
     _session: requests.Session = field(default_factory=requests.Session)
 

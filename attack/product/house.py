@@ -34,7 +34,7 @@ def build_config(**fields: object) -> dict[str, object]:
 
 @dataclass
 class House:
-    """The gateway's account is `gateway`; `ann` and `ben` own a spool each. guard: see Trial."""
+    """The gateway's account is `gateway`; `ann` and `ben` own a spool and have an inbox each. guard: see Trial."""
 
     folder: Path
     guard: str
@@ -64,10 +64,16 @@ class House:
         """The spool of an account."""
         return self.folder / f"spool-{name}"
 
+    def inbox(self, name: str) -> Path:
+        """The folder that the gateway writes for this agent."""
+        return self.folder / "inboxes" / name
+
     def make(self) -> None:
         """Make the folders and the users."""
         self.home.mkdir()
         give(self.home, self.accounts["gateway"], 0o700)
+        (self.folder / "inboxes").mkdir()
+        give(self.folder / "inboxes", self.accounts["gateway"], 0o755)
         for name in ("ann", "ben"):
             (self.folder / name).mkdir()
             give(self.folder / name, self.accounts[name], 0o700)
@@ -91,19 +97,17 @@ class House:
         (self.home / "gateway.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def make_spool_of(self, name: str, owner: str) -> None:
-        """The layout of a spool for two accounts: a group that both are in owns what the gateway has to write."""
+        """The layout for two accounts: the owner's spool, and the gateway's inbox, which their common group reads."""
         account = self.accounts[owner]
-        group = account.groups[0]
         self.spool(name).mkdir()
-        give(self.spool(name), account, 0o3770, group=group)
-        for place in ("in", "in/tmp", "in/new"):
-            (self.spool(name) / place).mkdir()
-            give(self.spool(name) / place, account, 0o2770, group=group)
+        give(self.spool(name), account, 0o700)
+        self.command([(["spool", "make", str(self.inbox(name)), "--group", str(account.groups[0])], "")])
 
     def command(self, calls: Sequence[tuple[Sequence[str], str]]) -> list[str]:
         """Run commands of `mltm-gateway`, each with its standard input; return what each printed."""
         config = ["--config", str(self.home / "gateway.toml")]
-        batch = json.dumps([([*argv, *config], f"{stdin}\n") for argv, stdin in calls])
+        told = [([*argv, *([] if argv[0] == "spool" else config)], f"{stdin}\n") for argv, stdin in calls]
+        batch = json.dumps(told)
         said: list[str] = json.loads(
             processes.call(self.accounts["gateway"], self.guard, ["batch", batch], home=self.home)
         )
@@ -148,17 +152,17 @@ class House:
         return [json.loads(text)["code"] for text in said]
 
     def forge_agents(self, *names: str) -> dict[str, ForgedAgent]:
-        """Enrol agents of these users by hand: each is a credential and a spool's id, and no process."""
-        codes = self.make_codes(*(["--owner", name, "--spool", str(self.spool(name))] for name in names))
+        """Enrol agents of these users by hand: each is a credential, a spool's id and its key, and no process."""
+        codes = self.make_codes(*(["--owner", name, "--inbox", str(self.inbox(name))] for name in names))
         return {name: self.enrol(code) for name, code in zip(names, codes, strict=True)}
 
-    def enrol(self, code: str, spool_id: str = "") -> ForgedAgent:
-        """Use a code as an agent does. Raises requests.HTTPError if the gateway refuses it."""
+    def enrol(self, code: str, spool_id: str = "", **more: str) -> ForgedAgent:
+        """Use a code as an agent does. more: of its request. Raises requests.HTTPError if the gateway refuses it."""
         chosen = spool_id or secrets.token_hex(16)
-        body = {"code": code, "host": "login1", "unix_user": "somebody", "spool_id": chosen, "version": "0"}
+        body = {"code": code, "host": "login1", "unix_user": "somebody", "spool_id": chosen, "version": "0", **more}
         answer = requests.post(f"{self.url}/v1/agent/enrol", json=body, timeout=30)
         answer.raise_for_status()
-        return ForgedAgent(self.url, answer.json()["credential"], chosen)
+        return ForgedAgent(self.url, answer.json()["credential"], chosen, answer.json()["spool_key"])
 
     def ask(self, user: str, method: str, path: str, **options: object) -> requests.Response:
         """Ask the gateway as a user; "" for nobody."""
@@ -187,7 +191,7 @@ class House:
 @contextlib.contextmanager
 def open_house(trial: Trial) -> Iterator[House]:
     """Open a house whose gateway runs; take it down at the end."""
-    accounts = make_accounts("gateway", "ann", "ben", shared=("gateway", "ann", "ben"))
+    accounts = make_accounts("gateway", "ann", "ben", shared=[("gateway", "ann"), ("gateway", "ben")])
     house = House(trial.folder, trial.guard, accounts)
     os.umask(0o022)
     house.make()

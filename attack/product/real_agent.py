@@ -40,6 +40,7 @@ class RealAgent:
     log: Path
     standin: Standin
     code: str
+    pid: int
 
     @property
     def credential(self) -> Path:
@@ -57,7 +58,7 @@ def running_agent(house: House, name: str) -> Iterator[RealAgent]:
         config = home / "agent.toml"
         config.write_text(_render_config(house, name, standin), encoding="utf-8")
         give(config, account, 0o600)
-        code = house.make_codes(["--owner", name, "--spool", str(house.spool(name))])[0]
+        code = house.make_codes(["--owner", name, "--inbox", str(house.inbox(name))])[0]
         options = ["--config", str(config)]
         processes.call(
             account, house.guard, ["agent", "enroll", *options, "--code-stdin"], home=home, stdin=f"{code}\n"
@@ -65,14 +66,15 @@ def running_agent(house: House, name: str) -> Iterator[RealAgent]:
         log = house.folder / f"agent-{name}.log"
         process = processes.start(account, house.guard, ["agent", "run", *options], home=home, log=log)
         try:
-            yield RealAgent(home, log, standin, code)
+            yield RealAgent(home, log, standin, code, process.pid)
         finally:
             processes.end(process)
 
 
 def _render_config(house: House, name: str, standin: Standin) -> str:
     lines = [
-        f'spool = "{house.spool(name)}"', f'cluster = "{CLUSTER}"', f'gateway_url = "{house.url}"',
+        f'spool = "{house.spool(name)}"', f'inbox = "{house.inbox(name)}"', f'cluster = "{CLUSTER}"',
+        f'gateway_url = "{house.url}"',
         f'credential_file = "{house.folder / name}/credential"', 'runtime = "none"', 'observer = "polling"',
         f'images = {{ image = "{sys.executable}" }}', _WAITS,
         f'conf = "{standin.slurm_conf}"', f'path = "{standin.bin_dir}"',

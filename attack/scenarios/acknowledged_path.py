@@ -1,9 +1,9 @@
 """An agent acknowledges a question for bytes with a path, so that the gateway serves a file of its own machine."""
 
-import asyncio
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +70,19 @@ def take_guard_out() -> None:
     """The gateway of before: the words of an acknowledgement say where the bytes are."""
     import gateway.services.cluster_files as room
     import gateway.store.commands as rows
+    from gateway.services.piece_files import open_piece
     from gateway.values import FilePiece
 
     def close_anything(agent: Any, command_id: str, ack: Any, now: Any) -> None:
         rows._close(rows._find_command(agent, command_id), ack, now)
 
-    async def read(files: Any, wanted: Any, wait_s: float) -> FilePiece:
+    @asynccontextmanager
+    async def read(files: Any, wanted: Any, wait_s: float) -> AsyncIterator[FilePiece]:
         _, ack = await files._ask(wanted, wait_s)
         path, start, length, final = (ack.message or "").split(" ")
-        data = (await asyncio.to_thread(Path(path).read_bytes))[int(start) :][: int(length)]
-        return FilePiece(data, int(start), int(length), final=final == "1")
+        async with open_piece(Path(path)) as descriptor:
+            skip, size = int(start), len(_KEY)
+            yield FilePiece(descriptor, skip, min(int(length), size - skip), skip, size, final=final == "1")
 
     replace(rows, "close_command", close_anything)
     replace(room.ClusterFiles, "_read", read)

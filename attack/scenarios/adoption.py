@@ -6,29 +6,36 @@ from attack.guards import replace
 from attack.product.forged_agent import ForgedAgent
 from attack.product.house import House, open_house
 from attack.trial import Scenario, Trial
+from mltm.contract.proofs import prove_enrolment
 
 __all__ = ["SCENARIO"]
 
 
 def run(trial: Trial) -> None:
-    """Ann's task is at the shared agent; ben enrols with that spool's id, from several places, several times."""
+    """Ann's task is at the shared agent; ben enrols with that spool's id, from several places, with several proofs."""
     with open_house(trial) as house:
         house.make_spool_of("shared", "ann")
-        shared = house.enrol(house.make_codes(["--shared", "--spool", str(house.spool("shared"))])[0])
+        shared = house.enrol(house.make_codes(["--shared", "--inbox", str(house.inbox("shared"))])[0])
         task_id = house.submit("ann")
         shared.report(task_id, "running")
-        places = [house.spool("ben"), house.spool("shared"), house.spool("ben") / "in", house.folder / "elsewhere"]
+        places = [house.inbox("ben"), house.inbox("shared"), house.inbox("ben") / "in", house.folder / "elsewhere"]
         codes = house.make_codes(
-            *(["--owner", "ben", "--spool", str(places[n % len(places)])] for n in range(trial.tries))
+            *(["--owner", "ben", "--inbox", str(places[n % len(places)])] for n in range(trial.tries))
         )
         for number, code in enumerate(codes):
             spool_id = [shared.spool_id, ""][number // len(places) % 2]
-            trial.tally.count(_adopt(house, code, spool_id, shared, task_id))
+            trial.tally.count(_adopt(house, code, spool_id, _prove(number, shared, code), shared, task_id))
 
 
-def _adopt(house: House, code: str, spool_id: str, shared: ForgedAgent, task_id: str) -> str:
+def _prove(number: int, shared: ForgedAgent, code: str) -> str:
+    """What somebody without the spool's key may send: nothing, anything, or what he makes with a key of his own."""
+    proofs = ["", "0" * 64, prove_enrolment(b"k" * 32, shared.spool_id, code), shared.spool_id * 2]
+    return proofs[number // 2 % len(proofs)]
+
+
+def _adopt(house: House, code: str, spool_id: str, proof: str, shared: ForgedAgent, task_id: str) -> str:
     try:
-        ben = house.enrol(code, spool_id)
+        ben = house.enrol(code, spool_id, proof=proof)
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         return f"answered {status}" if status >= 500 else ""
@@ -49,6 +56,7 @@ def take_guard_out() -> None:
         return found
 
     replace(agents, "_find_same", find_same)
+    replace(agents, "_check_proof", lambda *_: None)
 
 
 SCENARIO = Scenario(

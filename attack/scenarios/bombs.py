@@ -96,7 +96,14 @@ def _build_uploads(house: House, packed: bytes) -> list[tuple[str, Callable[[], 
 
 def take_guard_out() -> None:
     """A gateway that unpacks a body as a whole before it looks at its size."""
+    from aiohttp import web
+
     from gateway.http import arguments
+
+    before = web.RequestHandler.__init__
+
+    def unpack(handler: Any, *args: Any, **kw: Any) -> None:
+        before(handler, *args, **{**kw, "auto_decompress": True})
 
     async def read_all(request: Any, limit: int) -> bytes:
         del limit
@@ -105,6 +112,8 @@ def take_guard_out() -> None:
             body += block
         return bytes(body)
 
+    replace(web.RequestHandler, "__init__", unpack)
+    replace(arguments, "check_no_coding", lambda _: None)
     replace(arguments, "_read_body", read_all)
 
 

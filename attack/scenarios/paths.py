@@ -123,12 +123,12 @@ def _list_all(folder: Path) -> set[str]:
 
 
 def _is_expected(path: str) -> bool:
-    """True for files/<task>/<name>, uploads, bundles below in/, and the gateway's own database and cache."""
+    """True for files/<task>/<name>, uploads, bundles in inboxes, and the gateway's own database and cache."""
     parts = path.split("/")
     is_id = len(parts) == 3 or (len(parts) > 3 and _STARTS_WITH_ID.match(parts[3]) is not None)
     if "/".join(parts[:3]) in {"gateway/data/files", "gateway/data/staging"}:
         return is_id and len(parts) <= 5
-    if "/".join(parts[:3]) in {"spool-ann/in/tmp", "spool-ann/in/new"}:
+    if "/".join(parts[:3]) in {"inboxes/ann/tmp", "inboxes/ann/new"}:
         return is_id and len(parts) <= (6 if parts[4:5] == ["files"] else 5)
     return path.startswith(("gateway/data/gateway.sqlite", "gateway/data/cache"))
 

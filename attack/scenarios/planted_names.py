@@ -1,4 +1,4 @@
-"""The owner of a spool plants links and pipes under the names that the gateway writes, before and while it runs."""
+"""Whoever can write an inbox plants links and pipes under the names that the gateway writes."""
 
 import os
 from pathlib import Path
@@ -28,20 +28,19 @@ def run(trial: Trial) -> None:
             give(victim / "database", house.accounts["gateway"], 0o600)
             told = _try(house, name, kind, victim)
             trial.tally.count(f"{kind} planted as {name}: {told}" if told else "")
-            _clear(house.spool("ann"), victim)
+            _clear(house.inbox("ann"), victim)
 
 
-_NAMES = (".gateway.url.new", "gateway.url", "in/tmp", "in/new", "in", "in/tmp/{task}", "in/new/{task}")
+_NAMES = (".address.new", "address", "tmp", "new", ".", "tmp/{task}", "new/{task}")
 
 
 def _try(house: House, name: str, kind: str, victim: Path) -> str:
     """What the attacker reached: a changed file, a new one, or a gateway that hangs."""
-    spool = house.spool("ann")
     if "{task}" in name:
         house.stop_gateway()
         house.start_gateway()
         name = name.replace("{task}", house.submit("ann"))
-    path = spool / name
+    path = house.inbox("ann") / name
     aside = path.with_name(f".aside-{path.name}")
     if os.path.lexists(path):
         path.rename(aside)
@@ -79,12 +78,12 @@ def _find_harm(victim: Path) -> str:
     return "" if (victim / "database").read_bytes() == _KEPT else "a file of the gateway's was overwritten"
 
 
-def _clear(spool: Path, victim: Path) -> None:
-    """Put the spool back as it was, and remove what came into the victim's folder."""
-    for path in sorted([*spool.rglob("*")], key=lambda each: -len(each.parts)):
+def _clear(inbox: Path, victim: Path) -> None:
+    """Put the inbox back as it was, and remove what came into the victim's folder."""
+    for path in sorted([*inbox.parent.rglob("*")], key=lambda each: -len(each.parts)):
         if path.is_symlink() or path.is_fifo():
             path.unlink()
-    for aside in sorted(spool.rglob(".aside-*"), key=lambda each: len(each.parts)):
+    for aside in sorted(inbox.parent.rglob(".aside-*"), key=lambda each: len(each.parts)):
         aside.rename(aside.with_name(aside.name.removeprefix(".aside-")))
     for path in victim.iterdir():
         if path.name != "database":
@@ -92,17 +91,21 @@ def _clear(spool: Path, victim: Path) -> None:
 
 
 def take_guard_out() -> None:
-    """A gateway that follows links, waits for pipes, and uses names that can be guessed."""
+    """A gateway that follows links, waits for pipes, uses names that can be guessed, and does not tidy before."""
     import mltm.runtime.hostile_files as files
 
     vars(files)["_FOLDER"] &= ~os.O_NOFOLLOW
     vars(files)["NEW_FILE"] &= ~(os.O_NOFOLLOW | os.O_EXCL)
     replace(files, "make_private_name", lambda stem, suffix="": f"{stem}.new{suffix}")
 
+    import gateway.services.spool_address as addresses
+
+    replace(addresses, "_sweep", lambda *_: None)
+
 
 SCENARIO = Scenario(
     threats="1.2, 3b.1",
-    tries_to="plant links and pipes under the names that the gateway writes in a spool",
+    tries_to="plant links and pipes under the names that the gateway writes in an inbox",
     run=run,
     take_guard_out=take_guard_out,
     tries=21,

@@ -56,12 +56,13 @@ def take_guard_out() -> None:
     from gateway.store import reports
     from gateway.store.models import Task
 
-    def believe(agent: object, report: Any, now: object) -> Any:
-        del agent, now
+    def believe(agent: object, prepared: Any, joined: object, now: object) -> Any:
+        del agent, joined, now
+        report = prepared.report
         Task.update(state=report.state.value).where(Task.task_id == report.task_id).execute()
         return reports._build_outcome(report, "taken")
 
-    replace(reports, "store_report", believe)
+    replace(reports, "_store_one", believe)
 
 
 SCENARIO = Scenario(

@@ -10,7 +10,7 @@ from pathlib import Path
 from attack.accounts import Account, give, make_accounts
 from attack.guards import replace
 from attack.product import processes
-from attack.swaps.supplies import SECRET
+from attack.swaps.supplies import SECRET, SPOOL_ID
 from attack.trial import Scenario, Trial
 
 __all__ = ["SCENARIOS"]
@@ -21,7 +21,7 @@ _TASK_ID = "0" * 31 + "1"
 
 @dataclass(frozen=True)
 class _Case:
-    """Who works where, and who swaps. places: below the spool. outside: what links lead to, by its owner."""
+    """Who works where, and who swaps. places: below the trial's folder. outside: what links lead to, by its owner."""
 
     hands: str
     works: str
@@ -42,24 +42,40 @@ class _Stage:
     trial: Trial
     accounts: dict[str, Account]
     spool: Path = field(init=False)
+    inbox: Path = field(init=False)
     outside: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        self.spool, self.outside = self.trial.folder / "spool", self.trial.folder / "outside"
+        self.spool, self.inbox = self.trial.folder / "spool", self.trial.folder / "inboxes" / "inbox"
+        self.outside = self.trial.folder / "outside"
 
     def make(self, case: _Case) -> None:
-        """Make both parties' homes, the spool, and what the links lead to."""
+        """Make both parties' homes, the spool, the inbox, and what the links lead to."""
         os.umask(0o022)
         for name, account in self.accounts.items():
             (self.trial.folder / name).mkdir()
             give(self.trial.folder / name, account, 0o700)
-        owner, group = self.accounts["agent"], self.accounts["agent"].groups[0]
-        for place in ("", "in", "in/tmp", "in/new"):
-            (self.spool / place).mkdir()
-            give(self.spool / place, owner, 0o2770, group=group)
+        for place in (self.spool, self.spool / "agent"):
+            place.mkdir()
+            give(place, self.accounts["agent"], 0o700)
+        (self.spool / "agent" / "spool_id").write_text(SPOOL_ID, encoding="ascii")
+        give(self.spool / "agent" / "spool_id", self.accounts["agent"], 0o600)
+        self._make_inbox(case)
         if case.prepare is not None:
             case.prepare(self)
         self.make_outside(case)
+
+    def _make_inbox(self, case: _Case) -> None:
+        """The gateway's own; where it works itself, somebody else's, who shares a group with it."""
+        group = self.accounts["agent"].groups[0]
+        owner, mode = (
+            (self.accounts["agent"], 0o2770) if case.works == "gateway" else (self.accounts["gateway"], 0o2750)
+        )
+        self.inbox.parent.mkdir()
+        give(self.inbox.parent, owner, 0o755)
+        for place in (self.inbox, self.inbox / "tmp", self.inbox / "new"):
+            place.mkdir()
+            give(place, owner, mode, group=group)
 
     def make_outside(self, case: _Case) -> None:
         """A folder with a file of each name that a party looks for."""
@@ -90,18 +106,22 @@ def _make_drop(stage: _Stage) -> None:
     give(stage.spool / "drop", stage.accounts["agent"], 0o700)
 
 
-_TASK = f"tasks/{_TASK_ID}"
+_INBOX, _BUILDING, _NEW = "inboxes/inbox", "inboxes/inbox/tmp", "inboxes/inbox/new"
+_TASK = f"spool/tasks/{_TASK_ID}"
 _CASES = {
     "publisher": _Case(
-        "attack.swaps.publishing:publish", "gateway", "agent", ("", "in", "in/tmp", "in/new", "in/tmp"), 1, "gateway"
+        "attack.swaps.publishing:publish", "gateway", "agent",
+        ("inboxes", _INBOX, _BUILDING, _NEW, _BUILDING), 1, "gateway",
     ),
-    "address": _Case("attack.swaps.publishing:write_address", "gateway", "agent", ("",), 0, "gateway", kept=("in",)),
+    "address": _Case(
+        "attack.swaps.publishing:write_address", "gateway", "agent", (_INBOX,), 0, "gateway", kept=("tmp", "new")
+    ),
     "bundles": _Case(
-        "attack.swaps.taking:take_bundles", "agent", "gateway", ("in/new",), 2, "agent", supply="put_bundles"
+        "attack.swaps.taking:take_bundles", "agent", "gateway", (_NEW,), 2, "agent", supply="put_bundles"
     ),
     "drops": _Case(
-        "attack.swaps.taking:take_drops", "agent", "agent", ("drop", "taking"), 2, "root", supply="put_drops",
-        idle_s=0.001, prepare=_make_drop,
+        "attack.swaps.taking:take_drops", "agent", "agent", ("spool/drop", "spool/taking"), 2, "root",
+        supply="put_drops", idle_s=0.001, prepare=_make_drop,
     ),
     "outputs": _Case(
         "attack.swaps.taking:list_and_read", "agent", "agent",
@@ -112,13 +132,13 @@ _CASES = {
 
 
 def _run(trial: Trial, case: _Case) -> None:
-    accounts = make_accounts("gateway", "agent", shared=("gateway", "agent"))
+    accounts = make_accounts("gateway", "agent", shared=[("gateway", "agent")])
     stage = _Stage(trial, accounts)
     stage.make(case)
     home, log = trial.folder / case.works, trial.folder / "processes.log"
     works = {
-        "home": str(home), "spool": str(stage.spool), "outside": str(stage.outside), "task_id": _TASK_ID,
-        "hang_s": _CONTROL_HANG_S if trial.guard else _HANG_S,
+        "home": str(home), "spool": str(stage.spool), "inbox": str(stage.inbox), "outside": str(stage.outside),
+        "task_id": _TASK_ID, "hang_s": _CONTROL_HANG_S if trial.guard else _HANG_S,
     }  # fmt: skip
     told, counter = home / "told", trial.folder / case.swaps / "counter"
     hands = processes.start(
@@ -136,9 +156,10 @@ def _run(trial: Trial, case: _Case) -> None:
 
 def _start_swapper(stage: _Stage, case: _Case, counter: Path, log: Path) -> subprocess.Popen[bytes]:
     home = stage.trial.folder / case.swaps
-    supply = {"name": case.supply, "folder": str(stage.spool / case.places[0])}
+    supply = {"name": case.supply, "folder": str(stage.trial.folder / case.places[0])}
     swaps = {
-        "places": [str(stage.spool / place) for place in case.places], "depth": case.depth, "kept": list(case.kept),
+        "places": [str(stage.trial.folder / place) for place in case.places], "depth": case.depth,
+        "kept": list(case.kept),
         "outside_folder": str(stage.outside), "outside_file": str(stage.outside / "canary"),
         "supply": {**supply, "outside_file": str(stage.outside / "canary")} if case.supply else None,
         "idle_s": case.idle_s,
@@ -187,6 +208,10 @@ def take_guard_out() -> None:
     vars(files)["NEW_FILE"] &= ~(os.O_NOFOLLOW | os.O_EXCL)
     replace(files, "make_private_name", lambda stem, suffix="": f"{stem}.new{suffix}")
     replace(copies, "_check_source", lambda *_: None)
+
+    import gateway.services.spool_address as addresses  # last: what it imports has no guards by now
+
+    replace(addresses, "_sweep", lambda *_: None)
 
 
 def _build(name: str, tries_to: str) -> Scenario:

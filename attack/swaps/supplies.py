@@ -6,9 +6,12 @@ import random
 import shutil
 from pathlib import Path
 
-__all__ = ["SECRET", "put_bundles", "put_drops"]
+from mltm.contract.proofs import prove_bundle
+
+__all__ = ["KEY", "SECRET", "SPOOL_ID", "put_bundles", "put_drops"]
 
 SECRET = b"the secret that a link leads to\n"
+SPOOL_ID, KEY = "5" * 32, b"k" * 32  #: of the spool for which these bundles are proved
 _CODE = b"print(1)\n"
 _AT_ONCE = 3
 _PLANTED = 0.2  #: so many have a link in them from the beginning
@@ -41,7 +44,9 @@ def put_bundles(wanted: dict[str, object], rng: random.Random) -> None:
         (building / "files" / name).write_bytes(data)
     if len(files) > 1 and rng.random() < _PLANTED:
         _plant(building / "files" / "canary", wanted)
-    (building / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    raw = json.dumps(manifest).encode()
+    (building / "manifest.json").write_bytes(raw)
+    (building / "proof").write_text(prove_bundle(KEY, SPOOL_ID, raw) + "\n", encoding="ascii")
     building.rename(new / task_id)
 
 

@@ -8,10 +8,11 @@ from agent.intake.bundles import BundleIntake
 from agent.intake.drops import DropIntake
 from agent.settings import AgentSettings, Waits
 from agent.spool.setup import prepare_spool
+from agent.spool.spool_key import write_spool_key
 from agent.uplink.log_reader import read_log_bytes
 from agent.uplink.outputs import list_outputs, read_output
 from attack.swaps.hands import work
-from attack.swaps.supplies import SECRET
+from attack.swaps.supplies import KEY, SECRET
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import Spool
 from mltm.runtime.clock import Clock
@@ -26,6 +27,7 @@ def _settings(wanted: dict[str, str]) -> AgentSettings:
     home = Path(wanted["home"])
     return AgentSettings(
         spool=Path(wanted["spool"]),
+        inbox=Path(wanted["inbox"]),
         cluster="atena",
         credential_file=home / "credential",
         runtime="none",
@@ -61,6 +63,7 @@ def take_bundles(text: str) -> None:
     wanted = json.loads(text)
     settings = _settings(wanted)
     spool = prepare_spool(settings, Clock()).spool
+    write_spool_key(spool, KEY.hex(), Clock())
     intake = BundleIntake(spool, settings, Clock())
 
     def step(_: int) -> bool:

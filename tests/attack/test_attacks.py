@@ -16,7 +16,9 @@ TRIES = {
     "acknowledged-path": 9, "planted-names": 3, "bind-sources": 20, "hostile-reports": 40, "paths": 8, "adoption": 8,
     "sbatch-options": 3, "bombs": 9, "shown-secrets": 1, "fetched-addresses": 12,
     "markup": 3, "foreign-agents": 8, "replayed-reports": 300,
-    "log-lines": 6, "foreign-ids": 28, "swaps-publisher": 2000, "swaps-address": 2000, "swaps-bundles": 2000,
+    "log-lines": 6, "foreign-ids": 28, "bundle-forgery": 6,
+    "login-guesses": 60, "login-flood": 40,
+    "swaps-publisher": 2000, "swaps-address": 2000, "swaps-bundles": 2000,
     "swaps-drops": 2000, "swaps-outputs": 2000,
 }  # fmt: skip
 
