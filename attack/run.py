@@ -16,10 +16,13 @@ from attack.scenarios import (
     login_flood,
     login_guesses,
     markup,
+    moved_address,
     paths,
     planted_names,
+    removed_user,
     replayed_reports,
     sbatch_options,
+    shared_folders,
     shown_secrets,
     swaps,
 )
@@ -46,5 +49,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "bundle-forgery": bundle_forgery.SCENARIO,
     "login-guesses": login_guesses.SCENARIO,
     "login-flood": login_flood.SCENARIO,
+    "shared-folders": shared_folders.SCENARIO,
+    "moved-address": moved_address.SCENARIO,
+    "removed-user": removed_user.SCENARIO,
     **swaps.SCENARIOS,
 }
