@@ -11,10 +11,12 @@ from attack.scenarios import (
     fetched_addresses,
     foreign_agents,
     foreign_ids,
+    full_disk,
     hostile_reports,
     log_lines,
     login_flood,
     login_guesses,
+    long_names,
     markup,
     moved_address,
     paths,
@@ -24,6 +26,7 @@ from attack.scenarios import (
     sbatch_options,
     shared_folders,
     shown_secrets,
+    slow_clients,
     swaps,
 )
 from attack.trial import Scenario
@@ -52,5 +55,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "shared-folders": shared_folders.SCENARIO,
     "moved-address": moved_address.SCENARIO,
     "removed-user": removed_user.SCENARIO,
+    "slow-clients": slow_clients.SCENARIO,
+    "full-disk": full_disk.SCENARIO,
+    "long-names": long_names.SCENARIO,
     **swaps.SCENARIOS,
 }
