@@ -28,6 +28,7 @@ from attack.scenarios import (
     shown_secrets,
     slow_clients,
     swaps,
+    worst_batches,
 )
 from attack.trial import Scenario
 
@@ -58,5 +59,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "slow-clients": slow_clients.SCENARIO,
     "full-disk": full_disk.SCENARIO,
     "long-names": long_names.SCENARIO,
+    "worst-batches": worst_batches.SCENARIO,
     **swaps.SCENARIOS,
 }
