@@ -39,6 +39,7 @@ class House:
     folder: Path
     guard: str
     accounts: dict[str, Account]
+    settings: Sequence[str] = ()  #: lines of its config more
     url: str = ""
     tokens: dict[str, str] = field(default_factory=dict)
     _session: requests.Session = field(default_factory=requests.Session)
@@ -90,9 +91,10 @@ class House:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
+        data = [] if any(line.startswith("data_dir") for line in self.settings) else [f'data_dir = "{self.home}/data"']
         lines = [
-            'host = "127.0.0.1"', f"port = {port}", f'data_dir = "{self.home}/data"', 'name = "attacked"',
-            "publish_interval_s = 0.2",
+            'host = "127.0.0.1"', f"port = {port}", *data, 'name = "attacked"',
+            "publish_interval_s = 0.2", *self.settings,
         ]  # fmt: skip
         (self.home / "gateway.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -189,10 +191,10 @@ class House:
 
 
 @contextlib.contextmanager
-def open_house(trial: Trial) -> Iterator[House]:
-    """Open a house whose gateway runs; take it down at the end."""
+def open_house(trial: Trial, *settings: str) -> Iterator[House]:
+    """Open a house whose gateway runs; take it down at the end. settings: lines of its config more."""
     accounts = make_accounts("gateway", "ann", "ben", shared=[("gateway", "ann"), ("gateway", "ben")])
-    house = House(trial.folder, trial.guard, accounts)
+    house = House(trial.folder, trial.guard, accounts, settings)
     os.umask(0o022)
     house.make()
     try:

@@ -69,6 +69,6 @@ SCENARIO = Scenario(
     tries_to=f"stop everybody's work with {_LOGINS} logins at once",
     run=run,
     take_guard_out=take_guard_out,
-    tries=300,
-    control_tries=6,
+    tries=120,
+    control_tries=1,
 )

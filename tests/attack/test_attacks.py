@@ -17,7 +17,8 @@ TRIES = {
     "sbatch-options": 3, "bombs": 9, "shown-secrets": 1, "fetched-addresses": 12,
     "markup": 3, "foreign-agents": 8, "replayed-reports": 300,
     "log-lines": 6, "foreign-ids": 28, "bundle-forgery": 6,
-    "login-guesses": 60, "login-flood": 40,
+    "login-guesses": 60, "login-flood": 12, "shared-folders": 13, "moved-address": 6, "removed-user": 8,
+    "slow-clients": 3, "full-disk": 2, "long-names": 1, "worst-batches": 12,
     "swaps-publisher": 2000, "swaps-address": 2000, "swaps-bundles": 2000,
     "swaps-drops": 2000, "swaps-outputs": 2000,
 }  # fmt: skip
