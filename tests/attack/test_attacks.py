@@ -10,18 +10,21 @@ import pytest
 
 from attack.run import SCENARIOS
 
-pytestmark = [pytest.mark.root, pytest.mark.long, pytest.mark.standin, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.long, pytest.mark.standin, pytest.mark.timeout(600)]
 CHECKOUT = Path(__file__).resolve().parents[2]
 TRIES = {
     "acknowledged-path": 9, "planted-names": 3, "bind-sources": 20, "hostile-reports": 40, "paths": 8, "adoption": 8,
     "sbatch-options": 3, "bombs": 9, "shown-secrets": 1, "fetched-addresses": 12,
     "markup": 3, "foreign-agents": 8, "replayed-reports": 300,
-    "log-lines": 6, "foreign-ids": 28, "bundle-forgery": 6,
-    "login-guesses": 60, "login-flood": 12, "shared-folders": 13, "moved-address": 6, "removed-user": 8,
-    "slow-clients": 3, "full-disk": 2, "long-names": 1, "worst-batches": 12,
+    "log-lines": 6, "foreign-ids": 14, "bundle-forgery": 6,
+    "login-guesses": 60, "shared-folders": 13, "moved-address": 6, "removed-user": 8,
+    "full-disk": 2, "long-names": 1, "worst-batches": 12,
     "swaps-publisher": 2000, "swaps-address": 2000, "swaps-bundles": 2000,
     "swaps-drops": 2000, "swaps-outputs": 2000,
 }  # fmt: skip
+
+# Their controls wait for minutes; tests/gateway/front and tests/gateway/http/test_login.py try the same in seconds.
+ONLY_BY_COMMAND = {"slow-clients", "login-flood"}
 
 
 @pytest.fixture
@@ -43,14 +46,14 @@ def test_an_unknown_scenario_is_named_with_those_that_there_are() -> None:
 
 
 def test_every_scenario_has_a_short_form() -> None:
-    assert TRIES.keys() == SCENARIOS.keys()
+    assert TRIES.keys() | ONLY_BY_COMMAND == SCENARIOS.keys()
 
 
 @pytest.mark.parametrize("name", TRIES)
 @pytest.mark.usefixtures("as_root")
 def test_an_attack_is_refused_and_succeeds_without_its_guard(name: str) -> None:
     argv = [sys.executable, "-m", "attack", name, "--tries", str(TRIES[name])]
-    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=580)
 
     row = [cell.strip() for cell in done.stdout.splitlines()[-1].split("|")[1:-1]]
     assert done.returncode == 0, done.stdout + done.stderr
