@@ -98,7 +98,7 @@ def test_a_bind_that_opens_a_way_out_is_refused_at_the_start_and_by_check(site: 
     "bind",
     [
         "{site}/datasets:/d:ro", "{site}/spool-2:/d", "{site}/spool/images:/i:ro", "/localscratch:/tmp",
-        "{site}/scratch", "/opt/site", "/usr/lib", "{site}/home/data", "{site}/home/.cache/models:/m",
+        "{site}/scratch", "/opt/site", "/usr/lib:/usr/lib:ro", "{site}/home/data", "{site}/home/.cache/models:/m",
         "{site}/bin:/b:ro", "/dev/infiniband", "/run/site.socket", "{site}/scratch:/a,{site}/scratch:/b",
         "{site}/scratch/d.sqsh:/d:image-src=/,ro",
         "{site}/scratch/a:/a,{site}/scratch/b:/b", "{site}/scratch:/a:ro,{site}/scratch/a:/b",
