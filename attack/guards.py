@@ -8,7 +8,7 @@ _PRODUCT = ("agent", "gateway", "mltm")
 
 
 def replace(owner: object, name: str, after: object) -> None:
-    """Put `after` in the place of `owner.name`, and of every import of it by a module of the product."""
+    """Replace `owner.name` by `after`, and every import of it by a module of the product."""
     before = getattr(owner, name)
     setattr(owner, name, after)
     for module in [module for key, module in sys.modules.items() if key.partition(".")[0] in _PRODUCT]:

@@ -60,7 +60,7 @@ def build_environment(
     """
     kept = {name: outer[name] for name in ("HOME", "USER", "LOGNAME") if name in outer}
     search = ":".join(part for part in (path, outer.get("PATH", "/usr/bin:/bin")) if part).split(":")
-    # A part that is no whole path would be a folder near the place where the agent, or a job, was started.
+    # A part that is not absolute would be a folder near the place where the agent, or a job, was started.
     whole = ":".join(part for part in search if part.startswith("/"))
     environment = {"PATH": whole or "/usr/bin:/bin", **kept, "LANG": "C.UTF-8", "SLURM_EXIT_ERROR": SBATCH_ERROR_CODE}
     chosen = str(conf) if conf else outer.get("SLURM_CONF")

@@ -34,7 +34,7 @@ def run(trial: Trial) -> None:
 
 
 def _try(house: House, agent: RealAgent, ben: ForgedAgent, kind: str, *, is_victims: bool) -> str:
-    """Put a forged bundle in the place of ann's, or beside it, before the agent looks; later ann's is there again."""
+    """Replace ann's bundle by a forged one, or put that beside it, before the agent looks. Later ann's is back."""
     os.kill(agent.pid, signal.SIGSTOP)
     task_id = house.submit("ann")
     place, kept = house.inbox("ann") / "new" / task_id, house.folder / "kept"
