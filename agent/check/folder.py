@@ -39,7 +39,7 @@ def check_on_this_host(settings: AgentSettings, options: FolderTestOptions) -> l
     return [
         judge_race(race),
         judge_visibility(delay_s, settings.waits.look_again_s),
-        judge_watching(read_file_system(settings.spool), hears=hears, is_used=uses_inotify(settings)),
+        judge_watching(read_file_system(settings.spool), hears=hears, is_used=uses_inotify(settings, settings.spool)),
     ]
 
 

@@ -49,7 +49,8 @@ class Watcher:
         drops = (spool.drop,) if settings.drops else ()
         self._folders = (settings.inbox_folder.new, *drops, spool.bell)
         self._handler = _Bell(wake)
-        self._uses_inotify = uses_inotify(settings)
+        # The inbox may lie on another file system than the spool.
+        self._with_inotify = {folder for folder in self._folders if uses_inotify(settings, folder)}
         self._poll_s = poll_s
         self._observers: dict[Path, BaseObserver] = {}
 
@@ -71,14 +72,14 @@ class Watcher:
         self._observers.clear()
 
     def _watch(self, folder: Path) -> None:
-        if self._uses_inotify:
+        if folder in self._with_inotify:
             try:
                 self._start(Observer(), folder)
             except OSError as error:
                 if error.errno not in _USED_UP:
                     _log.warning("watch_failed", folder=folder.name, error=str(error))
                     return
-                self._uses_inotify = False
+                self._with_inotify.clear()
                 _log.warning("inotify_used_up", folder=folder.name, error=str(error), instead="polling")
             else:
                 return
@@ -97,11 +98,11 @@ class Watcher:
         observer.join(timeout=5)
 
 
-def uses_inotify(settings: AgentSettings) -> bool:
-    """What the config says; else inotify where the spool's file system is this host's own, and polling elsewhere."""
+def uses_inotify(settings: AgentSettings, folder: Path) -> bool:
+    """What the config says; else inotify where the folder's file system is this host's own, and polling elsewhere."""
     if settings.observer != "auto":
         return settings.observer == "inotify"
-    return is_seen_whole(read_file_system(settings.spool))
+    return is_seen_whole(read_file_system(folder))
 
 
 def hears_inotify(folder: Path, *, timeout_s: float = 2.0) -> bool:

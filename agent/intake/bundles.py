@@ -11,6 +11,7 @@ import os
 import re
 import socket
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -20,6 +21,7 @@ from agent.intake.bundle_proof import MAX_MANIFEST_BYTES, BundleProof, UnprovedE
 from agent.intake.private_copy import BadSourceError, copy_listed
 from agent.intake.quiet_time import QuietWatch, count_scan, is_quiet
 from agent.settings import AgentSettings
+from agent.spool.inbox import find_inbox_weakness
 from agent.spool.os_errors import explain_os_error
 from agent.spool.records import link_intent
 from agent.spool.staging import StagedTask, discard_folder, make_staged_task, publish_task
@@ -58,16 +60,27 @@ class BundleIntake:
         self._remind: dict[TaskId, tuple[float, int]] = {}  # when next (boot clock), and how often before
         self._aside: dict[TaskId, tuple[float, str]] = {}  # when to look again (boot clock), and why not now
         self._warned: set[str] = set()
+        self._find_weakness, self._weakness = partial(find_inbox_weakness, settings), ""
+        self._judge_again_s = 0.0  # boot clock
 
     def scan(self) -> list[str]:
         """Accept what is in the inbox; returns what is wrong, as sentences. Raises OSError if it cannot be listed."""
         names = files.list_names(self._inbox.new)
+        if names and self._is_open_to_others():
+            return [self._warn_once("", f"No task is accepted: others could put tasks there. {self._weakness}")]
         for kept in (self._faulty, self._remind, self._aside):
             for gone in set(kept) - set(names):
                 del kept[gone]
         messages = [message for name in names if (message := self._take_if_new(name))]
         rest = [f"{len(messages) - _MAX_MESSAGES} more entries of {self._inbox.new} wait."]
         return messages[:_MAX_MESSAGES] + (rest if len(messages) > _MAX_MESSAGES else [])
+
+    def _is_open_to_others(self) -> bool:
+        """True if somebody has made the inbox writable for others since the agent began."""
+        now_s = self._clock.boot_s()
+        if now_s >= self._judge_again_s:
+            self._weakness, self._judge_again_s = self._find_weakness(), now_s + self._waits.rescan_s
+        return bool(self._weakness)
 
     def _take_if_new(self, name: str) -> str:
         """Accept one bundle; returns what is wrong, as a sentence."""

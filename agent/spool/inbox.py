@@ -11,7 +11,7 @@ from mltm.contract.spool_layout import Inbox
 from mltm.runtime import files
 from mltm.runtime.folder_trust import find_weakness
 
-__all__ = ["prepare_inbox"]
+__all__ = ["find_inbox_weakness", "prepare_inbox"]
 
 
 def prepare_inbox(settings: AgentSettings) -> None:
@@ -22,18 +22,25 @@ def prepare_inbox(settings: AgentSettings) -> None:
             _make(inbox)
         else:
             _check(inbox, settings)
+        weakness = find_inbox_weakness(settings)
     except OSError as error:
         raise explain_os_error(error, inbox.root) from error
+    if weakness:
+        raise SpoolError(f"The inbox {inbox.root} is not safe: others could put tasks into it. {weakness}")
+
+
+def find_inbox_weakness(settings: AgentSettings) -> str:
+    """Who else could put tasks into the inbox, as a sentence with its mend; "" for nobody. Raises OSError."""
+    inbox = settings.inbox_folder
+    if settings.inbox is not None:
+        return find_weakness(inbox.new, {inbox.root.stat().st_uid, os.geteuid()}, settings.trusted_groups)
+    open_to_all = (folder for folder in (inbox.root, inbox.new) if folder.stat().st_mode & stat.S_IWOTH)
+    return next((f"Everybody may write to {folder}. Run: chmod o-w {folder}" for folder in open_to_all), "")
 
 
 def _make(inbox: Inbox) -> None:
     for folder in (inbox.root, inbox.building, inbox.new):
         files.make_folder(folder, 0o700)
-        if folder.stat().st_mode & stat.S_IWOTH:
-            raise SpoolError(
-                f"Everybody may write to {folder}, so everybody could make the agent run code.",
-                next_step=f"Run: chmod o-w {folder}",
-            )
 
 
 def _check(inbox: Inbox, settings: AgentSettings) -> None:
@@ -58,9 +65,6 @@ def _check(inbox: Inbox, settings: AgentSettings) -> None:
             f"This account may not read {inbox.new}.",
             next_step="It needs to be in the folder's group. If it was added only now, log in again.",
         )
-    weakness = find_weakness(inbox.new, {root.stat().st_uid, os.geteuid()}, settings.trusted_groups)
-    if weakness:
-        raise SpoolError(f"The inbox {root} is not safe: others could put tasks into it. {weakness}")
 
 
 def _overlap(one: Path, other: Path) -> bool:

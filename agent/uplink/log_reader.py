@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.uplink.file_bytes import MAX_READ_BYTES, FileBytes, resolve_offset
 from mltm.contract.spool_layout import PIECE_BYTES, TaskFolder
-from mltm.runtime.hostile_files import list_entries, open_file_below, open_folder_below
+from mltm.runtime.hostile_files import open_file_below, open_folder_below, read_entries
 
 __all__ = ["read_log_bytes", "read_newest_attempt"]
 
@@ -53,7 +53,7 @@ def _is_attempt(name: str) -> bool:
 def _list(trusted: Path, place: tuple[str, ...]) -> list[tuple[str, os.stat_result]]:
     try:
         with open_folder_below(trusted, place) as opened:
-            return list_entries(opened)
+            return list(read_entries(opened))
     except FileNotFoundError:  # no log yet
         return []
 

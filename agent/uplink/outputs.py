@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from agent.uplink.file_bytes import MAX_READ_BYTES, FileBytes, resolve_offset
 from mltm.contract.agent_api import OutputFile
 from mltm.contract.spool_layout import TaskFolder
-from mltm.runtime.hostile_files import MAX_DEPTH, list_entries, open_file_below, open_folder_below
+from mltm.runtime.hostile_files import MAX_DEPTH, open_file_below, open_folder_below, read_entries
 
 __all__ = ["OutputListing", "list_outputs", "read_output"]
 
@@ -83,24 +84,23 @@ def read_output(folder: TaskFolder, path: str, offset: int, length: int) -> File
 
 
 def _walk(folder: TaskFolder) -> Iterator[tuple[str, os.stat_result]]:
-    """Each folder is opened again from the top: few descriptors are open, and no path is resolved twice."""
+    """The regular files, of the first entries: user code can make millions, and each costs a call of the file system.
+
+    Each folder is opened again from the top: few descriptors are open, and no path is resolved twice.
+    """
     trusted, top = folder.path.parent, (folder.task_id, folder.outputs.name)
     waiting: list[tuple[str, ...]] = [()]
-    entry_count = 0
-    while waiting:
+    count = 0
+    while waiting and count < _MAX_ENTRIES:
         parts = waiting.pop()
         try:
             with open_folder_below(trusted, (*top, *parts)) as opened:
-                entries = list_entries(opened)
+                for name, status in islice(read_entries(opened), _MAX_ENTRIES - count):
+                    count += 1
+                    if stat.S_ISREG(status.st_mode):
+                        yield "/".join((*parts, name)), status
+                    elif stat.S_ISDIR(status.st_mode) and len(top) + len(parts) + 2 <= MAX_DEPTH:
+                        waiting.append((*parts, name))
         except OSError:
             if not parts:
-                raise
-            continue  # removed, or replaced by a link, since it was listed
-        for name, status in entries:
-            entry_count += 1
-            if entry_count > _MAX_ENTRIES:
-                return
-            if stat.S_ISREG(status.st_mode):
-                yield "/".join((*parts, name)), status
-            elif stat.S_ISDIR(status.st_mode) and len(top) + len(parts) + 2 <= MAX_DEPTH:
-                waiting.append((*parts, name))
+                raise  # else it was removed, or replaced by a link, since it was listed

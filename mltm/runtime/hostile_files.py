@@ -17,8 +17,9 @@ from pathlib import Path
 from mltm.runtime.files import NEW_FILE, READ
 
 __all__ = [
-    "MAX_DEPTH", "Folder", "exists_at", "list_entries", "list_names", "make_folder_at", "make_private_name", "open_at",
-    "open_file_below", "open_folder", "open_folder_at", "open_folder_below", "remove_tree_at", "rename_at", "stat_at",
+    "MAX_DEPTH", "Folder", "exists_at", "list_names", "make_folder_at", "make_private_name", "open_at",
+    "open_file_below", "open_folder", "open_folder_at", "open_folder_below", "read_entries", "remove_tree_at",
+    "rename_at", "stat_at",
     "sync", "write_new_at",
 ]  # fmt: skip
 
@@ -159,13 +160,15 @@ def list_names(folder: Folder) -> list[str]:
         return os.listdir(descriptor)  # noqa: PTH208 - pathlib knows no descriptors
 
 
-def list_entries(folder: Folder) -> list[tuple[str, os.stat_result]]:
-    """The names in a folder with what they are. What goes away meanwhile is left out. Raises OSError."""
-    entries: list[tuple[str, os.stat_result]] = []
-    for name in list_names(folder):
-        with contextlib.suppress(FileNotFoundError):
-            entries.append((name, stat_at(folder, name)))
-    return entries
+def read_entries(folder: Folder) -> Iterator[tuple[str, os.stat_result]]:
+    """The names in a folder with what they are, one by one: there may be millions. Raises OSError.
+
+    What goes away meanwhile is left out.
+    """
+    with _readable(folder) as descriptor, os.scandir(descriptor) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                yield entry.name, stat_at(folder, entry.name)
 
 
 def sync(folder: Folder) -> None:

@@ -189,6 +189,23 @@ def test_an_inbox_that_others_can_write_is_refused_by_both(site: Site, mode: int
     AGENT.run(lambda: prepare_spool(site.settings, Clock()))
 
 
+@pytest.mark.parametrize(("place", "mode"), [("", 0o2770), ("new", 0o2770), ("new", 0o777), ("..", 0o777)])
+def test_an_inbox_that_became_writable_after_the_start_is_not_read(site: Site, place: str, mode: int) -> None:
+    GATEWAY.run(site.publish)
+    folder = site.inbox.root / place
+    before = folder.stat().st_mode
+    folder.chmod(mode)
+
+    (message,) = AGENT.run(site.scan)
+    assert message.startswith("No task is accepted: others could put tasks there. ")
+    assert "may write to" in message
+    assert not Spool(site.settings.spool).task(TASK).path.exists()
+
+    folder.chmod(before)
+    assert AGENT.run(site.scan) == []
+    assert Spool(site.settings.spool).task(TASK).manifest.exists()
+
+
 def test_a_folder_above_that_others_can_write_is_refused_by_both(site: Site) -> None:
     for home, act in ((site.inbox.root.parent, "inbox"), (site.settings.spool.parent, "spool")):
         home.chmod(0o777)

@@ -5,10 +5,11 @@ import contextlib
 import functools
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -36,7 +37,14 @@ from tests.gateway.build import CLUSTER, Part, build_form, good_parts
 T = TypeVar("T")
 PASSWORD = "correct horse"
 USERS = {"alice": "user", "bob": "user", "root": "admin"}
-USER_IDS = {name: name.encode().hex().rjust(32, "0") for name in USERS}
+
+
+def build_user_id(name: str) -> str:
+    """The id that a user of this name has in the tests."""
+    return name.encode().hex().rjust(32, "0")
+
+
+USER_IDS = {name: build_user_id(name) for name in USERS}
 
 
 @dataclass
@@ -135,15 +143,18 @@ def make_inbox(spool: Path) -> Path:
     return inbox
 
 
-def prepare(settings: GatewaySettings, spool: Path) -> tuple[dict[str, str], str]:
+def prepare(
+    settings: GatewaySettings, spool: Path, roles: Mapping[str, str] = MappingProxyType(USERS)
+) -> tuple[dict[str, str], str]:
     """Make the database, the users with a token each, and a code for the agent of all users."""
     clock = Clock()
-    tokens = {name: clock.new_secret("mltm_") for name in USERS}
+    tokens = {name: clock.new_secret("mltm_") for name in roles}
     code, now = clock.new_secret("enrol_"), clock.now()
 
     def fill() -> None:
-        for name, role in USERS.items():
-            user = users.add_user(name, "admin" if role == "admin" else "user", _hash(), now, user_id=USER_IDS[name])
+        for name, role in roles.items():
+            user_id = build_user_id(name)
+            user = users.add_user(name, "admin" if role == "admin" else "user", _hash(), now, user_id=user_id)
             users.add_token(users.NewToken(clock.new_id(), user, "test", hash_secret(tokens[name]), now, None))
         ends_at = now + timedelta(minutes=10)
         agents.add_code(agents.NewCode(hash_secret(code), CLUSTER, None, make_inbox(spool), now, ends_at))

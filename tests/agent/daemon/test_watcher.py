@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from watchdog.events import FileCreatedEvent
+from watchdog.observers.polling import PollingObserver
 
 from agent.daemon.watcher import Watcher, _Bell, uses_inotify
 from agent.settings import AgentSettings
@@ -24,7 +25,23 @@ def test_the_config_goes_before_the_file_system(
     (tmp_path / "mountinfo").write_text(f"22 1 254:0 / / rw - {mounted} x rw\n")
     monkeypatch.setattr("mltm.runtime.mounts.MOUNTINFO", tmp_path / "mountinfo")
 
-    assert uses_inotify(make_settings(tmp_path, observer)) is expected
+    assert uses_inotify(make_settings(tmp_path, observer), tmp_path) is expected
+
+
+def test_an_inbox_on_another_file_system_is_polled_beside_a_local_spool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, inbox = tmp_path / "spool", tmp_path / "inbox"
+    (tmp_path / "mountinfo").write_text(f"22 1 254:0 / / rw - ext4 x rw\n23 22 0:5 / {inbox} rw - nfs x rw\n")
+    monkeypatch.setattr("mltm.runtime.mounts.MOUNTINFO", tmp_path / "mountinfo")
+    for folder in (spool / "bell", spool / "drop", inbox / "new"):
+        folder.mkdir(parents=True)
+    settings = make_settings(spool, "auto").model_copy(update={"inbox": inbox})
+    with closing(Watcher(settings, lambda: None, poll_s=600)) as watcher:
+        watcher.refresh()
+
+        polled = {folder for folder, each in watcher._observers.items() if isinstance(each, PollingObserver)}
+    assert polled == {inbox / "new"}
 
 
 def make_settings(root: Path, observer: str) -> AgentSettings:

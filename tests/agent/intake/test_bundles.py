@@ -44,6 +44,25 @@ def test_a_whole_bundle_becomes_a_task_and_stays_where_the_gateway_put_it(kit: S
     assert not kit.staged()
 
 
+@pytest.mark.parametrize("place", ["", "new"])
+def test_an_inbox_that_was_opened_to_all_after_the_start_is_not_read_until_it_is_mended(
+    kit: SpoolKit, place: str
+) -> None:
+    folder, intake = kit.spool.inbox.root / place, intake_of(kit)
+    intake.scan()
+    send(kit)
+    mode = folder.stat().st_mode
+    folder.chmod(0o777)
+    assert intake.scan() == [
+        f"No task is accepted: others could put tasks there. Everybody may write to {folder}. Run: chmod o-w {folder}"
+    ]
+    assert kit.tasks() == []
+
+    folder.chmod(mode)
+    assert scan_for_s(kit, intake, 40) == []
+    assert kit.tasks() == [TASK]
+
+
 def _other_bytes(path: Path) -> None:
     path.write_bytes(SCRIPT.upper())
 

@@ -13,6 +13,7 @@ from agent.uplink.task_files import is_attempt_over, is_task_over
 from mltm.contract.agent_api import Ack, OutputFile
 from mltm.contract.ids import TaskId
 from mltm.contract.spool_layout import PIECE_BYTES, Spool, TaskFolder
+from mltm.runtime import hostile_files
 
 TASK = TaskId("0" * 31 + "1")
 
@@ -178,6 +179,26 @@ def test_a_list_is_bounded_and_says_so(folder: TaskFolder) -> None:
     listing = list_outputs(folder, max_files=3)
     assert len(listing.files) == 3
     assert "more than 3" in listing.message
+
+
+def test_no_more_entries_are_looked_at_than_a_list_may_take(
+    folder: TaskFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        (folder.outputs / f"d{number}").mkdir()
+        (folder.outputs / f"d{number}" / "file").write_bytes(b"")
+    looked_at: list[str] = []
+    stat_at = hostile_files.stat_at
+
+    def stat_and_tell(folder: hostile_files.Folder, name: str) -> os.stat_result:
+        looked_at.append(name)
+        return stat_at(folder, name)
+
+    monkeypatch.setattr(hostile_files, "stat_at", stat_and_tell)
+    monkeypatch.setattr(outputs, "_MAX_ENTRIES", 40)
+
+    assert len(list_outputs(folder).files) == 10
+    assert len(looked_at) == 40
 
 
 def test_a_hard_link_is_neither_listed_nor_read_and_the_reason_is_told(folder: TaskFolder, tmp_path: Path) -> None:

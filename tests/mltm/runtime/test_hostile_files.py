@@ -67,7 +67,7 @@ def test_entries_are_shown_as_what_they_are(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     (tmp_path / "link").symlink_to("file")
     with hostile_files.open_folder(tmp_path) as folder:
-        entries = dict(hostile_files.list_entries(folder))
+        entries = dict(hostile_files.read_entries(folder))
 
     assert (stat.S_ISREG(entries["file"].st_mode), entries["file"].st_size) == (True, 3)
     assert stat.S_ISLNK(entries["link"].st_mode)
