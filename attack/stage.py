@@ -7,16 +7,18 @@ changes for anybody else, and everything is gone with the process.
 import ctypes
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["CHECKOUT", "enter_stage"]
+__all__ = ["CHECKOUT", "enter_stage", "run_outside"]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _NEW_MOUNTS = 0x20000  # CLONE_NEWNS
 _BIND_ALL, _PRIVATE = 0x1000 | 0x4000, 0x4000 | 0x40000  # MS_BIND | MS_REC; MS_REC | MS_PRIVATE
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_outside: list[int] = []  # a descriptor of the mounts that this process had before
 
 
 def enter_stage() -> None:
@@ -25,10 +27,18 @@ def enter_stage() -> None:
     closed = sorted({top for path in needed if (top := _find_closed(path)) is not None})
     if not closed:
         return
+    _outside.append(os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
     _check(_LIBC.unshare(_NEW_MOUNTS), "unshare")
     _mount(b"none", b"/", b"", _PRIVATE)
     for top in closed:
         _cover(top, [path for path in needed if path.is_relative_to(top)])
+
+
+def run_outside(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command in the checkout with the mounts that root has: it sees what is covered here."""
+    enter = ["nsenter", f"--mount=/proc/{os.getpid()}/fd/{_outside[0]}", "--"] if _outside else []
+    command = [*enter, "env", "-C", str(CHECKOUT), *argv]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
 
 def _find_closed(path: Path) -> Path | None:

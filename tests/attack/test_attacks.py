@@ -24,7 +24,8 @@ TRIES = {
 }  # fmt: skip
 
 # Their controls wait for minutes; tests/gateway/front and tests/gateway/http/test_login.py try the same in seconds.
-ONLY_BY_COMMAND = {"slow-clients", "login-flood"}
+# What `container` runs is a part of `make test` by itself.
+ONLY_BY_COMMAND = {"slow-clients", "login-flood", "container"}
 
 
 @pytest.fixture
