@@ -26,6 +26,7 @@ from agent.tasks.sbatch_calls import SbatchCalls
 from agent.tasks.slurm_queue import SlurmQueue
 from agent.tasks.state import TaskState
 from agent.tasks.turn import apply_answer
+from agent.tasks.turn_order import TurnOrder
 from agent.tasks.turn_runner import TurnResult, TurnRunner
 from mltm.contract.ids import JobId, TaskId
 from mltm.contract.journal_records import Author
@@ -75,6 +76,7 @@ class Tick:
         self._states: dict[TaskId, TaskState] = {}
         self._bundles = BundleIntake(spool, settings, clock, author=author)
         self._drops = DropIntake(spool, settings, clock)
+        self._order = TurnOrder()
         self._queue = SlurmQueue(slurm, settings, clock)
         self._cancels = Cancels(slurm, spool, settings, clock)
         self._sbatch_calls = SbatchCalls(slurm, context)
@@ -142,11 +144,13 @@ class Tick:
         cancels: list[tuple[JobId, str]] = []
         problems: dict[TaskId, str] = {}
         room = 0 if self._sbatch_calls.has_deferred else self._settings.slurm.sbatch_bucket.burst
-        for task_id in tasks:
+        for task_id in self._order.arrange({task_id: self._states[task_id].owner for task_id in tasks}):
             result = self._take_turn(task_id, is_fresh=is_fresh, is_rung=task_id in rung, may_open=room > 0)
             self._states[task_id] = result.state
             cancels += result.cancels
-            room -= result.has_opened
+            if result.has_opened:
+                room -= 1
+                self._order.note_opened(result.state.owner)
             if result.problem:
                 problems[task_id] = result.problem
         return _Looks(tuple(cancels), frozenset(problems), tuple(problems.values()))

@@ -30,6 +30,7 @@ class TaskState:
     observed: Observation | None = None
     told: Told = Told()  # noqa: RUF009 - frozen
     kept: Kept | None = None  #: what the spool has of `observed` and `told`
+    owner: str = ""  #: "" while its manifest was not read
     config: TaskConfig | None = None
     refusal: str | None = None  #: why this site will not run it
     may_submit: int = 0  #: the attempt whose intent this process won and for which it has not called sbatch

@@ -170,6 +170,7 @@ def _refresh(facts: Facts, before: TaskState, around: Surroundings) -> TaskState
         observed=date_fence(observed, last, around.now_s) if last is not None else observed,
         told=told,
         kept=kept,
+        owner=facts.journal.manifest.owner if facts.journal.manifest is not None else before.owner,
         config=config,
         refusal=refusal,
         is_submitted=is_open,

@@ -52,7 +52,13 @@ class SpoolKit:
 
 
 def send(
-    kit: SpoolKit, task_id: TaskId = TASK, *, claimed: bytes = SCRIPT, given: bytes = SCRIPT, **config: object
+    kit: SpoolKit,
+    task_id: TaskId = TASK,
+    *,
+    claimed: bytes = SCRIPT,
+    given: bytes = SCRIPT,
+    owner: str = "ana",
+    **config: object,
 ) -> Path:
     """Publish a bundle as the gateway does; the manifest tells of `claimed`, the file holds `given`."""
     bundle = kit.spool.inbox.bundle(task_id)
@@ -60,7 +66,7 @@ def send(
     (bundle / "files" / "entrypoint.py").write_bytes(given)
     listed = BundleFile(name="entrypoint.py", size=len(claimed), sha256=hashlib.sha256(claimed).hexdigest())
     manifest = Manifest(
-        task_id=task_id, owner="ana", cluster="atena02", submitted_at=datetime(2026, 11, 24, tzinfo=UTC),
+        task_id=task_id, owner=owner, cluster="atena02", submitted_at=datetime(2026, 11, 24, tzinfo=UTC),
         script_name="train.py", config=json.loads(CONFIG) | config, files=[listed],
     )  # fmt: skip
     (bundle / "manifest.json").write_text(manifest.model_dump_json())
