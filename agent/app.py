@@ -23,6 +23,7 @@ from agent.spool.setup import prepare_spool
 from agent.uplink.address import build_tls
 from agent.uplink.alerts import AlertBoard
 from agent.uplink.client import GatewayClient, open_session
+from agent.uplink.command_gate import CommandGate
 from agent.uplink.command_poller import CommandPoller
 from agent.uplink.credential import read_credential
 from agent.uplink.generation import GenerationWatch
@@ -45,6 +46,7 @@ class Parts:
     service: Service
     loops: tuple[Callable[[], Awaitable[None]], ...]
     reporter: Reporter
+    poller: CommandPoller
     outbox: Outbox
     alerts: AlertBoard
 
@@ -95,15 +97,16 @@ async def assemble(settings: AgentSettings, environment: Mapping[str, str]) -> A
         watch = GenerationWatch(spool.generation, again.tell_all, alerts, clock)
         client = GatewayClient(session, settings, tls=build_tls(settings.ca_file), on_generation=watch.compare)
         reporter = Reporter(outbox, client, alerts, clock, news=news, tell_again=again.tell)
-        tick = Tick(settings, spool, slurm, outbox, clock, identity)
+        gate = CommandGate(clock)
+        tick = Tick(settings, spool, slurm, outbox, clock, identity, may_open=gate.is_open)
         service = Service(settings, tick, thread, reporter.flush, alerts, notifier, clock)
         sender = HeartbeatSender(
             client, outbox, alerts, clock, identity.epoch, lambda: slurm.calls,
             lambda: RoundStatus(service.last_round.active, service.last_round.problems),
         )  # fmt: skip
-        poller = CommandPoller(spool, client, clock, service.wake)
+        poller = CommandPoller(spool, client, clock, service.wake, gate)
         loops = (reporter.run, partial(sender.run, settings.waits.heartbeat_s), poller.run)
-        yield Parts(service, loops, reporter, outbox, alerts)
+        yield Parts(service, loops, reporter, poller, outbox, alerts)
 
 
 def _say_without_container(alerts: AlertBoard, *, is_shared: bool) -> None:

@@ -95,6 +95,7 @@ def once(config: Config = None) -> None:
 
 async def _once(config: Path) -> bool:
     async with assemble(read_settings(config), os.environ) as parts:
+        await parts.poller.ask_first()
         result = await parts.service.tick_once()
         try:
             await parts.reporter.flush()

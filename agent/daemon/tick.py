@@ -5,7 +5,7 @@ It decides nothing itself. Its cost grows with the active tasks only, and an idl
 
 import os
 import socket
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -69,14 +69,17 @@ class Tick:
         outbox: Outbox,
         clock: Clock,
         identity: SpoolIdentity,
+        *,
+        may_open: Callable[[], bool] = lambda: True,
     ) -> None:
+        """may_open: asked each round; False: no attempt is opened in it."""
         author = Author(epoch=identity.epoch, host=socket.gethostname(), pid=os.getpid())
         context = TaskContext(settings, spool, outbox, clock, author, read_boot_id())
         self._settings, self._spool, self._clock = settings, spool, clock
         self._states: dict[TaskId, TaskState] = {}
         self._bundles = BundleIntake(spool, settings, clock, author=author)
         self._drops = DropIntake(spool, settings, clock)
-        self._order = TurnOrder()
+        self._order, self._may_open = TurnOrder(), may_open
         self._queue = SlurmQueue(slurm, settings, clock)
         self._cancels = Cancels(slurm, spool, settings, clock)
         self._sbatch_calls = SbatchCalls(slurm, context)
@@ -143,7 +146,8 @@ class Tick:
         """Let each of these tasks take its turn."""
         cancels: list[tuple[JobId, str]] = []
         problems: dict[TaskId, str] = {}
-        room = 0 if self._sbatch_calls.has_deferred else self._settings.slurm.sbatch_bucket.burst
+        is_held = self._sbatch_calls.has_deferred or not self._may_open()
+        room = 0 if is_held else self._settings.slurm.sbatch_bucket.burst
         for task_id in self._order.arrange({task_id: self._states[task_id].owner for task_id in tasks}):
             result = self._take_turn(task_id, is_fresh=is_fresh, is_rung=task_id in rung, may_open=room > 0)
             self._states[task_id] = result.state

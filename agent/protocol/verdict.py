@@ -52,6 +52,9 @@ def needs_slurms_word(record: Exit) -> bool:
     return bool(record.stop_signals) or _died_of(record.code) is not None or is_uncounted
 
 
+_TOO_LATE = "The cancel came too late: the script had ended by itself."
+
+
 def judge_exit(record: Exit, *, slurm: str | None, cancelled: bool, limit_s: float | None) -> Verdict:
     """Judge an exit record.
 
@@ -59,6 +62,8 @@ def judge_exit(record: Exit, *, slurm: str | None, cancelled: bool, limit_s: flo
     word worthless). `cancelled`: our cancel is on record.
     """
     state, reason = _judge(record, slurm, cancelled=cancelled, limit_s=limit_s)
+    if cancelled and not record.stop_signals and state in {State.SUCCEEDED, State.FAILED}:
+        reason = f"{reason} {_TOO_LATE}".strip()
     return Verdict(
         state=state,
         reason=reason,

@@ -1,6 +1,7 @@
 """Polls the gateway for commands, carries them out, and acknowledges each."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import structlog
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from agent.errors import AgentError, SpoolError
 from agent.spool.commands import record_command
 from agent.uplink.client import GatewayClient, GatewayRefusedError, RawCommands
+from agent.uplink.command_gate import MAX_HELD_S, CommandGate
 from agent.uplink.outputs import list_outputs
 from agent.uplink.reporter import choose_pause_s
 from agent.uplink.task_files import read_task_file
@@ -40,6 +42,7 @@ class CommandPoller:
         client: GatewayClient,
         clock: Clock,
         wake_tick: Callable[[], None],
+        gate: CommandGate,
         *,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -47,6 +50,7 @@ class CommandPoller:
         self._client = client
         self._clock = clock
         self._wake_tick = wake_tick
+        self._gate = gate
         self._sleep = sleep
         self._backoff = Backoff(clock)
         self._transfers = asyncio.Semaphore(_TRANSFERS)
@@ -55,13 +59,26 @@ class CommandPoller:
         """Poll for ever; ends by cancellation."""
         while True:
             try:
-                await self.poll_once(POLL_WAIT_S)
+                # After a break, what is open is wanted at once, and nothing new is waited for.
+                await self.poll_once(0.0 if self._gate.is_waiting else POLL_WAIT_S)
             except (AgentError, OSError) as error:
+                self._gate.note_failure()
                 pause_s = _choose_pause_s(error, self._backoff)
                 _log.warning("poll_waits", error=str(error), again_in_s=round(pause_s, 1))
                 await self._sleep(pause_s)
             else:
+                was_waiting = self._gate.is_waiting
+                self._gate.note_answer()
                 self._backoff.reset()
+                if was_waiting:
+                    self._wake_tick()
+
+    async def ask_first(self) -> None:
+        """Fetch the open commands before a single round; if the gateway is away, the round is done without them."""
+        with contextlib.suppress(AgentError, OSError, TimeoutError):
+            async with asyncio.timeout(MAX_HELD_S):
+                await self.poll_once(0.0)
+        self._gate.note_answer()
 
     async def poll_once(self, wait_s: float) -> int:
         """Poll once and carry out all commands; returns how many. One failure stops no other; the first one is raised.

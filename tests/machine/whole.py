@@ -20,6 +20,7 @@ from agent.spool.setup import prepare_spool
 from agent.spool.spool_key import write_spool_key
 from agent.uplink.alerts import AlertBoard
 from agent.uplink.client import GatewayClient
+from agent.uplink.command_gate import CommandGate
 from agent.uplink.command_poller import CommandPoller
 from agent.uplink.reporter import Reporter
 from gateway.errors import ConflictError
@@ -89,7 +90,7 @@ class Whole:
         return _AgentPart(
             Tick(self._settings, self.spool, self.slurm, outbox, self._clock, identity),
             Reporter(outbox, client, AlertBoard(), self._clock, news=asyncio.Event(), tell_again=_tell_nothing),
-            CommandPoller(self.spool, client, self._clock, lambda: None),
+            CommandPoller(self.spool, client, self._clock, lambda: None, CommandGate(self._clock)),
         )
 
     def close(self) -> None:

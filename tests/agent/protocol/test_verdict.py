@@ -148,3 +148,13 @@ def test_an_image_that_did_not_start_is_said_so() -> None:
 
     assert verdict.state is State.FAILED
     assert "image did not start" in verdict.reason
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, State.SUCCEEDED), (1, State.FAILED), (126, State.FAILED)])
+def test_a_cancel_that_came_too_late_says_so_and_changes_no_end(code: int, state: State) -> None:
+    plain, late = (
+        judge_exit(exit_record(code), slurm="COMPLETED", cancelled=cancelled, limit_s=None)
+        for cancelled in (False, True)
+    )
+    assert (plain.state, late.state) == (state, state)
+    assert late.reason == f"{plain.reason} The cancel came too late: the script had ended by itself.".strip()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +14,7 @@ from agent.spool.commands import record_command
 from agent.spool.records import read_journal
 from agent.uplink import command_poller, task_files
 from agent.uplink.client import GatewayClient, GatewayRefusedError
+from agent.uplink.command_gate import CommandGate
 from agent.uplink.command_poller import CommandPoller
 from agent.uplink.log_reader import read_log_bytes
 from agent.uplink.reporter import REVOKED_WAIT_S
@@ -22,7 +24,7 @@ from mltm.contract.spool_layout import TaskFolder
 from mltm.runtime import files
 from tests.agent.uplink.build import GENERATION, TASK, URL, EnoughError, UplinkKit, problem
 
-POLL = f"{URL}{routes.AGENT_COMMANDS}?wait={POLL_WAIT_S:g}"
+POLL = re.compile(re.escape(f"{URL}{routes.AGENT_COMMANDS}?wait=") + "(0|25)")
 
 
 def command(kind: str, command_id: str = "c1", **fields: object) -> dict[str, object]:
@@ -67,8 +69,16 @@ def woken() -> list[bool]:
 
 
 @pytest.fixture
-def polls(uplink: UplinkKit, client: GatewayClient, woken: list[bool]) -> CommandPoller:
-    return CommandPoller(uplink.spool, client, uplink.clock, lambda: woken.append(True), sleep=uplink.sleep)
+def gate(uplink: UplinkKit) -> CommandGate:
+    """Of an agent that is in contact."""
+    gate = CommandGate(uplink.clock)
+    gate.note_answer()
+    return gate
+
+
+@pytest.fixture
+def polls(uplink: UplinkKit, client: GatewayClient, woken: list[bool], gate: CommandGate) -> CommandPoller:
+    return CommandPoller(uplink.spool, client, uplink.clock, lambda: woken.append(True), gate, sleep=uplink.sleep)
 
 
 @pytest.fixture
@@ -396,3 +406,50 @@ async def test_a_refused_answer_is_no_secret_in_words(
     gateway.get(POLL, status=400, body=problem(400, "wait: too long"))
     with pytest.raises(GatewayRefusedError, match=r"\(400\): wait: too long"):
         await polls.poll_once(POLL_WAIT_S)
+
+
+async def list_waits(polls: CommandPoller, gateway: aioresponses, uplink: UplinkKit, *is_up: bool) -> list[str]:
+    """How long each of these polls was ready to wait."""
+    asked: list[str] = []
+
+    def answer(url: Any, **_: Any) -> CallbackResult:
+        good = is_up[len(asked)]
+        asked.append(url.query["wait"])
+        return CallbackResult(status=200 if good else 500, payload={"generation": GENERATION, "commands": []})
+
+    gateway.get(POLL, callback=answer, repeat=True)
+    uplink.max_sleeps = is_up.count(False)
+    with pytest.raises(EnoughError):
+        await polls.run()
+    return asked
+
+
+async def test_after_a_start_or_a_break_what_is_open_is_asked_for_at_once(
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses, woken: list[bool]
+) -> None:
+    gate = CommandGate(uplink.clock)
+    polls = CommandPoller(uplink.spool, client, uplink.clock, lambda: woken.append(True), gate, sleep=uplink.sleep)
+    waits = await list_waits(polls, gateway, uplink, True, True, False, False, True, False)
+    assert waits == ["0", "25", "25", "0", "0", "25"]
+    assert woken == [True, True]  # what the gate held back
+
+
+async def test_the_gate_opens_only_when_a_cancel_is_on_disk(
+    uplink: UplinkKit, client: GatewayClient, gateway: aioresponses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = CommandGate(uplink.clock)
+    polls = CommandPoller(uplink.spool, client, uplink.clock, lambda: None, gate, sleep=uplink.sleep)
+    was_open: list[bool] = []
+
+    def record_and_look(*given: Any) -> Any:
+        was_open.append(gate.is_open())
+        return record_command(*given)
+
+    monkeypatch.setattr(command_poller, "record_command", record_and_look)
+    bring(gateway, command("cancel"))
+    Answers(uplink, gateway)
+    gateway.get(POLL, status=500)
+    uplink.max_sleeps = 1
+    with pytest.raises(EnoughError):
+        await polls.run()
+    assert (was_open, read_journal(uplink.spool, TASK).cancel is not None) == ([False], True)
