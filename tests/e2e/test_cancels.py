@@ -98,3 +98,15 @@ def test_a_cancel_outlives_slurmctld_and_the_agent(house: House, slurm_lab: Lab,
 
     wait_empty(house, slurm_lab, 150)
     assert not [job for task_id in tasks for job in house.spool.glob(f"tasks/{task_id}/control/slurm.01.out")]
+
+
+def test_a_cancel_from_while_the_agent_was_away_comes_before_the_first_sbatch(house: House, tmp_path: Path) -> None:
+    house.kill("agent")
+    before = read_counts(tmp_path)["sbatch"]
+    tasks = [house.submit("print('never')", key=f"{house.folder.name}-away-{number}") for number in range(8)]
+    for task_id in tasks:
+        assert house.ask("POST", f"/v1/tasks/{task_id}/cancel").status_code in {200, 202}
+    house.start("agent")
+
+    assert [house.wait_final(task_id)["state"] for task_id in tasks] == ["cancelled"] * 8
+    assert read_counts(tmp_path)["sbatch"] == before
