@@ -109,3 +109,13 @@ def test_a_job_that_is_asked_to_stop_ends_its_service_and_ends_well(place: Place
 
     assert f"{first} ended" in place.read("served")
     assert "ExitCode=0:0" in run_client(place.lab, ["scontrol", "show", "job", first]).stdout
+
+
+def test_a_service_that_fails_costs_no_more_jobs_than_one_that_works(place: Place) -> None:
+    (place.folder / "bin" / "mltm-gateway").write_text('#!/bin/bash\necho "$SLURM_JOB_ID failed" >>served\nexit 2\n')
+    first = place.submit()
+    place.wait_waiting(2)
+    wait_until(lambda: len(place.read("served")) >= 2, "a second try")
+
+    assert set(place.read("served")) == {f"{first} failed"}
+    assert list_jobs(place.lab, place.name, "RUNNING") == [first]
