@@ -26,6 +26,7 @@ class OpenAttempt:
     number: int
     after: str = ""
     after_state: State | None = None
+    after_exit: bool = False
 
 
 @dataclass(frozen=True)

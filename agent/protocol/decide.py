@@ -4,6 +4,7 @@ decide() may be wrong by the time its step is done; that is why every step that 
 else may have won. tests/agent/protocol/test_decide_world.py drives this very function through a hostile world.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.protocol.actions import (
@@ -28,11 +29,12 @@ from mltm.contract.ids import render_job_name
 from mltm.contract.journal_records import Exit, JobClaim, Verdict
 from mltm.contract.retry_delay import exponential_delay_s
 from mltm.contract.states import State
-from mltm.contract.task_config import TaskConfig
+from mltm.contract.task_config import RerunEnd, TaskConfig
 
 __all__ = ["Situation", "decide"]
 
 _SAME_REFUSAL = 3
+_CORRECTED = frozenset({State.LOST, State.NODE_FAIL})  # ends that an exit record corrects if it comes late (rule 7)
 # What a copy met there says nothing about its task: a stop (a preemption), a full disk, a file system in trouble.
 _NOT_THE_TASKS = frozenset({"stopped", "space", "sync"})
 _CANCELLED = Verdict(state=State.CANCELLED, reason="It was cancelled before it started.", evidence="fence")
@@ -87,7 +89,7 @@ def _after_the_end(journal: TaskJournal, situation: Situation) -> Action:
     closed, last = journal.closed, journal.last
     if closed is None or last is None or last.own_exit is None or journal.amended is not None:
         return Wait(situation.now_s + 3600)
-    if closed.verdict.state not in {State.LOST, State.NODE_FAIL} or closed.verdict.evidence == "exit":
+    if closed.verdict.state not in _CORRECTED or closed.verdict.evidence == "exit":
         return Wait(situation.now_s + 3600)
     return Amend(_judge(journal, last, last.own_exit, situation))
 
@@ -110,7 +112,19 @@ def _close_with_exit(
     is_open = needs_slurms_word(record) and journal.cancel is None and not last.dups
     if is_open and observed.ended is None and not _is_gone(observed, waits.fence_after_s, situation.now_s):
         return Wait(situation.now_s + waits.poll_soon_s, needs_poll=True)
-    return Close(last.number + 1, _judge(journal, last, record, situation))
+    return _close_or_rerun(journal, last, _judge(journal, last, record, situation), situation)
+
+
+def _close_or_rerun(
+    journal: TaskJournal, last: AttemptJournal, verdict: Verdict, situation: Situation
+) -> OpenAttempt | Close:
+    """An attempt that ran is over: what follows depends on how it ended, whoever said so (rule 6)."""
+    if _may_rerun(journal, verdict, situation):
+        if situation.refusal is None:
+            how = f"attempt {last.number} ended as {verdict.state}"
+            return OpenAttempt(last.number + 1, how, verdict.state, after_exit=last.own_exit is not None)
+        verdict = verdict.model_copy(update={"reason": f"{verdict.reason} No rerun: {situation.refusal}".strip()})
+    return Close(last.number + 1, verdict)
 
 
 def _watch_owner(
@@ -125,11 +139,7 @@ def _watch_owner(
         verdict = judge_without_exit(
             owner, slurm=None if last.dups else observed.ended, is_over_memory=situation.is_over_memory
         )
-        if _may_rerun(journal, verdict.state, situation):
-            if situation.refusal is None:
-                return OpenAttempt(last.number + 1, f"attempt {last.number} ended as {verdict.state}", verdict.state)
-            verdict = verdict.model_copy(update={"reason": f"{verdict.reason} No rerun: {situation.refusal}".strip()})
-        return Close(last.number + 1, verdict)
+        return _close_or_rerun(journal, last, verdict, situation)
     # With a copy that stepped aside, an end may be the copy's, and the owner may still have to be cancelled.
     may_run = observed.ended is None or bool(last.dups)
     if journal.cancel is not None and may_run and _is_due(observed.scancel_at_s, 30, situation.now_s):
@@ -137,12 +147,18 @@ def _watch_owner(
     return Wait(situation.now_s + min(waits.rescan_s, 30))
 
 
-def _may_rerun(journal: TaskJournal, end: State, situation: Situation) -> bool:
+def _may_rerun(journal: TaskJournal, verdict: Verdict, situation: Situation) -> bool:
     config = situation.config
-    if config is None or journal.cancel is not None or end not in config.rerun_on:
+    if config is None or journal.cancel is not None or not _names_end(config.rerun_on, verdict):
         return False
     reruns = sum(1 for attempt in journal.attempts if attempt.intent.after_state is not None)
     return reruns < config.rerun_limit
+
+
+def _names_end(rerun_on: Sequence[RerunEnd], verdict: Verdict) -> bool:
+    """True if an end, or the exit code with which the script left by itself, is among these."""
+    left_by_itself = verdict.state is State.FAILED and verdict.signal is None
+    return verdict.state in rerun_on or (left_by_itself and verdict.exit_code in rerun_on)
 
 
 def _after_fence(journal: TaskJournal, last: AttemptJournal, situation: Situation, waits: Waits) -> Action:
@@ -184,18 +200,24 @@ def _never_started(journal: TaskJournal, state: State, message: str) -> Verdict:
     ran = [attempt for attempt in journal.attempts if attempt.may_have_run]
     if not ran:
         return Verdict(state=state, reason=message, evidence="fence")
-    following = journal.attempts[ran[-1].number] if ran[-1].number < len(journal.attempts) else None
-    earlier = following.intent.after_state if following else None
-    end = State.CANCELLED if state is State.CANCELLED else earlier or State.LOST
-    owner = ran[-1].owner
+    earlier = _read_earlier_end(journal, ran[-1])
+    end = State.CANCELLED if state is State.CANCELLED else earlier.state
+    reason = f"Attempt {ran[-1].number} ended as {earlier.state}; the rerun never started: {message}"
+    return earlier.model_copy(update={"state": end, "reason": reason})
+
+
+def _read_earlier_end(journal: TaskJournal, ran: AttemptJournal) -> Verdict:
+    """How the last attempt that ran ended: as the intent after it says, or as a late exit record corrects it."""
+    following = journal.attempts[ran.number].intent if ran.number < len(journal.attempts) else None
+    said, owner, record = following.after_state if following else None, ran.owner, ran.own_exit
+    if record is not None:
+        judged = judge_exit(record, slurm=None, cancelled=False, limit_s=None)
+        is_corrected = said in {None, *_CORRECTED} and not (following and following.after_exit)
+        return judged if is_corrected else judged.model_copy(update={"state": said})
     return Verdict(
-        state=end,
-        reason=f"Attempt {ran[-1].number} ended as {earlier or State.LOST}; the rerun never started: {message}",
-        job_id=owner.job_id if owner else None,
-        node=owner.node if owner else None,
-        started_at=owner.at if owner else None,
-        evidence="claim",
-    )
+        state=said or State.LOST, evidence="claim", job_id=owner.job_id if owner else None,
+        node=owner.node if owner else None, started_at=owner.at if owner else None,
+    )  # fmt: skip
 
 
 def _same_refusals(journal: TaskJournal) -> str | None:

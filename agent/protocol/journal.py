@@ -1,6 +1,7 @@
 """A task's journal as values: what was read, and what follows directly from it. Pure."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mltm.contract.ids import TaskId
 from mltm.contract.journal_records import (
@@ -87,7 +88,11 @@ class TaskJournal:
     @property
     def late_exits(self) -> tuple[tuple[AttemptJournal, Exit], ...]:
         """Exit records of earlier attempts: they became visible only after the next attempt had been opened."""
-        return tuple((early, early.own_exit) for early in self.attempts[:-1] if early.own_exit is not None)
+        return tuple(
+            (early, early.own_exit)
+            for early, following in pairwise(self.attempts)
+            if early.own_exit is not None and not following.intent.after_exit
+        )
 
     @property
     def last(self) -> AttemptJournal | None:

@@ -130,7 +130,7 @@ class Effects:
             return replace(state, refusal=planned.message)
         opened = Submit(
             nonce=context.clock.nonce(), attempt=number, author=context.author, at=context.clock.now(),
-            after=action.after, after_state=action.after_state,
+            after=action.after, after_state=action.after_state, after_exit=action.after_exit,
         )  # fmt: skip
         is_ours = link_intent(folder.attempt(number), opened) == opened
         return replace(state, may_submit=number) if is_ours else state

@@ -75,6 +75,7 @@ class Submit(Message):
     at: Timestamp
     after: str = ""
     after_state: State | None = None  #: how attempt k-1 ended, if it ran and this is its rerun
+    after_exit: bool = False  #: that end is the word of its exit record
     batch: str | None = None
 
 

@@ -12,8 +12,8 @@ from mltm.contract.manifest import FILE_NAME, check_file_name
 from mltm.contract.states import State
 
 __all__ = [
-    "Backend", "ExecutionConfig", "InfraConfig", "Resources", "TaskConfig", "check_json", "check_key",
-    "check_text",
+    "Backend", "ExecutionConfig", "InfraConfig", "RerunEnd", "Resources", "TaskConfig", "check_json",
+    "check_key", "check_text",
 ]  # fmt: skip
 
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@:-]{0,127}")
@@ -126,7 +126,10 @@ _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,1024}")
 Key = Annotated[str, AfterValidator(check_key), _pattern(_KEY)]
 Text = Annotated[str, AfterValidator(check_text), _pattern(_TEXT)]
 ScriptPath = Annotated[str, AfterValidator(_check_script_path), _pattern(_SCRIPT_PATH)]
-RerunEnd = Literal[State.NODE_FAIL, State.PREEMPTED, State.TIMEOUT, State.LOST, State.OUT_OF_MEMORY]
+RerunEnd = (
+    Literal[State.NODE_FAIL, State.PREEMPTED, State.TIMEOUT, State.LOST, State.OUT_OF_MEMORY]
+    | Annotated[StrictInt, Field(ge=1, le=255)]  # an exit code with which the script asks for a rerun
+)
 
 
 class InfraConfig(Strict):

@@ -21,8 +21,8 @@ def config(**fields: object) -> TaskConfig:
     return TaskConfig.model_validate({**SEED, **fields})
 
 
-def submit(number: int, after_state: State | None = None) -> Submit:
-    return Submit(nonce=NONCE, attempt=number, author=AUTHOR, at=NOW, after_state=after_state)
+def submit(number: int, after_state: State | None = None, *, after_exit: bool = False) -> Submit:
+    return Submit(nonce=NONCE, attempt=number, author=AUTHOR, at=NOW, after_state=after_state, after_exit=after_exit)
 
 
 def claim(job_id: str = "7") -> JobClaim:

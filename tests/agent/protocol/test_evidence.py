@@ -84,6 +84,8 @@ def is_founded(watched: Watched, verdict: Verdict) -> bool:
     # The last attempt is fenced or declined: the end is that of the one before which ran.
     ends = {attempt.intent.after_state for attempt in journal.attempts} - {None}
     is_cancelled = journal.cancel is not None or State.CANCELLED in watched.said  # the rerun was, while it waited
+    if bool(ran) and ran[-1].own_exit is not None and verdict.state not in {*ends, State.CANCELLED}:
+        return verdict.evidence == "exit" and _agrees_with_exit(ran[-1], verdict)  # it came after the rerun was opened
     return bool(ran) and (verdict.state in ends or (verdict.state is State.CANCELLED and is_cancelled))
 
 

@@ -213,9 +213,9 @@ class Watched:
     def _do(self, step: Action) -> bool:
         last = self.journal.attempts[-1] if self.journal.attempts else None
         match step:
-            case OpenAttempt(number, _, after_state):
+            case OpenAttempt(number, _, after_state, after_exit):
                 self._judge_open(last, after_state)
-                self._open(number, after_state)
+                self._open(number, after_state, after_exit=after_exit)
             case Close(number, verdict):
                 self.journal = replace(
                     self.journal, closed=build.closed(number, verdict.state).model_copy(update={"verdict": verdict})
@@ -243,15 +243,15 @@ class Watched:
     def _set(self, attempt: AttemptJournal) -> None:
         self.journal = replace(self.journal, attempts=(*self.journal.attempts[:-1], attempt))
 
-    def _open(self, number: int, after_state: State | None) -> None:
-        self.journal = replace(
-            self.journal, attempts=(*self.journal.attempts, AttemptJournal(number, build.submit(number, after_state)))
-        )
+    def _open(self, number: int, after_state: State | None, *, after_exit: bool) -> None:
+        opened = AttemptJournal(number, build.submit(number, after_state, after_exit=after_exit))
+        self.journal = replace(self.journal, attempts=(*self.journal.attempts, opened))
         self.observation = build.observation(number, since_s=self.now_s, beat_since_s=self.now_s)
         self.witness, self.lines, self.may_submit, self.beat_ns = Witness(), (), number, 0
 
     def _judge_open(self, last: AttemptJournal | None, after_state: State | None) -> None:
         if last is None or not last.may_have_run:
             return
-        if not self.witness.is_over(self.now_s, is_copied=bool(last.dups)) or after_state not in self.config.rerun_on:
+        is_over = last.own_exit is not None or self.witness.is_over(self.now_s, is_copied=bool(last.dups))
+        if not is_over or after_state not in self.config.rerun_on:
             self.problems.append(f"attempt {last.number + 1} was opened while {last.number} may run")

@@ -8,6 +8,7 @@ without cause; the one thing that is true is that a beat which stands still mean
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 from agent.protocol.actions import Action, Close, OpenAttempt, PrepareSubmission, PutFence, PutNote
 from agent.protocol.decide import Situation, decide
@@ -16,13 +17,14 @@ from agent.protocol.observation import Observation
 from agent.settings import Waits
 from agent.slurm.values import JobLine
 from mltm.contract.ids import JobId, render_job_name
-from mltm.contract.journal_records import Dup, Refused, Submitted
+from mltm.contract.journal_records import Dup, Exit, Refused, Submitted
 from mltm.contract.task_config import TaskConfig
 from tests.agent.protocol import build
 from tests.model import write_once_log as model
 
 State = tuple[tuple[tuple[object, ...], ...], tuple[tuple[object, ...], ...], str, int]
 INTENT, CLAIM, FLIGHT, ASKED, WAITING, RUNNING, EXIT, DUP, NOTE = range(9)
+_CUT_OFF: dict[str, object] = {"stop_signals": [{"name": "TERM", "uptime_s": 1.0}], "stopped_for_beat": True}
 BEYOND = "beyond"  #: another attempt than the bounded world has: alive, not a dead end
 _LATE_S = 1e6
 # Reasons that decide() treats alike stand for each other, so that the world stays small.
@@ -165,13 +167,15 @@ def _views(
     config = build.config(rerun_on=rerun_on, rerun_limit=100)
     cancel = build.cancel() if is_cancelled else None
     row = journal[last] if last >= 0 else model.FREE
-    for submitted in (None, "accepted", "permanent", "transient", "ambiguous"):
-        attempts = tuple(_attempt(journal[k], k, submitted if k == last else None) for k in range(last + 1))
+    # An end that a rerun may follow, and one that it may not.
+    exits = [build.exit_record(0), *([build.exit_record(143, **_CUT_OFF)] if case.rerun else [])]
+    for submitted, record in product((None, "accepted", "permanent", "transient", "ambiguous"), exits):
+        attempts = tuple(_attempt(journal[k], k, submitted if k == last else None, record) for k in range(last + 1))
         for seen in _adversary(row, last + 1, config):
             yield TaskJournal(build.TASK, attempts, cancel=cancel), seen
 
 
-def _attempt(row: tuple[object, ...], k: int, submitted: str | None) -> AttemptJournal:
+def _attempt(row: tuple[object, ...], k: int, submitted: str | None, record: Exit) -> AttemptJournal:
     taken = str(row[CLAIM])
     claim = build.claim() if taken in {"J", "R"} else None
     fence = build.fence(taken[2:]) if taken.startswith("F:") else None  # type: ignore[arg-type] # a reason of ours
@@ -183,7 +187,7 @@ def _attempt(row: tuple[object, ...], k: int, submitted: str | None) -> AttemptJ
         intent=build.submit(k + 1),
         claim=claim or fence,
         noted=build.claim() if row[NOTE] else None,
-        exit=build.exit_record(0) if row[EXIT] == "v" else None,
+        exit=record if row[EXIT] == "v" else None,
         submitted=None if submitted is None else _submitted(submitted),
         refused=(refused,) if taken in {"F:refused_start", "J", "R"} else (),
         dups=(Dup(nonce=build.NONCE, job_id="8", node="n2"),) if row[DUP] else (),
