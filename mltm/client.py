@@ -187,7 +187,7 @@ class Client:
         return await self._transport.call(Call("GET", routes.TOKENS), _read_tokens)
 
     async def revoke_token(self, token_id: str) -> None:
-        """Revoke an API token."""
+        """Revoke an API token, or the token of a login. "current" is the one that this client uses."""
         await self._transport.call(
             Call("DELETE", build_path(routes.TOKEN, token_id=token_id)), aiohttp.ClientResponse.read
         )

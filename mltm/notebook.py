@@ -126,7 +126,7 @@ class SyncClient:
         return self._run(self._client.tokens())
 
     def revoke_token(self, token_id: str) -> None:
-        """Revoke an API token."""
+        """Revoke an API token, or the token of a login. "current" is the one that this client uses."""
         return self._run(self._client.revoke_token(token_id))
 
     def _run(self, work: Coroutine[object, object, T]) -> T:

@@ -12,6 +12,7 @@ from gateway.store import users as rows
 from gateway.store.database import Database
 from gateway.values import User
 from mltm.contract.problems import FieldProblem
+from mltm.contract.routes import CURRENT_TOKEN
 from mltm.contract.user_api import LoginAnswer, TokenAnswer
 from mltm.runtime.clock import Clock
 
@@ -112,6 +113,7 @@ class Users:
         return await self._database.read(rows.list_tokens, user, self._clock.now())
 
     async def revoke_token(self, user: User, token_id: str) -> None:
-        """Revoke a token of the user. Raises NotFoundError (token_not_found)."""
-        await self._database.call(rows.revoke_token, user, token_id, self._clock.now())
-        self._security.record("token_revoked", token_id=token_id)
+        """Revoke a token of the user; "current": the one that he shows. Raises NotFoundError (token_not_found)."""
+        ended = user.token_id if token_id == CURRENT_TOKEN else token_id
+        await self._database.call(rows.revoke_token, user, ended, self._clock.now())
+        self._security.record("token_revoked", token_id=ended)

@@ -91,7 +91,7 @@ def login(
 
 @app.command()
 def logout(ctx: typer.Context, as_json: Json = False) -> None:
-    """Remove the stored login."""
+    """End the stored login: its token, at the gateway and here."""
     options = _options(ctx, as_json)
     perform(options, lambda: account.log_out(options))
 

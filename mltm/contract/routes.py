@@ -9,6 +9,7 @@ __all__ = [
     "AGENT_ENROL",
     "AGENT_HEARTBEAT",
     "AGENT_REPORTS",
+    "CURRENT_TOKEN",
     "DOCS",
     "HEALTH",
     "LOGIN",
@@ -43,6 +44,7 @@ TASK_OUTPUT: Final = "/v1/tasks/{task_id}/outputs/{path:.+}"
 WHOAMI: Final = "/v1/me"
 TOKENS: Final = "/v1/tokens"
 TOKEN: Final = "/v1/tokens/{token_id}"  # noqa: S105 - an address
+CURRENT_TOKEN: Final = "current"  # noqa: S105 - in place of a token's id: the token of the request itself
 OPENAPI: Final = "/openapi.json"
 DOCS: Final = "/docs"
 HEALTH: Final = "/healthz"

@@ -77,7 +77,10 @@ async def list_tokens(call: Call, user: User) -> list[TokenAnswer]:
 
 @route("DELETE", routes.TOKEN, area="users", status=204, errors=(404, 507))
 async def revoke_token(call: Call, user: User, token_id: str) -> None:
-    """Revoke one of your tokens, at once."""
+    """Revoke one of your tokens, at once.
+
+    `current` in place of an id is the token of this request: a logout.
+    """
     await call.services.users.revoke_token(user, token_id)
 
 

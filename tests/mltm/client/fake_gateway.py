@@ -105,6 +105,7 @@ class FakeGateway:
         app.router.add_post(routes.LOGIN, self._login)
         app.router.add_get(routes.WHOAMI, self._whoami)
         app.router.add_post(routes.TOKENS, self._create_token)
+        app.router.add_delete(routes.TOKEN, self._revoke_token)
         app.router.add_post(routes.TASKS, self._submit)
         app.router.add_get(routes.TASKS, self._list)
         app.router.add_get(routes.TASK, self._task)
@@ -141,6 +142,9 @@ class FakeGateway:
 
     async def _create_token(self, _: web.Request) -> web.Response:
         return web.json_response({"token_id": "t1", "name": "laptop", "token": "shown-once", "created_at": MOMENT})
+
+    async def _revoke_token(self, _: web.Request) -> web.Response:
+        return web.Response(status=204)
 
     async def _submit(self, request: web.Request) -> web.Response:
         key = request.headers["Idempotency-Key"]
