@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.app import make_database_file, make_folders, open_database
-from gateway.check import check_all
+from gateway.check import check_all, list_notes, read_inboxes
 from gateway.errors import GatewayError, InvalidError
 from gateway.origin import Origin, entered
 from gateway.security_log import SecurityLog
@@ -98,13 +98,11 @@ def run_migrate(config: Config = None) -> None:
 def run_check(config: Config = None) -> None:
     """Check everything that the gateway needs; exit 1 if something is wrong."""
     settings = read_settings(config, {})
-    inboxes: list[Path] = []
-    if settings.database_path.exists():  # a check creates nothing
-        with _database(settings) as database:
-            inboxes = sorted({place.inbox for place in database.call_now(agents.list_inbox_keys)})
-    findings = check_all(settings, inboxes, Clock().now())
+    findings = check_all(settings, read_inboxes(settings), Clock().now())
     for name, message in findings:
         print(f"{'ok' if message == 'ok' else 'FAIL':<5} {name}{'' if message == 'ok' else ': ' + message}")
+    for name, message in list_notes(settings):
+        print(f"note  {name}: {message}")
     if any(message != "ok" for _, message in findings):
         raise typer.Exit(1)
 

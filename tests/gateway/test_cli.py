@@ -191,6 +191,20 @@ def test_the_check_refuses_a_database_on_a_network_file_system(run: Run, monkeyp
     assert (code, "lies on nfs4" in out, "local disk" in out) == (1, True, True)
 
 
+def test_the_check_says_open_modes_changes_none_and_notes_weak_settings(run: Run, tmp_path: Path) -> None:
+    run("migrate")
+    (tmp_path / "data").chmod(0o755)
+    for _ in range(2):
+        code, out, _ = run("check")
+        assert (code, f"chmod 700 {tmp_path}/data" in out) == (1, True)
+
+    (tmp_path / "data").chmod(0o700)
+    config = tmp_path / "gateway.toml"
+    config.write_text(config.read_text() + "token_days = 365\n")
+    code, out, _ = run("check")
+    assert (code, "note  token_days: A stolen login token works for 365 days." in out) == (0, True), out
+
+
 def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
