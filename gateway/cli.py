@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -22,7 +23,8 @@ from gateway.origin import Origin, entered
 from gateway.security_log import SecurityLog
 from gateway.serve import serve
 from gateway.services.inbox_folder import list_other_members, make_inbox
-from gateway.services.passwords import MAX_PASSWORD_BYTES, hash_password, hash_secret
+from gateway.services.new_passwords import check_new_password
+from gateway.services.passwords import hash_password, hash_secret
 from gateway.services.spool_address import write_address
 from gateway.settings import GatewaySettings, read_settings
 from gateway.store import agents, migrate, users
@@ -126,7 +128,7 @@ def add_user(
     _check_name(username)
     if role not in ("user", "admin"):
         raise InvalidError(f"--role is {role!r}. It can be user or admin.", key="bad_role", next_step="")
-    password = hash_password(_read_password(from_stdin=password_stdin))
+    password = hash_password(_read_password(username, config, from_stdin=password_stdin))
     checked: Role = "admin" if role == "admin" else "user"
     with _acting(config) as (database, security):
         user = database.call_now(users.add_user, username, checked, password, Clock().now())
@@ -137,7 +139,7 @@ def add_user(
 @user_app.command("passwd")
 def set_password(username: str, password_stdin: FromStdin = False, config: Config = None) -> None:
     """Set a new password, and revoke the user's tokens."""
-    password = hash_password(_read_password(from_stdin=password_stdin))
+    password = hash_password(_read_password(username, config, from_stdin=password_stdin))
     with _acting(config) as (database, security):
         user = database.call_now(users.set_password, username, password, Clock().now())
         security.record("password_set", of_user=user.username, of_user_id=user.user_id)
@@ -332,7 +334,10 @@ def _check_name(name: str) -> None:
         raise InvalidError(f"{name!r} is not a valid name: {error}.", key="bad_name", next_step="") from error
 
 
-def _read_password(*, from_stdin: bool) -> str:
+def _read_password(username: str, config: Path | None, *, from_stdin: bool) -> str:
+    """Ask for a new password of this user. Raises InvalidError for one that is easy to guess."""
+    settings = read_settings(config, {})
+    words = (username, settings.name, *settings.clusters, urlsplit(settings.url).hostname or "")
     if not from_stdin and not sys.stdin.isatty():
         raise InvalidError(
             "The password cannot be asked for: there is no terminal.",
@@ -340,16 +345,7 @@ def _read_password(*, from_stdin: bool) -> str:
             next_step="Send it on standard input, with --password-stdin.",
         )
     password: str = sys.stdin.readline().rstrip("\n") if from_stdin else typer.prompt("Password", hide_input=True)
-    if len(password) < 8:
-        raise InvalidError(
-            "The password is too short. It needs at least 8 characters.", key="short_password", next_step=""
-        )
-    if len(password.encode(errors="replace")) > MAX_PASSWORD_BYTES or not password.isprintable():
-        raise InvalidError(
-            f"The password cannot be used. At most {MAX_PASSWORD_BYTES:,} bytes of printable text are allowed.",
-            key="bad_password",
-            next_step="",
-        )
+    check_new_password(password, words)
     return password
 
 

@@ -112,6 +112,17 @@ def test_a_wrong_call_is_refused_in_words(run: Run, arguments: tuple[str, ...], 
     assert "short\n" not in err
 
 
+def test_a_new_password_that_names_the_user_the_gateway_or_a_cluster_is_refused(run: Run, tmp_path: Path) -> None:
+    add_user(run)
+    config = tmp_path / "gateway.toml"
+    config.write_text(config.read_text() + 'name = "moria"\nclusters = ["atena02"]\npublic_url = "https://gondor"\n')
+    for password in ("Alice 2026", "moria.moria", "atena02atena02", "gondor_99"):
+        for command in (("user", "add", "alice"), ("user", "passwd", "alice")):
+            code, _, err = run(*command, "--password-stdin", stdin=f"{password}\n")
+            assert (code, "only names that a guesser tries first" in err) == (1, True), password
+    assert run("user", "passwd", "alice", "--password-stdin", stdin="iloveyou2\n")[0] == 1
+
+
 def test_a_user_twice_is_a_conflict_with_a_way_out(run: Run) -> None:
     add_user(run)
     code, _, err = add_user(run)
