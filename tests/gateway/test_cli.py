@@ -123,6 +123,14 @@ def test_a_new_password_that_names_the_user_the_gateway_or_a_cluster_is_refused(
     assert run("user", "passwd", "alice", "--password-stdin", stdin="iloveyou2\n")[0] == 1
 
 
+def test_a_new_gateway_has_no_user_no_token_and_no_agent(run: Run) -> None:
+    assert run("migrate")[0] == 0
+
+    assert json.loads(run("user", "list", "--json")[1]) == []
+    assert json.loads(run("agent", "list", "--json")[1]) == []
+    assert run("token", "list", "admin")[0] == 1
+
+
 def test_a_user_twice_is_a_conflict_with_a_way_out(run: Run) -> None:
     add_user(run)
     code, _, err = add_user(run)

@@ -1,5 +1,6 @@
 """What every answer tells a browser, whatever it answers: each address of the route table, errors, other methods."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -105,6 +106,27 @@ async def test_what_changes_something_is_never_asked_with_get(house: House) -> N
         for method in ("POST", "PUT", "DELETE"):
             answer = await ask(house, Request(method, fill(path.replace(":.+", "")), None), Cookie="token=mltm_x")
             assert answer.status in (401, 405), path
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/.git/config", "/docs/index.html", "/docs/../index.html", "/docs//", "/staging", "/files/", "/static"],
+)
+async def test_no_other_file_and_no_folder_is_served(house: House, path: str) -> None:
+    assert (await ask(house, Request("GET", path, "root"))).status == 404
+
+
+async def test_the_page_keeps_no_token_and_hides_a_password(house: House) -> None:
+    script = (await ask(house, Request("GET", f"{routes.DOCS}/docs.js", None))).text
+    document = json.loads((await ask(house, Request("GET", routes.OPENAPI, None))).text)
+    asked = document["paths"][routes.LOGIN]["post"]["requestBody"]["content"]
+
+    assert "SwaggerUIBundle(" in script
+    assert "persistAuthorization" not in script  # off unless it is set: tokens stay in the page's memory
+    for content in asked.values():
+        schema = content["schema"]
+        fields = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        assert fields["properties"]["password"]["format"] == "password"
 
 
 @pytest.mark.parametrize("is_secure", [True, False])
