@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
-from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -23,8 +22,8 @@ from gateway.origin import Origin, entered
 from gateway.security_log import SecurityLog
 from gateway.serve import serve
 from gateway.services.inbox_folder import list_other_members, make_inbox
-from gateway.services.new_passwords import check_new_password
-from gateway.services.passwords import hash_password, hash_secret
+from gateway.services.new_passwords import hash_new_password, list_names
+from gateway.services.passwords import hash_secret
 from gateway.services.spool_address import write_address
 from gateway.settings import GatewaySettings, read_settings
 from gateway.store import agents, migrate, users
@@ -128,7 +127,7 @@ def add_user(
     _check_name(username)
     if role not in ("user", "admin"):
         raise InvalidError(f"--role is {role!r}. It can be user or admin.", key="bad_role", next_step="")
-    password = hash_password(_read_password(username, config, from_stdin=password_stdin))
+    password = _read_password(username, config, from_stdin=password_stdin)
     checked: Role = "admin" if role == "admin" else "user"
     with _acting(config) as (database, security):
         user = database.call_now(users.add_user, username, checked, password, Clock().now())
@@ -139,7 +138,7 @@ def add_user(
 @user_app.command("passwd")
 def set_password(username: str, password_stdin: FromStdin = False, config: Config = None) -> None:
     """Set a new password, and revoke the user's tokens."""
-    password = hash_password(_read_password(username, config, from_stdin=password_stdin))
+    password = _read_password(username, config, from_stdin=password_stdin)
     with _acting(config) as (database, security):
         user = database.call_now(users.set_password, username, password, Clock().now())
         security.record("password_set", of_user=user.username, of_user_id=user.user_id)
@@ -335,9 +334,8 @@ def _check_name(name: str) -> None:
 
 
 def _read_password(username: str, config: Path | None, *, from_stdin: bool) -> str:
-    """Ask for a new password of this user. Raises InvalidError for one that is easy to guess."""
-    settings = read_settings(config, {})
-    words = (username, settings.name, *settings.clusters, urlsplit(settings.url).hostname or "")
+    """Ask for a new password of this user; its hash. Raises InvalidError for one that is easy to guess."""
+    words = (username, *list_names(read_settings(config, {})))
     if not from_stdin and not sys.stdin.isatty():
         raise InvalidError(
             "The password cannot be asked for: there is no terminal.",
@@ -345,8 +343,7 @@ def _read_password(username: str, config: Path | None, *, from_stdin: bool) -> s
             next_step="Send it on standard input, with --password-stdin.",
         )
     password: str = sys.stdin.readline().rstrip("\n") if from_stdin else typer.prompt("Password", hide_input=True)
-    check_new_password(password, words)
-    return password
+    return hash_new_password(password, words)
 
 
 def _print_rows(rows: list[dict[str, object]], *, as_json: bool) -> None:

@@ -61,6 +61,10 @@ class SyncClient:
         """Exchange a password for a token, and use it from now on."""
         return self._run(self._client.login(username, password))
 
+    def change_password(self, current: str, new: str) -> None:
+        """Change the user's password. All his tokens end: log in again."""
+        self._run(self._client.change_password(current, new))
+
     def whoami(self) -> Whoami:
         """Read whose token it is, and on which clusters that user may run tasks."""
         return self._run(self._client.whoami())

@@ -2,15 +2,28 @@
 
 import re
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
 from gateway.errors import InvalidError
-from gateway.services.passwords import MAX_PASSWORD_BYTES
+from gateway.services.passwords import MAX_PASSWORD_BYTES, hash_password
+from gateway.settings import GatewaySettings
 
-__all__ = ["check_new_password"]
+__all__ = ["check_new_password", "hash_new_password", "list_names"]
 
 _MIN_CHARS = 8
 _OWN_WORDS = ("mltm", "mltaskmanager", "taskmanager", "gateway", "admin", "password")
 _LONGER = "Choose another one. Some words that do not belong together are easy to remember."
+
+
+def list_names(settings: GatewaySettings) -> tuple[str, ...]:
+    """Names that a guesser tries at this gateway."""
+    return (settings.name, *settings.clusters, urlsplit(settings.url).hostname or "")
+
+
+def hash_new_password(password: str, words: Collection[str]) -> str:
+    """Hash a password that is not easy to guess; slow. Raises InvalidError."""
+    check_new_password(password, words)
+    return hash_password(password)
 
 
 def check_new_password(password: str, words: Collection[str]) -> None:

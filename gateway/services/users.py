@@ -1,12 +1,14 @@
 """Users: login, API tokens, whose token it is."""
 
 import contextlib
+from collections.abc import Collection
 from datetime import timedelta
 
-from gateway.errors import TooManyError, UnauthorizedError, UnavailableError
+from gateway.errors import ForbiddenError, TooManyError, UnauthorizedError, UnavailableError
 from gateway.origin import current_origin
 from gateway.security_log import SecurityLog, hide_name
 from gateway.services.guesses import LoginLimits
+from gateway.services.new_passwords import hash_new_password
 from gateway.services.passwords import HashingPool, hash_secret, is_password
 from gateway.store import users as rows
 from gateway.store.database import Database
@@ -24,8 +26,10 @@ _PREFIX = "mltm_"
 class Users:
     """Checks passwords and tokens. Close it: it owns the threads that hash passwords."""
 
-    def __init__(self, database: Database, clock: Clock, token_days: int, security: SecurityLog) -> None:
-        self._database, self._clock, self._token_days = database, clock, token_days
+    def __init__(
+        self, database: Database, clock: Clock, token_days: int, security: SecurityLog, names: Collection[str]
+    ) -> None:
+        self._database, self._clock, self._token_days, self._names = database, clock, token_days, names
         self._security, self._limits, self._hashing = security, LoginLimits(clock), HashingPool()
 
     def close(self) -> None:
@@ -66,6 +70,24 @@ class Users:
         if is_right:
             self._limits.note_right(address, username, at_s)
         return is_right
+
+    async def change_password(self, user: User, current: str, new: str) -> None:
+        """Set a new password, and end all tokens of the user. The current one is asked for: a token may be stolen.
+
+        Raises ForbiddenError (wrong_password), InvalidError, TooManyError, UnavailableError.
+        """
+        known = await self._database.read(rows.find_password, user.username)
+        stored = known.password_hash if known and known.user.user_id == user.user_id else None
+        if not await self._check(user.username, stored, current):
+            raise ForbiddenError(
+                "The current password is wrong.",
+                key="wrong_password",
+                next_step="Check it. An administrator can set a new password with `mltm-gateway user passwd`.",
+                evidence={"of_user_id": user.user_id},
+            )
+        password_hash = await self._hashing.run(hash_new_password, new, (user.username, *self._names))
+        await self._database.call(rows.change_password, user, stored, password_hash, self._clock.now())
+        self._security.record("password_set", of_user=user.username, of_user_id=user.user_id)
 
     async def _create(
         self, user: User, name: str, life: timedelta | None, password_hash: str | None = None

@@ -14,7 +14,7 @@ from mltm.wire.errors import MltmError, build_error
 if TYPE_CHECKING:
     from mltm.client import Client
 
-__all__ = ["log_in", "log_out", "show_me"]
+__all__ = ["change_password", "log_in", "log_out", "show_me"]
 
 
 async def log_in(options: Options, *, url: str | None, username: str, password: str, ca: str | None) -> int:
@@ -80,6 +80,16 @@ async def _end_token(options: Options) -> bool:
 _UNTIL_IT_ENDS = (
     "Whoever has a copy can use it until it expires. An administrator can end it: `mltm-gateway token revoke`."
 )
+
+
+async def change_password(client: "Client", current: str, new: str, *, as_json: bool) -> int:
+    """Change the user's password."""
+    await client.change_password(current, new)
+    if as_json:
+        print_json({"password_changed": True})
+    else:
+        print_line("Your password is changed. All your tokens have ended: log in again, and make new API tokens.")
+    return 0
 
 
 async def show_me(client: "Client", *, as_json: bool) -> int:

@@ -14,6 +14,7 @@ __all__ = [
     "HEALTH",
     "LOGIN",
     "OPENAPI",
+    "PASSWORD",
     "PREDECESSOR_JOB_STATUS",
     "PREDECESSOR_NEW_TASK",
     "PREDECESSOR_TASK",
@@ -42,6 +43,7 @@ TASK_LOG: Final = "/v1/tasks/{task_id}/log"
 TASK_OUTPUTS: Final = "/v1/tasks/{task_id}/outputs"
 TASK_OUTPUT: Final = "/v1/tasks/{task_id}/outputs/{path:.+}"
 WHOAMI: Final = "/v1/me"
+PASSWORD: Final = "/v1/me/password"  # noqa: S105 - an address
 TOKENS: Final = "/v1/tokens"
 TOKEN: Final = "/v1/tokens/{token_id}"  # noqa: S105 - an address
 CURRENT_TOKEN: Final = "current"  # noqa: S105 - in place of a token's id: the token of the request itself

@@ -2,13 +2,17 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.store import users
 from gateway.store.models import EnrolCode
 from mltm.contract import routes
+from mltm.runtime.clock import Clock
 from tests.gateway.fixtures import PASSWORD, House, ask_to_enrol
 
+NEW = "five grey herons"
 RIGHT = {"username": "bob", "password": PASSWORD}
 
 
@@ -43,6 +47,64 @@ async def test_a_user_sees_his_sessions_and_can_end_each(house: House) -> None:
 
     assert (await house.call("DELETE", f"/v1/tokens/{own['token_id']}", "bob"))[0] == 204
     assert (await house.call("GET", routes.WHOAMI, None, headers=headers))[0] == 401
+
+
+async def change(house: House, token: str, current: str, new: str) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {token}"}
+    body = {"current_password": current, "new_password": new}
+    return await house.call("PUT", routes.PASSWORD, None, headers=headers, json=body)
+
+
+async def test_a_user_changes_his_password_and_all_his_tokens_end(house: House) -> None:
+    token = await log_in(house)
+    assert (await change(house, token, PASSWORD, NEW))[0] == 204
+
+    assert [await ask_who(house, one) for one in (token, house.tokens["bob"], house.tokens["alice"])] == [401, 401, 200]
+    assert (await house.call("POST", routes.LOGIN, None, data=RIGHT))[0] == 401
+    assert (await house.call("POST", routes.LOGIN, None, data={**RIGHT, "password": NEW}))[0] == 200
+
+
+async def test_a_stolen_token_changes_no_password_and_guesses_are_limited(house: House) -> None:
+    answers = [await change(house, house.tokens["bob"], "a guess", NEW) for _ in range(11)]
+
+    assert [status for status, _ in answers] == [403] * 10 + [429]
+    assert [answers[0][1]["key"], answers[10][1]["key"]] == ["wrong_password", "too_many_logins"]
+    assert await ask_who(house, house.tokens["bob"]) == 200
+
+
+@pytest.mark.parametrize(
+    ("new", "key"),
+    [
+        ("herons7", "short_password"),
+        ("iloveyou2", "common_password"),
+        ("bob bob bob 2026", "named_password"),
+        ("x" * 1025, "invalid"),
+    ],
+)
+async def test_a_new_password_is_judged_and_never_shown(house: House, new: str, key: str) -> None:
+    status, problem = await change(house, house.tokens["bob"], PASSWORD, new)
+
+    assert (status, problem["key"]) == (422, key)
+    assert new not in str(problem)
+    assert new[:70] not in str(problem) or len(new) < 70
+    assert (await house.call("POST", routes.LOGIN, None, data=RIGHT))[0] == 200
+
+
+async def test_a_password_that_was_changed_meanwhile_stays(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(_stored: str | None, _password: str) -> bool:
+        return True
+
+    async def change_first(*_: object) -> float:
+        await house.in_database(users.set_password, "bob", "another hash", Clock().now())
+        return 0.0
+
+    monkeypatch.setattr("gateway.services.users.is_password", check)
+    monkeypatch.setattr(house.services.users._limits, "admit", change_first)
+
+    assert (await change(house, house.tokens["bob"], PASSWORD, NEW))[0] == 401
+    known = await house.in_database(users.find_password, "bob")
+    assert known is not None
+    assert known.password_hash == "another hash"
 
 
 @pytest.mark.parametrize("name", ["token", "access_token", "authorization", "Authorization"])

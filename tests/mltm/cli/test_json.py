@@ -106,6 +106,16 @@ def test_login_and_logout_show_no_token(mltm: Mltm, gateway: FakeGateway) -> Non
     assert mltm("logout", "--json").document == {"logged_out": False, "token_ended": False}
 
 
+def test_passwd_sends_both_passwords_once_and_shows_none(mltm: Mltm, gateway: FakeGateway) -> None:
+    ran = mltm("passwd", "--password-stdin", "--json", stdin="right\nfive grey herons\n")
+    assert (ran.code, ran.document) == (0, {"password_changed": True})
+    assert "herons" not in ran.out + ran.err
+    assert len(gateway.asked("PUT", "/v1/me/password")) == 1
+
+    ran = mltm("passwd", "--password-stdin", stdin="wrong\nfive grey herons\n")
+    assert (ran.code, ran.err.splitlines()[0]) == (77, "mltm: The current password is wrong.")
+
+
 def test_an_error_is_one_document_on_stderr(mltm: Mltm, gateway: FakeGateway) -> None:
     field = FieldProblem(field="clusters.atena02", allowed="one of cpu, gpu")
     gateway.faults = [Fault("GET", "/v1/me", status=422, detail="No.", fields=(field,))]

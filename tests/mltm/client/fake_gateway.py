@@ -104,6 +104,7 @@ class FakeGateway:
         app = web.Application(middlewares=[self._record_and_spoil], client_max_size=16 * 1024 * 1024)
         app.router.add_post(routes.LOGIN, self._login)
         app.router.add_get(routes.WHOAMI, self._whoami)
+        app.router.add_put(routes.PASSWORD, self._change_password)
         app.router.add_post(routes.TOKENS, self._create_token)
         app.router.add_delete(routes.TOKEN, self._revoke_token)
         app.router.add_post(routes.TASKS, self._submit)
@@ -136,6 +137,11 @@ class FakeGateway:
         if form.get("password") != "right" or form.get("grant_type") != "password":
             return _refuse(401, "wrong_login", "User name or password is wrong.")
         return web.json_response({"access_token": TOKEN, "token_type": "bearer", "expires_in": 3600})
+
+    async def _change_password(self, request: web.Request) -> web.Response:
+        if (await request.json())["current_password"] != "right":
+            return _refuse(403, "wrong_password", "The current password is wrong.")
+        return web.Response(status=204)
 
     async def _whoami(self, _: web.Request) -> web.Response:
         return web.json_response({"username": "ada", "role": "user", "clusters": ["atena02"]})
