@@ -86,7 +86,7 @@ class Users:
                 evidence={"of_user_id": user.user_id},
             )
         password_hash = await self._hashing.run(hash_new_password, new, (user.username, *self._names))
-        await self._database.call(rows.change_password, user, stored, password_hash, self._clock.now())
+        await self._database.call(rows.change_password, user, password_hash, self._clock.now())
         self._security.record("password_set", of_user=user.username, of_user_id=user.user_id)
 
     async def _create(
