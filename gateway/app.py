@@ -19,6 +19,7 @@ from gateway.services.cluster_files import ClusterFiles
 from gateway.services.guesses import Guesses
 from gateway.services.health import HealthCheck
 from gateway.services.lanes import Lanes
+from gateway.services.new_passwords import list_names
 from gateway.services.publisher import Publisher
 from gateway.services.submissions import Submissions
 from gateway.services.tasks import Tasks
@@ -98,7 +99,7 @@ async def open_services(settings: GatewaySettings, clock: Clock | None = None) -
         publisher = Publisher(database, settings, clock, wake)
         publishing = asyncio.create_task(publisher.run())
         stack.push_async_callback(_stop, publishing)
-        users = Users(database, clock, settings.token_days, security)
+        users = Users(database, clock, settings.token_days, security, list_names(settings))
         stack.push_async_callback(asyncio.to_thread, users.close)
         health = HealthCheck(database, settings, publisher, publishing)
         stack.callback(health.close)

@@ -16,13 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.app import make_database_file, make_folders, open_database
-from gateway.check import check_all
+from gateway.check import check_all, list_notes, read_inboxes
 from gateway.errors import GatewayError, InvalidError
 from gateway.origin import Origin, entered
 from gateway.security_log import SecurityLog
 from gateway.serve import serve
 from gateway.services.inbox_folder import list_other_members, make_inbox
-from gateway.services.passwords import MAX_PASSWORD_BYTES, hash_password, hash_secret
+from gateway.services.new_passwords import hash_new_password, list_names
+from gateway.services.passwords import hash_secret
 from gateway.services.spool_address import write_address
 from gateway.settings import GatewaySettings, read_settings
 from gateway.store import agents, migrate, users
@@ -98,13 +99,11 @@ def run_migrate(config: Config = None) -> None:
 def run_check(config: Config = None) -> None:
     """Check everything that the gateway needs; exit 1 if something is wrong."""
     settings = read_settings(config, {})
-    inboxes: list[Path] = []
-    if settings.database_path.exists():  # a check creates nothing
-        with _database(settings) as database:
-            inboxes = sorted({place.inbox for place in database.call_now(agents.list_inbox_keys)})
-    findings = check_all(settings, inboxes, Clock().now())
+    findings = check_all(settings, read_inboxes(settings), Clock().now())
     for name, message in findings:
         print(f"{'ok' if message == 'ok' else 'FAIL':<5} {name}{'' if message == 'ok' else ': ' + message}")
+    for name, message in list_notes(settings):
+        print(f"note  {name}: {message}")
     if any(message != "ok" for _, message in findings):
         raise typer.Exit(1)
 
@@ -128,7 +127,7 @@ def add_user(
     _check_name(username)
     if role not in ("user", "admin"):
         raise InvalidError(f"--role is {role!r}. It can be user or admin.", key="bad_role", next_step="")
-    password = hash_password(_read_password(from_stdin=password_stdin))
+    password = _read_password(username, config, from_stdin=password_stdin)
     checked: Role = "admin" if role == "admin" else "user"
     with _acting(config) as (database, security):
         user = database.call_now(users.add_user, username, checked, password, Clock().now())
@@ -139,7 +138,7 @@ def add_user(
 @user_app.command("passwd")
 def set_password(username: str, password_stdin: FromStdin = False, config: Config = None) -> None:
     """Set a new password, and revoke the user's tokens."""
-    password = hash_password(_read_password(from_stdin=password_stdin))
+    password = _read_password(username, config, from_stdin=password_stdin)
     with _acting(config) as (database, security):
         user = database.call_now(users.set_password, username, password, Clock().now())
         security.record("password_set", of_user=user.username, of_user_id=user.user_id)
@@ -334,7 +333,9 @@ def _check_name(name: str) -> None:
         raise InvalidError(f"{name!r} is not a valid name: {error}.", key="bad_name", next_step="") from error
 
 
-def _read_password(*, from_stdin: bool) -> str:
+def _read_password(username: str, config: Path | None, *, from_stdin: bool) -> str:
+    """Ask for a new password of this user; its hash. Raises InvalidError for one that is easy to guess."""
+    words = (username, *list_names(read_settings(config, {})))
     if not from_stdin and not sys.stdin.isatty():
         raise InvalidError(
             "The password cannot be asked for: there is no terminal.",
@@ -342,17 +343,7 @@ def _read_password(*, from_stdin: bool) -> str:
             next_step="Send it on standard input, with --password-stdin.",
         )
     password: str = sys.stdin.readline().rstrip("\n") if from_stdin else typer.prompt("Password", hide_input=True)
-    if len(password) < 8:
-        raise InvalidError(
-            "The password is too short. It needs at least 8 characters.", key="short_password", next_step=""
-        )
-    if len(password.encode(errors="replace")) > MAX_PASSWORD_BYTES or not password.isprintable():
-        raise InvalidError(
-            f"The password cannot be used. At most {MAX_PASSWORD_BYTES:,} bytes of printable text are allowed.",
-            key="bad_password",
-            next_step="",
-        )
-    return password
+    return hash_new_password(password, words)
 
 
 def _print_rows(rows: list[dict[str, object]], *, as_json: bool) -> None:

@@ -42,6 +42,7 @@ EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "agent_revoked": ("of_agent_id",),
     "reports_refused": ("count", "task_id"),
     "access_refused": ("key", "task_id", "job_id", "token_id", "command_id", "of_user_id"),
+    "limit_reached": ("key",),
     "admin_access": ("task_id", "of_user", "of_user_id"),
     "lines_lost": ("count",),
 }

@@ -13,7 +13,7 @@ from mltm.contract.base_models import Strict
 from mltm.contract.problems import FieldProblem
 from mltm.contract.task_config import Key
 
-__all__ = ["GatewaySettings", "list_weak_settings", "read_settings"]
+__all__ = ["GatewaySettings", "is_loopback", "list_weak_settings", "read_settings"]
 
 MIB = 1024 * 1024
 
@@ -109,25 +109,31 @@ class GatewaySettings(Strict):
 
 
 def list_weak_settings(settings: GatewaySettings) -> list[tuple[str, str]]:
-    """List the settings that weaken safety, each with what it allows."""
+    """List the settings that weaken safety, each with what it allows and what to do."""
     weak: list[tuple[str, str]] = []
-    if settings.tls_cert is None and not _is_loopback(settings.host):
+    if settings.tls_cert is None and not is_loopback(settings.host):
         reason = "Passwords and tokens travel without encryption, unless a proxy before the gateway adds it."
-        weak.append(("host", f"{settings.host} is reached without TLS. {reason}"))
+        weak.append(("host", f"{settings.host} is reached without TLS. {reason} Set tls_cert and tls_key."))
     weak += [
-        ("trusted_proxies", f"{network} has {network.num_addresses:,} addresses: each can claim to be anybody.")
+        (
+            "trusted_proxies",
+            f"{network} has {network.num_addresses:,} addresses: each can claim to be anybody. Name the proxies alone.",
+        )
         for network in settings.trusted_proxies
         if network.num_addresses > _MANY_PROXIES
     ]
     if settings.token_days > _LONG_DAYS:
-        weak.append(("token_days", f"A stolen login token works for {settings.token_days} days."))
+        weak.append(
+            ("token_days", f"A stolen login token works for {settings.token_days} days. Set at most {_LONG_DAYS}.")
+        )
     return weak
 
 
 _MANY_PROXIES, _LONG_DAYS = 65_536, 90
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """True if only this machine reaches the address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -76,6 +76,12 @@ class Client:
         self._transport.token = answer.access_token
         return answer
 
+    async def change_password(self, current: str, new: str) -> None:
+        """Change the user's password. All his tokens end: log in again."""
+        body = aiohttp.JsonPayload({"current_password": current, "new_password": new})
+        call = Call("PUT", routes.PASSWORD, open_body=lambda: _as_body(body), repeatable=False)
+        await self._transport.call(call, aiohttp.ClientResponse.read)
+
     async def whoami(self) -> Whoami:
         """Read whose token it is, and on which clusters that user may run tasks."""
         return await self._ask(Call("GET", routes.WHOAMI), Whoami)
@@ -187,7 +193,7 @@ class Client:
         return await self._transport.call(Call("GET", routes.TOKENS), _read_tokens)
 
     async def revoke_token(self, token_id: str) -> None:
-        """Revoke an API token."""
+        """Revoke an API token, or the token of a login. "current" is the one that this client uses."""
         await self._transport.call(
             Call("DELETE", build_path(routes.TOKEN, token_id=token_id)), aiohttp.ClientResponse.read
         )

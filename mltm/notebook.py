@@ -61,6 +61,10 @@ class SyncClient:
         """Exchange a password for a token, and use it from now on."""
         return self._run(self._client.login(username, password))
 
+    def change_password(self, current: str, new: str) -> None:
+        """Change the user's password. All his tokens end: log in again."""
+        self._run(self._client.change_password(current, new))
+
     def whoami(self) -> Whoami:
         """Read whose token it is, and on which clusters that user may run tasks."""
         return self._run(self._client.whoami())
@@ -126,7 +130,7 @@ class SyncClient:
         return self._run(self._client.tokens())
 
     def revoke_token(self, token_id: str) -> None:
-        """Revoke an API token."""
+        """Revoke an API token, or the token of a login. "current" is the one that this client uses."""
         return self._run(self._client.revoke_token(token_id))
 
     def _run(self, work: Coroutine[object, object, T]) -> T:

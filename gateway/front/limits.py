@@ -7,10 +7,18 @@ import structlog
 
 from gateway.settings import GatewaySettings
 
-__all__ = ["Limits", "fit_limits", "raise_file_limit"]
+__all__ = [
+    "MAX_FILES",
+    "Limits",
+    "count_connections",
+    "count_files",
+    "fit_limits",
+    "raise_file_limit",
+    "read_file_limit",
+]
 
 _log = structlog.get_logger(__name__)
-_MAX_FILES = 65_536  # far more than is needed; the hard limit may be a thousand million
+MAX_FILES = 65_536  # far more than is needed; the hard limit may be a thousand million
 _MIN_SPARE_FILES = 64
 
 
@@ -33,17 +41,33 @@ class Limits:
 def fit_limits(settings: GatewaySettings, files: int) -> Limits:
     """The limits of these settings, with fewer connections if this process may only open so many `files`."""
     limits = Limits(connections=settings.max_connections, connections_per_address=settings.max_connections_per_address)
-    possible = max(1, files - max(_MIN_SPARE_FILES, files // 4))  # the rest is for the database, uploads and spools
+    possible = count_connections(files)
     if possible < limits.connections:
         _log.warning("fewer_connections", allowed=possible, wanted=limits.connections, open_files=files)
     return replace(limits, connections=min(possible, limits.connections))
 
 
+def count_connections(files: int) -> int:
+    """So many connections there may be with so many open files; the rest is for the database, uploads and spools."""
+    return max(1, files - max(_MIN_SPARE_FILES, files // 4))
+
+
+def count_files(connections: int) -> int:
+    """The smallest limit of open files that allows so many connections."""
+    return max(connections + _MIN_SPARE_FILES, (connections - 1) * 4 // 3 + 1)
+
+
+def read_file_limit() -> int:
+    """The limit of open files that this process could have."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+
+
 def raise_file_limit() -> int:
     """Raise this process's limit of open files as far as it may. Returns the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+    wanted = read_file_limit()
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         return wanted
-    return _MAX_FILES if soft == resource.RLIM_INFINITY else soft
+    return MAX_FILES if soft == resource.RLIM_INFINITY else soft

@@ -59,9 +59,12 @@ def _note_refusal(request: web.Request, error: GatewayError) -> None:
         try:
             services.guesses.add(current_origin().address)
         except TooManyError as limited:
+            services.security.record("limit_reached", "limited", key=limited.key)
             raise limited from error
     event, outcome = _REFUSALS.get(error.key, ("", ""))
-    if event:
+    if error.status == 429 and error.key != "too_many_logins":  # a lane's key is that of the logins' queue (503), too
+        services.security.record("limit_reached", "limited", key=error.key)
+    elif event:
         services.security.record(event, outcome, key=error.key, **evidence)
     elif error.status == 403 or (error.status == 404 and evidence):
         services.security.record("access_refused", "refused", key=error.key, **evidence)

@@ -9,14 +9,17 @@ from multidict import CIMultiDict
 
 from gateway.http.app_keys import REQUEST_ID
 
-__all__ = ["build_headers", "ensure_request_id", "name_request", "new_request_id", "secure_answer"]
+__all__ = ["POLICY_OF_ALL", "build_headers", "ensure_request_id", "name_request", "new_request_id", "secure_answer"]
+
+POLICY_OF_ALL = "base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
+"""What every Content-Security-Policy of ours has: `default-src` says nothing of the first two."""
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    "Content-Security-Policy": f"default-src 'none'; {POLICY_OF_ALL}; sandbox",
     "Cache-Control": "no-store",
 }
 
@@ -51,7 +54,7 @@ def _add(headers: CIMultiDict[str], *, is_secure: bool, request_id: str) -> None
         headers.setdefault(name, value)
     headers["Server"] = "mltm-gateway"  # aiohttp's own says which versions run here
     if is_secure:
-        headers["Strict-Transport-Security"] = "max-age=31536000"
+        headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
     headers["X-Request-Id"] = request_id
 
 

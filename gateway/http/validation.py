@@ -158,4 +158,4 @@ def _explain_one(detail: dict[str, object], model: type[BaseModel]) -> FieldProb
             return FieldProblem(field=field, given=given, allowed=message)
 
 
-_SECRET = frozenset({"password", "code", "client_secret", "body"})
+_SECRET = frozenset({"password", "current_password", "new_password", "code", "client_secret", "body"})

@@ -1,17 +1,20 @@
 """Users: login, API tokens, whose token it is."""
 
 import contextlib
+from collections.abc import Collection
 from datetime import timedelta
 
-from gateway.errors import TooManyError, UnauthorizedError, UnavailableError
+from gateway.errors import ForbiddenError, TooManyError, UnauthorizedError, UnavailableError
 from gateway.origin import current_origin
 from gateway.security_log import SecurityLog, hide_name
 from gateway.services.guesses import LoginLimits
+from gateway.services.new_passwords import hash_new_password
 from gateway.services.passwords import HashingPool, hash_secret, is_password
 from gateway.store import users as rows
 from gateway.store.database import Database
 from gateway.values import User
 from mltm.contract.problems import FieldProblem
+from mltm.contract.routes import CURRENT_TOKEN
 from mltm.contract.user_api import LoginAnswer, TokenAnswer
 from mltm.runtime.clock import Clock
 
@@ -23,8 +26,10 @@ _PREFIX = "mltm_"
 class Users:
     """Checks passwords and tokens. Close it: it owns the threads that hash passwords."""
 
-    def __init__(self, database: Database, clock: Clock, token_days: int, security: SecurityLog) -> None:
-        self._database, self._clock, self._token_days = database, clock, token_days
+    def __init__(
+        self, database: Database, clock: Clock, token_days: int, security: SecurityLog, names: Collection[str]
+    ) -> None:
+        self._database, self._clock, self._token_days, self._names = database, clock, token_days, names
         self._security, self._limits, self._hashing = security, LoginLimits(clock), HashingPool()
 
     def close(self) -> None:
@@ -65,6 +70,24 @@ class Users:
         if is_right:
             self._limits.note_right(address, username, at_s)
         return is_right
+
+    async def change_password(self, user: User, current: str, new: str) -> None:
+        """Set a new password, and end all tokens of the user. The current one is asked for: a token may be stolen.
+
+        Raises ForbiddenError (wrong_password), InvalidError, TooManyError, UnavailableError.
+        """
+        known = await self._database.read(rows.find_password, user.username)
+        stored = known.password_hash if known and known.user.user_id == user.user_id else None
+        if not await self._check(user.username, stored, current):
+            raise ForbiddenError(
+                "The current password is wrong.",
+                key="wrong_password",
+                next_step="Check it. An administrator can set a new password with `mltm-gateway user passwd`.",
+                evidence={"of_user_id": user.user_id},
+            )
+        password_hash = await self._hashing.run(hash_new_password, new, (user.username, *self._names))
+        await self._database.call(rows.change_password, user, password_hash, self._clock.now())
+        self._security.record("password_set", of_user=user.username, of_user_id=user.user_id)
 
     async def _create(
         self, user: User, name: str, life: timedelta | None, password_hash: str | None = None
@@ -112,6 +135,7 @@ class Users:
         return await self._database.read(rows.list_tokens, user, self._clock.now())
 
     async def revoke_token(self, user: User, token_id: str) -> None:
-        """Revoke a token of the user. Raises NotFoundError (token_not_found)."""
-        await self._database.call(rows.revoke_token, user, token_id, self._clock.now())
-        self._security.record("token_revoked", token_id=token_id)
+        """Revoke a token of the user; "current": the one that he shows. Raises NotFoundError (token_not_found)."""
+        ended = user.token_id if token_id == CURRENT_TOKEN else token_id
+        await self._database.call(rows.revoke_token, user, ended, self._clock.now())
+        self._security.record("token_revoked", token_id=ended)

@@ -13,9 +13,9 @@ from gateway.values import Role, User
 from mltm.contract.user_api import TokenAnswer
 
 __all__ = [
-    "KnownPassword", "NewToken", "Removed", "add_token", "add_user", "explain_token", "find_password",
-    "find_token_user", "find_user", "list_tokens", "list_users", "read_user", "remove_user", "revoke_token",
-    "set_password", "touch_token",
+    "KnownPassword", "NewToken", "Removed", "add_token", "add_user", "change_password", "explain_token",
+    "find_password", "find_token_user", "find_user", "list_tokens", "list_users", "read_user", "remove_user",
+    "revoke_token", "set_password", "touch_token",
 ]  # fmt: skip
 
 _TOUCH_EVERY = timedelta(minutes=1)
@@ -115,6 +115,12 @@ def set_password(username: str, password_hash: str, now: datetime) -> User:
     row.save()
     _revoke(is_owned_by(Token.user_id, row.user_id), now)
     return _build(row)
+
+
+def change_password(user: User, password_hash: str, now: datetime) -> None:
+    """Set a password, and revoke all tokens of the user. Raises UnauthorizedError if his token has ended meanwhile."""
+    require_live(user)
+    set_password(user.username, password_hash, now)
 
 
 def remove_user(username: str, now: datetime) -> Removed:

@@ -7,13 +7,14 @@ from urllib.parse import urlsplit
 
 from mltm.cli.screen import print_json, print_line, print_note
 from mltm.cli.session import Options, open_client
-from mltm.wire.credentials import Access, remove_access, write_access
-from mltm.wire.errors import build_error
+from mltm.contract.routes import CURRENT_TOKEN
+from mltm.wire.credentials import Access, read_stored, remove_access, write_access
+from mltm.wire.errors import MltmError, build_error
 
 if TYPE_CHECKING:
     from mltm.client import Client
 
-__all__ = ["log_in", "log_out", "show_me"]
+__all__ = ["change_password", "log_in", "log_out", "show_me"]
 
 
 async def log_in(options: Options, *, url: str | None, username: str, password: str, ca: str | None) -> int:
@@ -45,12 +46,49 @@ async def log_in(options: Options, *, url: str | None, username: str, password: 
 
 
 async def log_out(options: Options) -> int:
-    """Forget the stored token."""
-    existed = remove_access(os.environ)
+    """End the stored token at its gateway, and forget it, whatever the gateway says."""
+    try:
+        is_ended = await _end_token(options)
+    finally:
+        existed = remove_access(os.environ)
     if options.as_json:
-        print_json({"logged_out": existed})
+        print_json({"logged_out": existed, "token_ended": is_ended})
     else:
         print_line("Logged out." if existed else "You were not logged in.")
+    return 0
+
+
+async def _end_token(options: Options) -> bool:
+    """True if the stored token is not valid any more. Without one, and for a damaged file: False."""
+    try:
+        stored = read_stored(os.environ)
+    except MltmError:
+        return False
+    if stored is None or stored.token is None:
+        return False
+    try:
+        async with open_client(options, url=stored.url, token=stored.token, ca=stored.ca) as client:
+            await client.revoke_token(CURRENT_TOKEN)
+    except MltmError as error:
+        if error.problem.status == 401:
+            return True
+        print_note(f"The gateway did not end the token: {error.problem.detail} {_UNTIL_IT_ENDS}")
+        return False
+    return True
+
+
+_UNTIL_IT_ENDS = (
+    "Whoever has a copy can use it until it expires. An administrator can end it: `mltm-gateway token revoke`."
+)
+
+
+async def change_password(client: "Client", current: str, new: str, *, as_json: bool) -> int:
+    """Change the user's password."""
+    await client.change_password(current, new)
+    if as_json:
+        print_json({"password_changed": True})
+    else:
+        print_line("Your password is changed. All your tokens have ended: log in again, and make new API tokens.")
     return 0
 
 

@@ -91,9 +91,29 @@ def login(
 
 @app.command()
 def logout(ctx: typer.Context, as_json: Json = False) -> None:
-    """Remove the stored login."""
+    """End the stored login: its token, at the gateway and here."""
     options = _options(ctx, as_json)
     perform(options, lambda: account.log_out(options))
+
+
+@app.command()
+def passwd(
+    ctx: typer.Context,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the current and the new password from stdin, one a line.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Change your password. All your tokens end with the old one."""
+    if password_stdin:
+        current, new = (sys.stdin.readline().rstrip("\r\n") for _ in range(2))
+    else:
+        current, new = getpass.getpass("Current password: "), getpass.getpass("New password: ")
+        if getpass.getpass("New password again: ") != new:
+            raise typer.BadParameter("The two new passwords are not the same.")
+    perform_with_client(
+        _options(ctx, as_json), lambda client: account.change_password(client, current, new, as_json=as_json)
+    )
 
 
 @app.command()

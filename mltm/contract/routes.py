@@ -9,10 +9,12 @@ __all__ = [
     "AGENT_ENROL",
     "AGENT_HEARTBEAT",
     "AGENT_REPORTS",
+    "CURRENT_TOKEN",
     "DOCS",
     "HEALTH",
     "LOGIN",
     "OPENAPI",
+    "PASSWORD",
     "PREDECESSOR_JOB_STATUS",
     "PREDECESSOR_NEW_TASK",
     "PREDECESSOR_TASK",
@@ -41,8 +43,10 @@ TASK_LOG: Final = "/v1/tasks/{task_id}/log"
 TASK_OUTPUTS: Final = "/v1/tasks/{task_id}/outputs"
 TASK_OUTPUT: Final = "/v1/tasks/{task_id}/outputs/{path:.+}"
 WHOAMI: Final = "/v1/me"
+PASSWORD: Final = "/v1/me/password"  # noqa: S105 - an address
 TOKENS: Final = "/v1/tokens"
 TOKEN: Final = "/v1/tokens/{token_id}"  # noqa: S105 - an address
+CURRENT_TOKEN: Final = "current"  # noqa: S105 - in place of a token's id: the token of the request itself
 OPENAPI: Final = "/openapi.json"
 DOCS: Final = "/docs"
 HEALTH: Final = "/healthz"

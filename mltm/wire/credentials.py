@@ -9,7 +9,7 @@ from pathlib import Path
 from mltm.wire.downloads import replace_when_whole
 from mltm.wire.errors import build_error
 
-__all__ = ["Access", "credentials_file", "read_access", "remove_access", "write_access"]
+__all__ = ["Access", "credentials_file", "read_access", "read_stored", "remove_access", "write_access"]
 
 _LOGIN = "Run `mltm login ADDRESS`, or set MLTM_URL and MLTM_TOKEN."
 
@@ -38,7 +38,7 @@ def read_access(env: Mapping[str, str], *, url: str | None = None, ca: str | Non
 
     A stored token is sent only to the gateway that made it. Raises MltmError if no address is known.
     """
-    stored = _read_stored(credentials_file(env))
+    stored = read_stored(env)
     wanted = (url or env.get("MLTM_URL") or "").rstrip("/")
     address = wanted or (stored.url if stored else "")
     if not address:
@@ -70,7 +70,9 @@ def remove_access(env: Mapping[str, str]) -> bool:
     return existed
 
 
-def _read_stored(path: Path) -> Access | None:
+def read_stored(env: Mapping[str, str]) -> Access | None:
+    """Read the stored login; None if there is none. Raises MltmError for a file that is damaged."""
+    path = credentials_file(env)
     try:
         fields = json.loads(path.read_bytes())
         return Access(

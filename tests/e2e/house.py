@@ -14,6 +14,7 @@ from pathlib import Path
 import requests
 
 _ANSWERS_WITHIN_S = 600.0
+ADMIN_PASSWORD = "five grey herons"
 BIN = Path(sys.executable).parent
 SEED = {
     "dataset_name": "wine",
@@ -86,7 +87,8 @@ class House:
         (folder / "datasets" / "wine.csv").write_text("a,b\n1,2\n")
         self._write_configs(slurm_env, site)
         config = ("--config", str(folder / "gateway.toml"))
-        run("mltm-gateway", "user", "add", "admin", "--role", "admin", "--password-stdin", *config, stdin="password1\n")
+        add_user = ("mltm-gateway", "user", "add", "admin", "--role", "admin", "--password-stdin", *config)
+        run(*add_user, stdin=f"{ADMIN_PASSWORD}\n")
         self.token = json.loads(run("mltm-gateway", "token", "create", "admin", "--json", *config))["token"]
         self.start("gateway")
         wait_until(self._answers, "the gateway answers")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.e2e.house import SEED, House, open_house, run, wait_until
+from tests.e2e.house import ADMIN_PASSWORD, SEED, House, open_house, run, wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
@@ -82,7 +82,7 @@ def _with(**infra: str) -> dict[str, object]:
 
 
 def test_old_clients_and_drops_take_the_same_way(house: House) -> None:
-    login = requests.post(f"{house.url}/auth/login", data={"username": "admin", "password": "password1"}, timeout=30)
+    login = requests.post(f"{house.url}/auth/login", data={"username": "admin", "password": ADMIN_PASSWORD}, timeout=30)
     bearer = {"Authorization": f"Bearer {login.json()['access_token']}"}
     parts = [("files", ("config.json", json.dumps(SEED))), ("files", ("script.py", GOOD))]
     old = requests.post(f"{house.url}/new_task/", files=parts, headers=bearer, timeout=30).json()

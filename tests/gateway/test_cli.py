@@ -112,6 +112,25 @@ def test_a_wrong_call_is_refused_in_words(run: Run, arguments: tuple[str, ...], 
     assert "short\n" not in err
 
 
+def test_a_new_password_that_names_the_user_the_gateway_or_a_cluster_is_refused(run: Run, tmp_path: Path) -> None:
+    add_user(run)
+    config = tmp_path / "gateway.toml"
+    config.write_text(config.read_text() + 'name = "moria"\nclusters = ["atena02"]\npublic_url = "https://gondor"\n')
+    for password in ("Alice 2026", "moria.moria", "atena02atena02", "gondor_99"):
+        for command in (("user", "add", "alice"), ("user", "passwd", "alice")):
+            code, _, err = run(*command, "--password-stdin", stdin=f"{password}\n")
+            assert (code, "only names that a guesser tries first" in err) == (1, True), password
+    assert run("user", "passwd", "alice", "--password-stdin", stdin="iloveyou2\n")[0] == 1
+
+
+def test_a_new_gateway_has_no_user_no_token_and_no_agent(run: Run) -> None:
+    assert run("migrate")[0] == 0
+
+    assert json.loads(run("user", "list", "--json")[1]) == []
+    assert json.loads(run("agent", "list", "--json")[1]) == []
+    assert run("token", "list", "admin")[0] == 1
+
+
 def test_a_user_twice_is_a_conflict_with_a_way_out(run: Run) -> None:
     add_user(run)
     code, _, err = add_user(run)
@@ -189,6 +208,20 @@ def test_the_check_refuses_a_database_on_a_network_file_system(run: Run, monkeyp
     code, out, _ = run("check")
 
     assert (code, "lies on nfs4" in out, "local disk" in out) == (1, True, True)
+
+
+def test_the_check_says_open_modes_changes_none_and_notes_weak_settings(run: Run, tmp_path: Path) -> None:
+    run("migrate")
+    (tmp_path / "data").chmod(0o755)
+    for _ in range(2):
+        code, out, _ = run("check")
+        assert (code, f"chmod 700 {tmp_path}/data" in out) == (1, True)
+
+    (tmp_path / "data").chmod(0o700)
+    config = tmp_path / "gateway.toml"
+    config.write_text(config.read_text() + "token_days = 365\n")
+    code, out, _ = run("check")
+    assert (code, "note  token_days: A stolen login token works for 365 days." in out) == (0, True), out
 
 
 def test_what_keeps_it_from_serving_is_said(run: Run, tmp_path: Path) -> None:

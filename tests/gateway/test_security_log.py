@@ -105,6 +105,22 @@ async def test_what_belongs_to_others_is_noted_and_what_does_not_exist_is_not(ho
     assert (admin_only["key"], admin_only["route"]) == ("forbidden", "GET /users")
 
 
+async def test_who_is_stopped_by_a_limit_is_noted_and_is_no_login(house: House) -> None:
+    task_id = await house.make_task()
+    with contextlib.ExitStack() as held:
+        for _ in range(8):
+            held.enter_context(house.services.lanes.enter("files", "User alice"))
+        assert (await house.call("GET", f"/v1/tasks/{task_id}/log"))[0] == 429
+    for _ in range(61):
+        await house.call("GET", routes.WHOAMI, None, headers={"Authorization": "Bearer mltm_guess"})
+    user, guesser = await read_log(house, 2, "limit_reached")
+
+    assert (user["key"], user["user"], user["outcome"]) == ("too_many_at_once", "alice", "limited")
+    assert user["route"] == "GET /v1/tasks/{task_id}/log"
+    assert (guesser["key"], guesser["address"], "user" in guesser) == ("too_many_guesses", "127.0.0.1", False)
+    assert [line for line in await read_log(house, 63) if line["event"] == "login"] == []
+
+
 async def test_an_admin_at_others_tasks_is_noted_before_he_gets_anything(house: House) -> None:
     task_id, own = await house.make_task("bob"), await house.make_task("root")
     await house.call("GET", f"/v1/tasks/{own}", "root")

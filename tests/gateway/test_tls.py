@@ -1,5 +1,6 @@
 """TLS by certificate files: on a real socket, with certificates of a private authority made here."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -176,6 +177,48 @@ def test_a_gateway_does_not_start_with_one(authority: Authority, tmp_path: Path)
     assert done.stderr.startswith(f"mltm-gateway: The private key {pair.key} does not belong to")
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "data").exists()
+
+
+def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> str | None:
+    """The version that both come to, in this process."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True))
+    for end in ends * 3:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    return ends[0].version()
+
+
+def build_client(highest: ssl.TLSVersion) -> ssl.SSLContext:
+    """A client that takes any certificate and any old cipher."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    client.set_ciphers("ALL:@SECLEVEL=0")
+    client.minimum_version = ssl.TLSVersion.TLSv1
+    client.maximum_version = highest
+    return client
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_old_versions_of_tls_are_refused_and_the_newest_is_preferred(pair: Pair) -> None:
+    server = Certificate(pair.cert, pair.key).context
+    assert shake_hands(server, build_client(ssl.TLSVersion.MAXIMUM_SUPPORTED)) == "TLSv1.3"
+    assert shake_hands(server, build_client(ssl.TLSVersion.TLSv1_2)) == "TLSv1.2"
+    for old in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
+        with pytest.raises(ssl.SSLError):
+            shake_hands(server, build_client(old))
+
+    server.set_ciphers("ALL:@SECLEVEL=0")
+    server.minimum_version = ssl.TLSVersion.TLSv1
+    assert shake_hands(server, build_client(ssl.TLSVersion.TLSv1_1)) == "TLSv1.1"  # the refusal was the gateway's
+
+
+def test_every_cipher_has_128_bits_and_forward_secrecy(pair: Pair) -> None:
+    ciphers = Certificate(pair.cert, pair.key).context.get_ciphers()
+
+    assert len(ciphers) > 3
+    assert [one["name"] for one in ciphers if one["strength_bits"] < 128] == []
+    assert [one["name"] for one in ciphers if not one["name"].startswith(("TLS_", "ECDHE-", "DHE-"))] == []
 
 
 def fingerprint_of(context: ssl.SSLContext, chain: Path) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.slurm.layout import Lab
-from tests.e2e.house import BIN, House, open_house
+from tests.e2e.house import ADMIN_PASSWORD, BIN, House, open_house
 
 pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(180)]
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ def find_block(word: str, page: str = "README.md") -> str:
 def run(house: House, *argv: str) -> str:
     """Run it as a reader would: in the checkout, with the demo's variables. What it printed."""
     env = os.environ | {
-        "MLTM_URL": house.url, "MLTM_TOKEN": house.token, "MLTM_USER": "admin", "MLTM_PASSWORD": "password1",
+        "MLTM_URL": house.url, "MLTM_TOKEN": house.token, "MLTM_USER": "admin", "MLTM_PASSWORD": ADMIN_PASSWORD,
         "PATH": f"{BIN}:{os.environ['PATH']}",
     }  # fmt: skip
     done = subprocess.run(argv, cwd=CHECKOUT, env=env, capture_output=True, text=True, check=False, timeout=120)

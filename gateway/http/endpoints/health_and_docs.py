@@ -7,6 +7,7 @@ from aiohttp import web
 
 from gateway.http.app_keys import OPENAPI_DOCUMENT, SWAGGER_FILES, StaticFile
 from gateway.http.arguments import is_administrator
+from gateway.http.response_headers import POLICY_OF_ALL
 from gateway.http.route import Call, Media, Reply, route
 from mltm.contract import routes
 from mltm.contract.user_api import Health
@@ -56,7 +57,7 @@ async def read_docs_file(call: Call, file_name: str) -> web.Response:
 
 def _send(file: StaticFile) -> web.Response:
     headers = {
-        "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+        "Content-Security-Policy": f"default-src 'self'; img-src 'self' data:; {POLICY_OF_ALL}",
         "Cache-Control": "public, max-age=3600",
     }
     return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)

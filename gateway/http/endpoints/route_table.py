@@ -19,6 +19,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     outputs.read_output,
     users.log_in,
     users.read_me,
+    users.change_password,
     users.create_token,
     users.list_tokens,
     users.revoke_token,

@@ -12,8 +12,8 @@ from mltm.contract.base_models import Message, Strict
 from mltm.contract.user_api import LoginAnswer, TokenAnswer, Whoami
 
 __all__ = [
-    "LoginForm", "TokenRequest", "UserAnswer", "create_token", "list_tokens", "list_users", "log_in", "read_me",
-    "read_user", "revoke_token",
+    "LoginForm", "PasswordRequest", "TokenRequest", "UserAnswer", "change_password", "create_token", "list_tokens",
+    "list_users", "log_in", "read_me", "read_user", "revoke_token",
 ]  # fmt: skip
 
 
@@ -34,6 +34,13 @@ class LoginForm(Message):
         if size > MAX_PASSWORD_BYTES:
             raise ValueError(f"text of at most {MAX_PASSWORD_BYTES:,} bytes in UTF-8 is allowed")
         return text
+
+
+class PasswordRequest(Strict):
+    """The password that the user has, and the one that he wants."""
+
+    current_password: str = Field(min_length=1, max_length=MAX_PASSWORD_BYTES, json_schema_extra={"format": "password"})
+    new_password: str = Field(min_length=1, max_length=MAX_PASSWORD_BYTES, json_schema_extra={"format": "password"})
 
 
 class TokenRequest(Strict):
@@ -63,6 +70,15 @@ async def read_me(call: Call, user: User) -> Whoami:
     return Whoami(username=user.username, role=user.role, clusters=clusters)
 
 
+@route("PUT", routes.PASSWORD, area="users", status=204, errors=(403, 429, 503, 507))
+async def change_password(call: Call, user: User, body: PasswordRequest) -> None:
+    """Change your password.
+
+    All your tokens end, the one of this request too: log in again. A password that is easy to guess is refused.
+    """
+    await call.services.users.change_password(user, body.current_password, body.new_password)
+
+
 @route("POST", routes.TOKENS, area="users", status=201, errors=(507,))
 async def create_token(call: Call, user: User, body: TokenRequest) -> Reply[TokenAnswer]:
     """Create an API token. Only this answer shows it."""
@@ -77,7 +93,10 @@ async def list_tokens(call: Call, user: User) -> list[TokenAnswer]:
 
 @route("DELETE", routes.TOKEN, area="users", status=204, errors=(404, 507))
 async def revoke_token(call: Call, user: User, token_id: str) -> None:
-    """Revoke one of your tokens, at once."""
+    """Revoke one of your tokens, at once.
+
+    `current` in place of an id is the token of this request: a logout.
+    """
     await call.services.users.revoke_token(user, token_id)
 
 

@@ -31,6 +31,7 @@ OPEN = {
 OWN_ONLY = {
     ("GET", routes.TASKS), ("GET", routes.PREDECESSOR_TASKS), ("GET", routes.TOKENS), ("GET", routes.WHOAMI),
     ("POST", routes.TASKS), ("POST", routes.PREDECESSOR_NEW_TASK), ("POST", routes.TOKENS),
+    ("PUT", routes.PASSWORD),
     ("GET", routes.AGENT_COMMANDS), ("POST", routes.AGENT_REPORTS), ("POST", routes.AGENT_HEARTBEAT),
 }  # fmt: skip
 # Parameters that name a thing of somebody; `path` only says which file of it.
@@ -66,11 +67,11 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
     async with open_house(tmp_path_factory.mktemp("stage")) as house:
         bobs, alices = await house.enrol_agent("bob"), await house.enrol_agent("alice")
         task_id = await house.make_task("bob")
-        await bobs.report(task_id, "running", job_id="4711")
+        await bobs.report(task_id, "running", job_id="471147114711")
         _, token = await house.call("POST", routes.TOKENS, "bob", json={"name": "of bob"})
         await house.call("POST", f"/v1/tasks/{task_id}/hold", "bob")
         (command,) = await bobs.poll(wait=0)
-        ids = {"task_id": task_id, "job_id": "4711", "token_id": token["token_id"], "username": "bob"}
+        ids = {"task_id": task_id, "job_id": "471147114711", "token_id": token["token_id"], "username": "bob"}
         yield Stage(house, bobs, alices, {**ids, "command_id": command["command_id"]})
 
 
@@ -81,6 +82,7 @@ def build_body(route: Route, stage: Stage) -> dict[str, Any]:
     bodies: dict[str, Any] = {
         routes.AGENT_ACK: {"outcome": "refused"}, routes.AGENT_REPORTS: {"reports": [report]},
         routes.AGENT_HEARTBEAT: beat, routes.TOKENS: {"name": "own"},
+        routes.PASSWORD: {"current_password": "bob's, perhaps", "new_password": "five grey herons"},
     }  # fmt: skip
     if route.find("body"):
         return {"json": bodies[route.path]}
@@ -140,6 +142,8 @@ async def test_a_stranger_gets_nothing_of_bobs_and_changes_nothing(stage: Stage,
             assert (status, answer["key"]) == (403, "forbidden")
         case "foreign":
             assert status == 404, answer
+        case _ if route.path == routes.PASSWORD:
+            assert (status, answer["key"]) == (403, "wrong_password")
         case _:
             assert status in (200, 201), answer
             shown = str(answer).replace("of all users", "")

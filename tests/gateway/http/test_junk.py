@@ -53,6 +53,7 @@ def read_examples(house: House, task_id: str) -> dict[str, Any]:
         routes.AGENT_ACK: {"outcome": "done", "message": "w", "outputs": [file]},
         routes.AGENT_ENROL: {"code": "enrol_x", "host": "h", "unix_user": "u", "spool_id": "a" * 32, "version": "1"},
         routes.TOKENS: {"name": "ci"},
+        routes.PASSWORD: {"current_password": "no", "new_password": "five grey herons"},
         routes.LOGIN: {"username": "alice", "password": "no"},
         routes.TASKS: config(env={"A": "b"}, resources={"gpus": 1}, rerun_on=["node_fail"]),
         routes.PREDECESSOR_NEW_TASK: config(),

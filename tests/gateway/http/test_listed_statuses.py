@@ -83,6 +83,7 @@ async def ask_all(house: House, requests: dict[str, dict[str, Any]]) -> dict[str
 
 async def test_507_is_listed_where_something_is_written(quick_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     requests, listed = await build_good_requests(quick_house), await read_listed(quick_house)
+    requests[f"PUT {routes.PASSWORD}"]["json"]["current_password"] = PASSWORD  # a wrong one writes nothing
 
     async def refuse(*_: object) -> object:
         raise DiskFullError("full")

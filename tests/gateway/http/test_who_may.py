@@ -77,6 +77,15 @@ async def test_a_revoked_token_ends_at_once(house: House) -> None:
     assert made["token"] not in str((await house.call("GET", routes.TOKENS))[1])
 
 
+async def test_a_token_can_end_itself_and_ends_no_other(house: House) -> None:
+    _, made = await house.call("POST", routes.TOKENS, json={"name": "ci"})
+    headers = {"Authorization": f"Bearer {made['token']}"}
+    assert (await house.call("DELETE", "/v1/tokens/current", None, headers=headers))[0] == 204
+
+    assert (await house.call("GET", routes.WHOAMI, None, headers=headers))[0] == 401
+    assert (await house.call("GET", routes.WHOAMI))[0] == 200
+
+
 async def test_a_revoked_agent_is_told_so_and_its_task_stays(house: House) -> None:
     task_id = await house.make_task()
     agent = await house.services.agents.authenticate(house.agent.credential)

@@ -184,6 +184,19 @@ async def test_an_output_larger_than_a_piece_arrives_whole(house: House) -> None
 
 
 @pytest.mark.parametrize(
+    ("name", "plain", "coded"),
+    [
+        ("a b.csv", "a b.csv", "a%20b.csv"),
+        ('a";filename="x.exe', "a__filename__x.exe", "a%22%3Bfilename%3D%22x.exe"),
+        ("a\r\nX-Evil: 1", "a__X-Evil_ 1", "a%0D%0AX-Evil%3A%201"),
+        ("\u00fc\u202egpj.exe", "__gpj.exe", "%C3%BC%E2%80%AEgpj.exe"),
+    ],
+)
+def test_a_name_of_an_output_cannot_change_the_header(name: str, plain: str, coded: str) -> None:
+    assert outputs._render_disposition(name) == f"attachment; filename=\"{plain}\"; filename*=UTF-8''{coded}"
+
+
+@pytest.mark.parametrize(
     ("wanted", "start", "stop"), [("bytes=0-9", 0, 10), ("bytes=100-", 100, 3600), ("bytes=3595-9999", 3595, 3600)]
 )
 async def test_a_range_is_a_part(house: House, wanted: str, start: int, stop: int) -> None:

@@ -264,7 +264,7 @@ async def test_a_spool_that_is_away_keeps_no_other_spool_waiting(place: Place) -
             "owner": "bob",
             "credential_sha256": "c",
         }
-        Agent.create(**{**fields, "spool": str(place.settings.staging / "away")})
+        Agent.create(**{**fields, "inbox": str(place.settings.staging / "away" / "in")})
         task = Task.get_by_id(away)
         for number in range(120):
             task_id = f"{number:032x}"

@@ -102,8 +102,18 @@ def test_login_and_logout_show_no_token(mltm: Mltm, gateway: FakeGateway) -> Non
     ran = mltm("login", "-u", "ada", "--password-stdin", "--json", stdin="right\n", MLTM_TOKEN=None)
     assert (ran.document["username"], ran.document["url"]) == ("ada", gateway.url)
     assert "test-token" not in ran.out + ran.err
-    assert mltm("logout", "--json").document == {"logged_out": True}
-    assert mltm("logout", "--json").document == {"logged_out": False}
+    assert mltm("logout", "--json").document == {"logged_out": True, "token_ended": True}
+    assert mltm("logout", "--json").document == {"logged_out": False, "token_ended": False}
+
+
+def test_passwd_sends_both_passwords_once_and_shows_none(mltm: Mltm, gateway: FakeGateway) -> None:
+    ran = mltm("passwd", "--password-stdin", "--json", stdin="right\nfive grey herons\n")
+    assert (ran.code, ran.document) == (0, {"password_changed": True})
+    assert "herons" not in ran.out + ran.err
+    assert len(gateway.asked("PUT", "/v1/me/password")) == 1
+
+    ran = mltm("passwd", "--password-stdin", stdin="wrong\nfive grey herons\n")
+    assert (ran.code, ran.err.splitlines()[0]) == (77, "mltm: The current password is wrong.")
 
 
 def test_an_error_is_one_document_on_stderr(mltm: Mltm, gateway: FakeGateway) -> None:

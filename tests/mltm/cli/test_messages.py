@@ -7,7 +7,7 @@ from mltm.contract.problems import FieldProblem
 from mltm.contract.states import State
 from tests.mltm.cli.run import Mltm
 from tests.mltm.client.build import write_submission
-from tests.mltm.client.fake_gateway import TASK_ID, FakeGateway, Fault, Log, build_task
+from tests.mltm.client.fake_gateway import TASK_ID, TOKEN, FakeGateway, Fault, Log, build_task
 
 
 def test_login_is_kept_for_its_user_only_and_used(mltm: Mltm, gateway: FakeGateway, tmp_path: Path) -> None:
@@ -30,6 +30,47 @@ def test_a_wrong_password_keeps_nothing(mltm: Mltm, tmp_path: Path) -> None:
     ran = mltm("login", "-u", "ada", "--password-stdin", stdin="wrong\n", MLTM_TOKEN=None)
     assert (ran.code, ran.err.splitlines()[0]) == (77, "mltm: User name or password is wrong.")
     assert not (tmp_path / "config").exists()
+
+
+def log_in(mltm: Mltm) -> None:
+    assert mltm("login", "-u", "ada", "--password-stdin", stdin="right\n").code == 0
+
+
+def test_a_logout_ends_the_stored_token_at_its_gateway(mltm: Mltm, gateway: FakeGateway, tmp_path: Path) -> None:
+    log_in(mltm)
+    ran = mltm("logout", MLTM_TOKEN="another", MLTM_URL="http://127.0.0.1:1")
+
+    assert (ran.code, ran.out, ran.err) == (0, "Logged out.\n", "")
+    (ended,) = gateway.asked("DELETE", "/v1/tokens/current")
+    assert ended.headers["Authorization"] == f"Bearer {TOKEN}"
+    assert list((tmp_path / "config" / "mltm").iterdir()) == []
+    assert mltm("logout").out == "You were not logged in.\n"
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_token_that_could_not_be_ended_is_forgotten_and_said(
+    mltm: Mltm, gateway: FakeGateway, tmp_path: Path, status: int
+) -> None:
+    log_in(mltm)
+    gateway.faults = [Fault("DELETE", "/v1/tokens/current", status=status) for _ in range(50)]
+    ran = mltm("--patience", "0", "logout")
+
+    assert (ran.code, ran.out) == (0, "Logged out.\n")
+    assert "The gateway did not end the token: The gateway is starting." in ran.err
+    assert "mltm-gateway token revoke" in ran.err
+    assert list((tmp_path / "config" / "mltm").iterdir()) == []
+
+
+def test_a_logout_with_a_token_that_has_ended_or_a_damaged_file_is_a_logout(
+    mltm: Mltm, gateway: FakeGateway, tmp_path: Path
+) -> None:
+    log_in(mltm)
+    gateway.faults = [Fault("DELETE", "/v1/tokens/current", status=401)]
+    assert (mltm("logout").out, mltm("whoami", MLTM_TOKEN=None).code) == ("Logged out.\n", 77)
+
+    (tmp_path / "config" / "mltm" / "credentials.json").write_text("{")
+    assert mltm("logout").out == "Logged out.\n"
+    assert len(gateway.asked("DELETE", "/v1/tokens/current")) == 1
 
 
 def test_a_login_without_an_address_asks_for_it(mltm: Mltm) -> None:

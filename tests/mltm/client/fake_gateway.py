@@ -104,7 +104,9 @@ class FakeGateway:
         app = web.Application(middlewares=[self._record_and_spoil], client_max_size=16 * 1024 * 1024)
         app.router.add_post(routes.LOGIN, self._login)
         app.router.add_get(routes.WHOAMI, self._whoami)
+        app.router.add_put(routes.PASSWORD, self._change_password)
         app.router.add_post(routes.TOKENS, self._create_token)
+        app.router.add_delete(routes.TOKEN, self._revoke_token)
         app.router.add_post(routes.TASKS, self._submit)
         app.router.add_get(routes.TASKS, self._list)
         app.router.add_get(routes.TASK, self._task)
@@ -136,11 +138,19 @@ class FakeGateway:
             return _refuse(401, "wrong_login", "User name or password is wrong.")
         return web.json_response({"access_token": TOKEN, "token_type": "bearer", "expires_in": 3600})
 
+    async def _change_password(self, request: web.Request) -> web.Response:
+        if (await request.json())["current_password"] != "right":
+            return _refuse(403, "wrong_password", "The current password is wrong.")
+        return web.Response(status=204)
+
     async def _whoami(self, _: web.Request) -> web.Response:
         return web.json_response({"username": "ada", "role": "user", "clusters": ["atena02"]})
 
     async def _create_token(self, _: web.Request) -> web.Response:
         return web.json_response({"token_id": "t1", "name": "laptop", "token": "shown-once", "created_at": MOMENT})
+
+    async def _revoke_token(self, _: web.Request) -> web.Response:
+        return web.Response(status=204)
 
     async def _submit(self, request: web.Request) -> web.Response:
         key = request.headers["Idempotency-Key"]
