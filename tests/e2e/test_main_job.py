@@ -50,8 +50,8 @@ def test_tasks_reach_their_true_ends(house: House) -> None:
     killed = house.submit("import os\nos.kill(os.getpid(), 9)\n")
     wrong = house.submit(GOOD, config=_with(instance_type="nowhere"))
     dataless = house.submit(GOOD, config={**SEED, "dataset_name": "absent"})
-    again = house.submit(ONCE_MORE, config={**SEED, "rerun_on": [85]})
-    often = house.submit("import sys\nsys.exit(85)\n", config={**SEED, "rerun_on": [85], "rerun_limit": 2})
+    rerun = house.submit(ONCE_MORE, config={**SEED, "rerun_on": [85]})
+    spent = house.submit("import sys\nsys.exit(85)\n", config={**SEED, "rerun_on": [85], "rerun_limit": 2})
     slow = house.submit(SLOW)
     house.wait_state(slow, "running")
     wait_until(lambda: "started" in house.ask("GET", f"/v1/tasks/{slow}/log?length=1000").text, "the log is there")
@@ -62,10 +62,10 @@ def test_tasks_reach_their_true_ends(house: House) -> None:
     states = {name: end["state"] for name, end in ends.items()}
     assert states == {
         "good": "succeeded", "bad": "failed", "killed": "failed", "wrong": "rejected", "dataless": "rejected",
-        "again": "succeeded", "often": "failed", "slow": "cancelled",
+        "rerun": "succeeded", "spent": "failed", "slow": "cancelled",
     }  # fmt: skip
     attempts = {name: len(end["attempts"]) for name, end in ends.items() if isinstance(end["attempts"], list)}
-    assert (attempts["good"], attempts["again"], attempts["often"]) == (1, 2, 3)
+    assert (attempts["good"], attempts["rerun"], attempts["spent"]) == (1, 2, 3)
     assert "7" in str(ends["bad"]["reason"])
     assert "absent" in str(ends["dataless"]["reason"])
     assert "partition" in str(ends["wrong"]["reason"]).lower()
