@@ -37,6 +37,14 @@ def test_a_weak_password_is_refused_with_its_reason(password: str, key: str) -> 
     assert refused.value.key == key
 
 
+def test_words_that_are_made_of_each_other_take_no_longer() -> None:
+    """A pattern of such words tries each of 2^300 ways."""
+    words = ("aa", "aaa", "aaaa")
+    with pytest.raises(InvalidError, match="only names"):
+        check_new_password("a" * 900, words)
+    check_new_password("a" * 900 + "b", words)
+
+
 @pytest.mark.parametrize(
     "password",
     [
