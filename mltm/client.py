@@ -3,7 +3,7 @@
 import dataclasses
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -25,9 +25,10 @@ from mltm.contract.user_api import (
     Whoami,
 )
 from mltm.wire.bundle import ConfigSource, open_form, read_bundle
-from mltm.wire.downloads import save
+from mltm.wire.downloads import replace_when_whole
 from mltm.wire.errors import MltmError, UnreachableError, build_error
 from mltm.wire.logs import LogChunk, LogSource, follow_log
+from mltm.wire.resumable_download import ResumableDownload
 from mltm.wire.retry_policy import RetryPolicy
 from mltm.wire.transport import Call, RetryNotice, Transport, build_path
 
@@ -172,9 +173,17 @@ class Client:
         return await self._ask(Call("GET", build_path(routes.TASK_OUTPUTS, task_id=task_id)), Outputs)
 
     async def download(self, task_id: str, path: str, target: Path | str) -> int:
-        """Download one output file to `target`, which is replaced whole or not at all. Return its size in bytes."""
-        place = build_path(routes.TASK_OUTPUT, task_id=task_id, path=path)
-        return await self._transport.call(Call("GET", place), lambda response: save(response, Path(target)))
+        """Download one output file to `target`, which is replaced whole or not at all. Return its size in bytes.
+
+        A download that breaks off goes on where it ended, unless the file was replaced: then it begins anew.
+        """
+        with ExitStack() as stack:
+            download = ResumableDownload(lambda: stack.enter_context(replace_when_whole(Path(target))))
+            call = Call(
+                "GET", build_path(routes.TASK_OUTPUT, task_id=task_id, path=path), accepts=download.accepts,
+                build_headers=download.build_headers, count_progress=lambda: download.furthest,
+            )  # fmt: skip
+            return await self._transport.call(call, download.receive)
 
     async def create_token(self, name: str) -> TokenAnswer:
         """Create an API token. Only this answer shows it."""

@@ -49,14 +49,25 @@ def find_proxy(url: str) -> str | None:
     return getproxies().get(parts.scheme)
 
 
+def _is_good(status: int) -> bool:
+    return 200 <= status < 300
+
+
 @dataclass(frozen=True)
 class Call:
-    """A request. `open_body` is called for every try. `repeatable` False: it is repeated only if nothing was sent."""
+    """A request. `open_body` is called for every try. `repeatable` False: it is repeated only if nothing was sent.
+
+    build_headers: headers of one try; count_progress: grows while tries that break off achieve something, and then the
+    patience begins anew; accepts: which statuses go to the consumer.
+    """
 
     method: str
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    build_headers: Callable[[], Mapping[str, str]] = dict
+    count_progress: Callable[[], int] = int
+    accepts: Callable[[int], bool] = _is_good
     open_body: Callable[[], AbstractContextManager[object]] = nullcontext
     body_size: int = 0
     repeatable: bool = True
@@ -105,10 +116,13 @@ class Transport:
         """Send a request and give its good answer to `consume`, both again where that can help. Raises MltmError."""
         limit_s = self.retry_policy.waiting_s if call.waiting else self.retry_policy.request_s
         retry: Retry | None = None
+        progress = call.count_progress()
         while True:
             try:
                 return await self._try_once(call, consume)
             except _FailedTryError as failure:
+                if call.count_progress() > progress:
+                    progress, retry = call.count_progress(), None
                 retry = plan_retry(retry, self.retry_policy, limit_s, failure.retry_after_s) if failure.again else None
                 if retry is None:
                     raise failure.error from failure.__cause__
@@ -120,7 +134,7 @@ class Transport:
         try:
             with call.open_body() as body:
                 async with self._send(call, body) as response:
-                    if 200 <= response.status < 300:
+                    if call.accepts(response.status):
                         return await consume(response)
                     await _refuse(response, repeatable=call.repeatable)
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -131,7 +145,7 @@ class Transport:
     def _send(self, call: Call, body: object) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("the client is not open: use it in `async with Client(…) as client:`")
-        headers = dict(call.headers)
+        headers = {**call.headers, **call.build_headers()}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         return self._session.request(

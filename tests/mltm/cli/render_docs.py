@@ -24,7 +24,9 @@ Answers go to stdout; progress and errors go to stderr. With `--json` stdout has
 by at least 6 of its first or last digits if they fit only one of the newest 200 tasks.
 
 If no answer comes, a request is sent again for a while (`--patience`; while waiting for a task, at least 10 minutes).
-A submission carries an idempotency key, so that it cannot become two tasks. A download appears whole or not at all.
+A submission carries an idempotency key, so that it cannot become two tasks. A download appears whole or not at all;
+if it breaks off, it goes on where it ended, and as long as bytes come, nothing gives up. If the job replaced the file
+meanwhile, the download begins anew: two versions are never mixed.
 
 ## Environment and files
 | variable or file | meaning |
