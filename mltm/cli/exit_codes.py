@@ -6,10 +6,11 @@ from typing import Final
 from mltm.contract.problems import Problem
 from mltm.contract.states import State
 
-__all__ = ["INTERRUPTED", "LOCAL_FILE", "MEANING", "NO_READER", "WRONG", "of_problem", "of_state"]
+__all__ = ["INTERRUPTED", "LOCAL_FILE", "MEANING", "NOT_ALL", "NO_READER", "WRONG", "of_problem", "of_state"]
 
 WRONG: Final = 2
 LOCAL_FILE: Final = 74
+NOT_ALL: Final = 66
 UNREACHABLE: Final = 69
 GATEWAY_FAULT: Final = 70
 NOT_ALLOWED: Final = 77
@@ -38,6 +39,7 @@ MEANING = MappingProxyType(
         3: "with --wait: node_fail, preempted or lost: because of the cluster, not of the script",
         4: "with --wait: rejected; the task never ran",
         5: "with --wait: cancelled",
+        NOT_ALL: "get: some outputs could not be downloaded (they are named); all others were",
         UNREACHABLE: "the gateway, or the agent behind it, did not answer",
         GATEWAY_FAULT: "the gateway failed, or something else answered",
         LOCAL_FILE: "a local file could not be read or written",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mltm.cli import account, reading
+from mltm.cli import account, downloading, reading
 from mltm.cli.screen import print_answer, print_json, print_line
 from mltm.cli.session import Options, find_task, perform, perform_with_client
 from mltm.cli.watch import render_interrupted, watch
@@ -204,13 +204,14 @@ def get(
     folder: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the downloaded files.")
     ] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Download outputs. Each file appears whole or not at all."""
+    """Download outputs. Each file appears whole or not at all. What cannot be downloaded is named at the end."""
 
     async def work(client: "Client") -> int:
         task_id = await find_task(client, task)
-        return await reading.download_outputs(client, task_id, paths or [], folder, as_json=as_json)
+        return await downloading.download_outputs(client, task_id, paths or [], folder, force=force, as_json=as_json)
 
     perform_with_client(_options(ctx, as_json), work)
 
