@@ -27,6 +27,7 @@ from mltm.contract.user_api import (
 from mltm.wire.bundle import ConfigSource, open_form, read_bundle
 from mltm.wire.downloads import replace_when_whole
 from mltm.wire.errors import MltmError, UnreachableError, build_error
+from mltm.wire.header_values import check_key
 from mltm.wire.logs import LogChunk, LogSource, follow_log
 from mltm.wire.resumable_download import ResumableDownload
 from mltm.wire.retry_policy import RetryPolicy
@@ -93,7 +94,7 @@ class Client:
         The same key with the same content gives the same task again. Without a key, each call is a new task.
         """
         bundle = read_bundle(config, script, files)
-        key = idempotency_key or secrets.token_hex(16)
+        key = secrets.token_hex(16) if idempotency_key is None else check_key(idempotency_key)
         call = Call(
             "POST", routes.TASKS, headers={"Idempotency-Key": key}, open_body=lambda: open_form(bundle),
             body_size=bundle.size,

@@ -18,7 +18,7 @@ __all__ = ["log_in", "log_out", "show_me"]
 
 async def log_in(options: Options, *, url: str | None, username: str, password: str, ca: str | None) -> int:
     """Exchange the password for a token and store it."""
-    address = (url or options.url or os.environ.get("MLTM_URL") or "").rstrip("/")
+    address = (url or options.url or os.environ.get("MLTM_URL") or "").strip().rstrip("/")
     if not address:
         raise build_error(
             "no_address", "The gateway's address is missing.", "Give it: mltm login https://host:8008", status=400
@@ -29,7 +29,7 @@ async def log_in(options: Options, *, url: str | None, username: str, password: 
         )
     authority = ca or options.ca or os.environ.get("MLTM_CA")
     authority = _absolute(authority) if authority else None
-    if address.startswith("http://") and urlsplit(address).hostname not in {"127.0.0.1", "localhost", "::1"}:
+    if _is_readable_by_others(address):
         print_note("Warning: with http:// others on the network can read your password. Use https:// if you can.")
     async with open_client(options, url=address, token=None, ca=authority) as client:
         token = (await client.login(username, password)).access_token
@@ -62,6 +62,14 @@ async def show_me(client: "Client", *, as_json: bool) -> int:
     else:
         print_line(f"{me.username} ({me.role}); clusters: {', '.join(me.clusters) or 'none'}")
     return 0
+
+
+def _is_readable_by_others(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # it is no address: the client says so
+        return False
+    return parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}
 
 
 def _absolute(path: str) -> str:

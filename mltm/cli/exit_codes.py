@@ -1,4 +1,4 @@
-"""The exit codes of `mltm`, for the program and for docs/cli.md."""
+"""The exit codes of `mltm`, for the program and for docs/cli.md. Each has one meaning; 1 is a task's alone."""
 
 from types import MappingProxyType
 from typing import Final
@@ -6,7 +6,17 @@ from typing import Final
 from mltm.contract.problems import Problem
 from mltm.contract.states import State
 
-__all__ = ["INTERRUPTED", "LOCAL_FILE", "MEANING", "NOT_ALL", "NO_READER", "WRONG", "of_problem", "of_state"]
+__all__ = [
+    "INTERRUPTED",
+    "LOCAL_FILE",
+    "MEANING",
+    "NOT_ALL",
+    "NO_READER",
+    "OWN_FAULT",
+    "WRONG",
+    "of_problem",
+    "of_state",
+]
 
 WRONG: Final = 2
 LOCAL_FILE: Final = 74
@@ -14,6 +24,7 @@ NOT_ALL: Final = 66
 UNREACHABLE: Final = 69
 GATEWAY_FAULT: Final = 70
 NOT_ALLOWED: Final = 77
+OWN_FAULT: Final = 125
 INTERRUPTED: Final = 130
 NO_READER: Final = 141  # what a shell shows if SIGPIPE ended a program
 
@@ -45,6 +56,7 @@ MEANING = MappingProxyType(
         LOCAL_FILE: "a local file could not be read or written",
         NOT_ALLOWED: "not logged in, or not allowed",
         124: "with --wait: timeout or deadline",
+        OWN_FAULT: "a fault of mltm itself; please report it",
         INTERRUPTED: "Ctrl-C: the command ended, the task goes on",
         137: "with --wait: out_of_memory",
         NO_READER: "the reader of the output stopped reading, as `head` does",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mltm.cli import account, downloading, reading
+from mltm.cli.program import run_program
 from mltm.cli.screen import print_answer, print_json, print_line
 from mltm.cli.session import Options, find_task, perform, perform_with_client
 from mltm.cli.watch import render_interrupted, watch
@@ -256,4 +257,4 @@ def release(ctx: typer.Context, task: Task, as_json: Json = False) -> None:
 
 def main() -> None:
     """Run the command."""
-    app()
+    run_program(app)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mltm.cli import exit_codes
+from mltm.cli.program import describe_bad_file, describe_bad_text
 from mltm.cli.screen import print_error, print_note
 from mltm.contract.parse_config import ConfigError
 from mltm.contract.problems import Problem
@@ -80,11 +80,10 @@ def perform(
         print_error(_describe_config(error), as_json=options.as_json)
         code = exit_codes.WRONG
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains about what is buffered
-        code = exit_codes.NO_READER
-    except OSError as error:
-        print_error(_describe_file(error), as_json=options.as_json)
-        code = exit_codes.WRONG if isinstance(error, FileNotFoundError) else exit_codes.LOCAL_FILE
+        raise  # run_program knows it
+    except (OSError, UnicodeError) as error:
+        problem, code = describe_bad_file(error) if isinstance(error, OSError) else describe_bad_text(error)
+        print_error(problem, as_json=options.as_json)
     except KeyboardInterrupt:
         print_note(interrupted() or "Interrupted.")
         code = exit_codes.INTERRUPTED
@@ -128,12 +127,4 @@ def _describe_config(error: ConfigError) -> Problem:
     return Problem(
         title="wrong submission", status=422, key="invalid_config", fields=error.fields,
         detail="Nothing was sent, because the submission is not valid.",
-    )  # fmt: skip
-
-
-def _describe_file(error: OSError) -> Problem:
-    name = f"{error.filename}: " if error.filename else ""
-    return Problem(
-        title="file error", status=400, key="file_error", detail=f"{name}{error.strerror or error}.",
-        next_step="Check the path." if isinstance(error, FileNotFoundError) else "",
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import socket
 import ssl
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ def is_temporary(error: Exception) -> bool:
 
 def explain_failure(error: Exception, url: str, fingerprint: str = "") -> MltmError:
     """Explain why no answer came from `url`."""
-    where = urlsplit(url).netloc or url
+    where = _read_host(url)
     away = "Is the gateway running, and is the address right? It is set by `mltm login`, --url or MLTM_URL."
     match error:
         case aiohttp.ClientConnectorCertificateError():
@@ -34,9 +35,11 @@ def explain_failure(error: Exception, url: str, fingerprint: str = "") -> MltmEr
                 "If the gateway has no certificate, use http:// in its address.",
             )  # fmt: skip
         case aiohttp.InvalidURL():
+            shown = re.sub(r"//.*@", "//…@", url[:200])  # no password on a screen
             return build_error(
-                "bad_address", f"{url!r} is not a gateway's address.", "An address looks like https://host:8008."
-            )
+                "bad_address", f"{shown!r} is not a gateway's address.", "An address looks like https://host:8008.",
+                status=400,
+            )  # fmt: skip
         case aiohttp.ClientConnectorDNSError():
             return build_error("unknown_host", f"The host name in {where} cannot be resolved.", away)
         case aiohttp.ClientConnectorError():
@@ -50,8 +53,15 @@ def explain_failure(error: Exception, url: str, fingerprint: str = "") -> MltmEr
             return build_error("connection_lost", f"The connection to the gateway at {where} broke ({error}).", away)
 
 
+def _read_host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc or url
+    except ValueError:
+        return url
+
+
 def _explain_certificate(error: Exception, url: str, fingerprint: str) -> MltmError:
-    where = urlsplit(url).netloc or url
+    where = _read_host(url)
     message = getattr(error, "verify_message", "") or str(error)
     which = f" Its SHA-256 fingerprint is {fingerprint}." if fingerprint else ""
     problem = Problem(

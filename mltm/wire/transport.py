@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from mltm.contract.problems import Problem
 from mltm.wire.errors import MltmError, UnreachableError, build_error
 from mltm.wire.failures import explain_failure, is_temporary, read_fingerprint
+from mltm.wire.header_values import clean_token
 from mltm.wire.retry_policy import Retry, RetryPolicy, parse_retry_after, plan_retry
 
 __all__ = ["Call", "RetryNotice", "Transport", "build_path", "find_proxy"]
@@ -88,7 +89,7 @@ class Transport:
     def __init__(
         self, url: str, token: str | None, ca_file: Path | None, retry_policy: RetryPolicy, on_retry: RetryNotice | None
     ) -> None:
-        self.url, self.token, self.retry_policy = url.rstrip("/"), token, retry_policy
+        self.url, self.token, self.retry_policy = url.strip().rstrip("/"), clean_token(token), retry_policy
         self._ca_file, self._on_retry = ca_file, on_retry
         self._session: aiohttp.ClientSession | None = None
 
@@ -156,8 +157,13 @@ class Transport:
         )  # fmt: skip
 
     def _build_url(self, call: Call) -> yarl.URL:
-        address = yarl.URL(self.url)
-        if address.scheme not in {"http", "https"} or not address.host:
+        try:
+            address = yarl.URL(self.url)
+        except ValueError as error:  # a port that is not a number, half an IPv6 address, a name that is not text
+            raise aiohttp.InvalidURL(self.url) from error
+        is_whole = address.scheme in {"http", "https"} and address.host and self.url.isprintable()
+        # A user name in it would become a second Authorization header.
+        if not is_whole or " " in self.url or address.user is not None or "?" in self.url or "#" in self.url:
             raise aiohttp.InvalidURL(self.url)
         return yarl.URL(self.url + call.path, encoded=True)
 
