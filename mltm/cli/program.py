@@ -66,8 +66,8 @@ def describe_bad_file(error: OSError) -> tuple[Problem, int]:
 
 def describe_bad_text(error: UnicodeError) -> tuple[Problem, int]:
     """Describe a text that cannot be read or sent: its bytes are not of the encoding."""
-    is_placed = isinstance(error, UnicodeDecodeError | UnicodeEncodeError)
-    place = f", at position {error.start + 1}" if is_placed else ""  # the text may be a password: it is not shown
+    start = getattr(error, "start", None)
+    place = "" if start is None else f", at position {start + 1}"  # the text may be a password: it is not shown
     problem = Problem(
         title="not text", status=400, key="bad_text", detail=f"A text that was given is not valid UTF-8{place}.",
         next_step="Give it in UTF-8, or set the locale to one of UTF-8, for example LC_ALL=C.UTF-8.",
