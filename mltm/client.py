@@ -70,6 +70,10 @@ class Client:
     ) -> None:
         await self._transport.close()
 
+    def abandon(self) -> None:
+        """Forget the connections without closing them: after a fork they are the parent's."""
+        self._transport.abandon()
+
     async def login(self, username: str, password: str) -> LoginAnswer:
         """Exchange a password for a token, and use it from now on."""
         form = {"grant_type": "password", "username": username, "password": password}

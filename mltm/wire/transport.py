@@ -3,6 +3,7 @@
 import asyncio
 import re
 import ssl
+import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -112,6 +113,14 @@ class Transport:
         """End the session."""
         if self._session is not None:
             await self._session.close()
+
+    def abandon(self) -> None:
+        """Forget the session without closing it: after a fork its connections are the parent's."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # that nobody closed them is the point
+            if self._session is not None:
+                self._session.detach()
+            self._session = None
 
     async def call(self, call: Call, consume: Callable[[aiohttp.ClientResponse], Awaitable[T]]) -> T:
         """Send a request and give its good answer to `consume`, both again where that can help. Raises MltmError."""
