@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from mltm.cli.screen import print_json, print_line, print_note
 from mltm.cli.session import Options, open_client
+from mltm.network.proxies import is_loopback
 from mltm.wire.credentials import Access, remove_access, write_access
 from mltm.wire.errors import build_error
 
@@ -69,7 +70,7 @@ def _is_readable_by_others(address: str) -> bool:
         parts = urlsplit(address)
     except ValueError:  # it is no address: the client says so
         return False
-    return parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def _absolute(path: str) -> str:

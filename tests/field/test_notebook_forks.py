@@ -101,9 +101,10 @@ def test_a_closed_client_says_so(gateway: FakeGateway) -> None:
 
 def test_a_client_that_would_wait_for_itself_says_so(gateway: FakeGateway) -> None:
     gateway.looks[TASK_ID] = [build_task(State.SUCCEEDED)]
+    answers: list[object] = []
     with SyncClient(open_client(gateway)) as client:
         with pytest.raises(RuntimeError, match="waits for the function that calls it, such as on_change"):
-            client.wait(TASK_ID, lambda task: print(client.cancel(task.task_id)))
+            client.wait(TASK_ID, lambda task: answers.append(client.cancel(task.task_id)))
         assert client.whoami().username == "ada"
 
 

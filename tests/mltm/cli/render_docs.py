@@ -34,7 +34,9 @@ meanwhile, the download begins anew: two versions are never mixed.
 | `MLTM_URL` | the gateway's address; overrides the stored login; `--url` overrides it |
 | `MLTM_TOKEN` | a token; overrides the stored login |
 | `MLTM_CA` | PEM file of the authority that signed the gateway's certificate; `--ca` overrides it |
-| `SSL_CERT_FILE` | PEM file of all trusted authorities; replaces the system's |
+| `SSL_CERT_FILE`, … | all trusted authorities, in place of the system's ([all variables](certificates.md)) |
+| `https_proxy`, … | as for curl and requests ([all variables](certificates.md#behind-a-proxy)) |
+| `MLTM_DEBUG` | `1`: a fault of mltm itself (exit code 125) shows where it happened |
 | `MLTM_HINT` | a sentence of the site, shown if no gateway answers |
 | `$XDG_CONFIG_HOME/mltm/credentials.json` | the stored login, mode 0600; the default folder is `~/.config/mltm` |
 

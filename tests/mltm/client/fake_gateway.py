@@ -93,6 +93,7 @@ class FakeGateway:
     outputs: dict[str, bytes] = field(default_factory=dict)
     plays: list[Handler] = field(default_factory=list)  #: answers to the next downloads, one each; the last one stays
     faults: list[Fault] = field(default_factory=list)
+    connect_status: int = 405  #: the answer to CONNECT, which is sent to proxies
     seen: list[Seen] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)  #: idempotency key → task id
 
@@ -119,6 +120,8 @@ class FakeGateway:
 
     @web.middleware
     async def _record_and_spoil(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "CONNECT":
+            return web.Response(status=self.connect_status)
         parts = await _read_parts(request)
         seen = Seen(request.method, request.path, dict(request.query), dict(request.headers), parts)
         self.seen.append(seen)

@@ -103,7 +103,7 @@ async def test_a_missing_or_wrong_ca_file_is_named(tmp_path: Path) -> None:
     wrong = tmp_path / "ca.pem"
     wrong.write_text("no certificate")
     for path in (wrong, tmp_path / "none.pem"):
-        with pytest.raises(MltmError, match=f"Cannot use the CA file .*{path.name} "):
+        with pytest.raises(MltmError, match=f"Cannot read certificates from .*{path.name}, which --ca, MLTM_CA, "):
             async with Client("https://127.0.0.1:1", TOKEN, path):
                 pass
 
