@@ -12,7 +12,6 @@ import aiohttp
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mltm.contract import routes
-from mltm.contract.retry_delay import exponential_delay_s
 from mltm.contract.states import State
 from mltm.contract.user_api import (
     CancelAnswer,
@@ -32,13 +31,12 @@ from mltm.wire.logs import LogChunk, LogSource, follow_log
 from mltm.wire.resumable_download import ResumableDownload
 from mltm.wire.retry_policy import RetryPolicy
 from mltm.wire.transport import Call, RetryNotice, Transport, build_path
+from mltm.wire.waiting import check_timeout, only_watching, wait_for_end
 
 __all__ = ["Client"]
 
 M = TypeVar("M", bound=BaseModel)
 LOG_PIECE_BYTES = 256 * 1024
-FIRST_PAUSE_S = 0.5
-MAX_PAUSE_S = 5.0
 
 
 class Client:
@@ -133,20 +131,21 @@ class Client:
         """Release a held task."""
         return await self._ask(Call("POST", build_path(routes.TASK_RELEASE, task_id=task_id)), HoldAnswer)
 
-    async def wait(self, task_id: str, on_change: Callable[[TaskAnswer], None] | None = None) -> TaskAnswer:
-        """Wait for a task's end and return it. `on_change` gets the task now and after every visible change."""
-        shown: object = None
-        looks_alike = 0
-        while True:
-            task = await self.task(task_id, waiting=True)
-            if (looks := _looks(task)) != shown:
-                shown, looks_alike = looks, 0
-                if on_change is not None:
-                    on_change(task)
-            if task.final:
-                return task
-            await self._retry_policy.sleep(exponential_delay_s(looks_alike, FIRST_PAUSE_S, MAX_PAUSE_S, factor=1.5))
-            looks_alike += 1
+    async def wait(
+        self,
+        task_id: str,
+        on_change: Callable[[TaskAnswer], None] | None = None,
+        timeout_s: float | None = None,
+    ) -> TaskAnswer:
+        """Wait for a task's end and return it. `on_change` gets the task now and after every visible change.
+
+        Raises WaitTimeoutError if it has not ended after `timeout_s` seconds. The task goes on.
+        """
+        check_timeout(timeout_s)
+        with only_watching(task_id):
+            return await wait_for_end(
+                task_id, lambda: self.task(task_id, waiting=True), self._retry_policy.sleep, on_change, timeout_s
+            )
 
     async def log(
         self,
@@ -170,8 +169,9 @@ class Client:
             read_task=lambda: self.task(task_id, waiting=True),
             sleep=self._retry_policy.sleep,
         )
-        async for chunk in follow_log(source, offset=offset, attempt=attempt):
-            yield chunk
+        with only_watching(task_id):
+            async for chunk in follow_log(source, offset=offset, attempt=attempt):
+                yield chunk
 
     async def outputs(self, task_id: str) -> Outputs:
         """List the files that the task has written to its outputs folder."""
@@ -208,12 +208,6 @@ class Client:
 
     async def _ask(self, call: Call, shape: type[M]) -> M:
         return await self._transport.call(call, lambda response: _read_answer(response, shape))
-
-
-def _looks(task: TaskAnswer) -> tuple[object, ...]:
-    last = task.attempts[-1] if task.attempts else None
-    where = (last.attempt, last.job_id, last.node) if last else ()
-    return (task.state, task.reason, task.note, task.cancel_requested, task.agent_silent_s is None, *where)
 
 
 def _as_body(body: object) -> nullcontext[object]:

@@ -104,9 +104,14 @@ class SyncClient:
         """Release a held task."""
         return self._run(self._client.release(task_id))
 
-    def wait(self, task_id: str, on_change: Callable[[TaskAnswer], None] | None = None) -> TaskAnswer:
-        """Wait for a task's end and return it. `on_change` is called in the client's thread."""
-        return self._run(self._client.wait(task_id, on_change))
+    def wait(
+        self,
+        task_id: str,
+        on_change: Callable[[TaskAnswer], None] | None = None,
+        timeout_s: float | None = None,
+    ) -> TaskAnswer:
+        """Wait for a task's end and return it. `on_change` is called in the client's thread; see Client.wait."""
+        return self._run(self._client.wait(task_id, on_change, timeout_s))
 
     def log(self, task_id: str, *, offset: int = 0, attempt: int | None = None) -> LogChunk:
         """Read a piece of the log. A negative offset counts from the end."""

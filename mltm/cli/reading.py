@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mltm.cli.plain_text import LogText, safe_line
 from mltm.cli.screen import print_json, print_line, print_note, print_table, render_size
+from mltm.cli.watch import offering_again
 from mltm.contract.user_api import TaskAnswer
 from mltm.wire.logs import LogChunk
 
@@ -71,8 +72,9 @@ async def show_log(client: "Client", task_id: str, *, attempt: int | None, raw: 
 async def follow_log(client: "Client", task_id: str, *, attempt: int | None, raw: bool, as_json: bool) -> int:
     """Print the log as it grows, until the task ends."""
     printer = _LogPrinter(raw=raw, as_json=as_json, quiet=False)
-    async for chunk in client.follow_log(task_id, attempt=attempt):
-        printer.show(chunk, skipped=chunk.skipped)
+    with offering_again(f"mltm log {task_id} -f"):
+        async for chunk in client.follow_log(task_id, attempt=attempt):
+            printer.show(chunk, skipped=chunk.skipped)
     printer.end()
     return 0
 

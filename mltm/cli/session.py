@@ -114,13 +114,12 @@ async def find_task(client: "Client", text: str) -> str:
 
 def _add_hints(problem: Problem) -> Problem:
     """Add what only the command line knows: how to log in, and MLTM_HINT if the gateway does not answer."""
+    steps = [problem.next_step]
     if problem.status == 401 and "mltm login" not in problem.next_step:
-        hint = "Run `mltm login`."
+        steps.insert(0, "Run `mltm login`.")
     elif problem.status == 0:
-        hint = os.environ.get("MLTM_HINT", "")
-    else:
-        return problem
-    return problem.model_copy(update={"next_step": f"{problem.next_step} {hint}".strip()})
+        steps.append(os.environ.get("MLTM_HINT", ""))
+    return problem.model_copy(update={"next_step": " ".join(filter(None, steps))})
 
 
 def _describe_config(error: ConfigError) -> Problem:
