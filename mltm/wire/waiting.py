@@ -28,8 +28,9 @@ async def wait_for_end(
 ) -> TaskAnswer:
     """Read a task until it has ended. Raises WaitTimeoutError after `timeout_s` seconds (None: never)."""
     seen: list[TaskAnswer] = []
+    limit = asyncio.timeout(timeout_s)
     try:
-        async with asyncio.timeout(timeout_s) as limit:
+        async with limit:
             return await _read_until_end(read_task, sleep, on_change, seen)
     except TimeoutError:
         if not limit.expired():  # it is on_change's own
