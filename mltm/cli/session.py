@@ -20,7 +20,7 @@ from mltm.wire.retry_policy import RetryPolicy
 if TYPE_CHECKING:
     from mltm.client import Client
 
-__all__ = ["Options", "find_task", "open_client", "perform", "perform_with_client"]
+__all__ = ["Options", "add_hints", "find_task", "open_client", "perform", "perform_with_client"]
 
 SHORTEST_PART = 6
 SEARCHED_TASKS = 200
@@ -74,7 +74,7 @@ def perform(
     try:
         code = asyncio.run(work())
     except MltmError as error:
-        print_error(_add_hints(error.problem), as_json=options.as_json)
+        print_error(add_hints(error.problem), as_json=options.as_json)
         code = exit_codes.of_problem(error.problem)
     except ConfigError as error:
         print_error(_describe_config(error), as_json=options.as_json)
@@ -112,7 +112,7 @@ async def find_task(client: "Client", text: str) -> str:
     )  # fmt: skip
 
 
-def _add_hints(problem: Problem) -> Problem:
+def add_hints(problem: Problem) -> Problem:
     """Add what only the command line knows: how to log in, and MLTM_HINT if the gateway does not answer."""
     steps = [problem.next_step]
     if problem.status == 401 and "mltm login" not in problem.next_step:

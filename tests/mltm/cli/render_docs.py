@@ -21,7 +21,8 @@ _HEAD = """\
 
 Answers go to stdout; progress and errors go to stderr. With `--json` stdout has one JSON document (with `--wait` or
 `-f`: one per line, at every change), and an error is a problem document (RFC 9457) on stderr. Name a task by its id, or
-by at least 6 of its first or last digits if they fit only one of the newest 200 tasks.
+by at least 6 of its first or last digits if they fit only one of the newest 200 tasks. A command that takes several
+tasks does what it can for each, prints one JSON document for each, and ends with the highest of their exit codes.
 
 If no answer comes, a request is sent again for a while (`--patience`; while waiting for a task, at least 10 minutes).
 A submission carries an idempotency key, so that it cannot become two tasks. A download appears whole or not at all;
