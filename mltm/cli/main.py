@@ -18,6 +18,7 @@ from mltm.cli.session import Options, find_task, perform, perform_with_client
 from mltm.cli.watch import render_interrupted, watch
 from mltm.contract.states import State
 from mltm.contract.user_api import CancelAnswer, HoldAnswer
+from mltm.entry_points import read_version
 
 if TYPE_CHECKING:
     from mltm.client import Client
@@ -51,6 +52,12 @@ Attempt = Annotated[
 ]
 
 
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's own order
+    if wanted:
+        print_line(f"mltm {read_version()}")
+        raise typer.Exit
+
+
 @app.callback()
 def set_options(
     ctx: typer.Context,
@@ -66,6 +73,9 @@ def set_options(
         float, typer.Option(min=0, metavar="SECONDS", help="How long to keep trying if the gateway does not answer.")
     ] = 15.0,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --json after the command.")] = False,
+    version: Annotated[  # noqa: ARG001 - its callback does it all
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
     """Run machine-learning tasks on a Slurm cluster."""
     ctx.obj = Options(url=url, ca=ca, patience_s=patience, as_json=as_json)

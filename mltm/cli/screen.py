@@ -80,7 +80,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in head:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", min_width=32 if name == "TASK" else None)  # an id is copied whole
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console(markup=False, highlight=False).print(table)
