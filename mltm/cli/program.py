@@ -13,7 +13,7 @@ from mltm.cli import exit_codes
 from mltm.cli.screen import print_error, print_note
 from mltm.contract.problems import Problem
 
-__all__ = ["describe_bad_file", "describe_bad_text", "run_program"]
+__all__ = ["describe_bad_file", "describe_bad_text", "describe_fault", "run_program"]
 
 
 def run_program(app: Callable[..., object]) -> NoReturn:
@@ -50,7 +50,7 @@ def _run(app: Callable[..., object]) -> int:
     except UnicodeError as error:
         return _tell(*describe_bad_text(error))
     except Exception as error:  # noqa: BLE001 - a traceback would end with 1, which says that a task failed
-        return _explain_fault(error)
+        return _tell(*describe_fault(error))
 
 
 def describe_bad_file(error: OSError) -> tuple[Problem, int]:
@@ -75,6 +75,18 @@ def describe_bad_text(error: UnicodeError) -> tuple[Problem, int]:
     return problem, exit_codes.WRONG
 
 
+def describe_fault(error: Exception) -> tuple[Problem, int]:
+    """Describe an error that nobody has foreseen. With MLTM_DEBUG its traceback is printed, too."""
+    if os.environ.get("MLTM_DEBUG"):
+        traceback.print_exception(error)
+    problem = Problem(
+        title="fault of mltm", status=500, key="own_fault",
+        detail=f"This is a fault of mltm itself: {type(error).__name__}: {error}",
+        next_step="Please report it with what you typed. MLTM_DEBUG=1 shows where it happened.",
+    )  # fmt: skip
+    return problem, exit_codes.OWN_FAULT
+
+
 def _show_usage(error: typer.TyperException) -> None:
     show = getattr(error, "show", None)
     if show is None:
@@ -90,14 +102,6 @@ def _explain_no_answer(abort: typer.Abort) -> int:
     print_note("mltm: There is nobody to answer, because stdin has ended.")
     print_note("Give a name with --user, and the password with --password-stdin.", indent="  ")
     return exit_codes.WRONG
-
-
-def _explain_fault(error: Exception) -> int:
-    print_note(f"mltm: This is a fault of mltm itself: {type(error).__name__}: {error}")
-    print_note("Please report it with what you typed. MLTM_DEBUG=1 shows where it happened.", indent="  ")
-    if os.environ.get("MLTM_DEBUG"):
-        traceback.print_exception(error)
-    return exit_codes.OWN_FAULT
 
 
 def _tell(problem: Problem, code: int) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mltm.cli import exit_codes
-from mltm.cli.program import describe_bad_file, describe_bad_text
+from mltm.cli.program import describe_bad_file, describe_bad_text, describe_fault
 from mltm.cli.screen import print_error, print_note
 from mltm.contract.parse_config import ConfigError
 from mltm.contract.problems import Problem
@@ -83,6 +83,9 @@ def perform(
         raise  # run_program knows it
     except (OSError, UnicodeError) as error:
         problem, code = describe_bad_file(error) if isinstance(error, OSError) else describe_bad_text(error)
+        print_error(problem, as_json=options.as_json)
+    except Exception as error:  # noqa: BLE001 - as in run_program; here it is known whether JSON is wanted
+        problem, code = describe_fault(error)
         print_error(problem, as_json=options.as_json)
     except KeyboardInterrupt:
         print_note(interrupted() or "Interrupted.")

@@ -4,6 +4,7 @@ A script that waits for a task reads the exit code. It expects that 1 means its 
 from a file, a terminal of another encoding, a closed stream or a wrong key end in words, with a code of docs/cli.md.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -147,16 +148,18 @@ def test_a_question_can_be_left(mltm: Mltm, typed: bytes, arguments: tuple[str, 
 @pytest.mark.parametrize(
     "error", ["KeyError('x')", "RecursionError()", "AssertionError('no')", "TypeError('bad')", "MemoryError()"]
 )
+@pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("debug", ["", "1"])
-def test_a_fault_of_our_own_has_its_own_code(mltm: Mltm, error: str, debug: str) -> None:
+def test_a_fault_of_our_own_has_its_own_code(mltm: Mltm, error: str, debug: str, as_json: bool) -> None:
     broken = (
         "import mltm.cli.account as account\nfrom mltm.cli.main import main\n"
         f"async def show_me(*_, **__):\n raise {error}\naccount.show_me = show_me\nmain()"
     )
-    argv = [sys.executable, "-c", broken, "whoami"]
+    argv = [sys.executable, "-c", broken, "whoami", *(("--json",) if as_json else ())]
     done = subprocess.run(
         argv, env={**os.environ, **mltm.env, "MLTM_DEBUG": debug}, capture_output=True, timeout=60, check=False
     )
     assert done.returncode == exit_codes.OWN_FAULT == 125
-    assert done.stderr.startswith(b"mltm: This is a fault of mltm itself: " + error.partition("(")[0].encode())
+    message = f"This is a fault of mltm itself: {error.partition('(')[0]}"
+    assert message in (json.loads(done.stderr.splitlines()[-1])["detail"] if as_json else done.stderr.decode())
     assert (b"Traceback" in done.stderr) == bool(debug)
