@@ -16,6 +16,7 @@ from agent.job.isolation import find_ways_out
 from agent.settings import read_settings
 from agent.spool.setup import prepare_spool
 from agent.uplink.enrolment import enrol_agent
+from mltm.entry_points import read_version
 from mltm.runtime.clock import Clock
 from mltm.runtime.logging_setup import set_up_logging
 
@@ -33,6 +34,21 @@ Config = Annotated[Path | None, typer.Option("--config", help="config file (TOML
 def _find_config(config: Path | None) -> Path:
     base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return config or base / "mltm" / "agent.toml"
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's own order
+    if wanted:
+        print(f"mltm-agent {read_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def take_options(
+    version: Annotated[
+        bool, typer.Option("--version", help="show the version and exit", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 @app.command("enroll")

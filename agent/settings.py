@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from agent.errors import SettingsError
 from mltm.contract.base_models import Strict
 from mltm.contract.spool_layout import Inbox, Spool
+from mltm.runtime.explain_settings import explain_settings
 
 __all__ = ["AgentSettings", "Bucket", "InstanceType", "Policy", "SlurmSettings", "Waits", "read_settings"]
 
@@ -155,7 +156,7 @@ def read_settings(path: Path) -> AgentSettings:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"Cannot read the config file {path}: {error}.", next_step=hint) from error
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"The config file {path} is not valid: {wrong}.", next_step=hint) from error
+        wrong = " ".join(str(problem) for problem in explain_settings(error, AgentSettings))
+        raise SettingsError(f"The config file {path} is not valid: {wrong}", next_step=hint) from error
     settings._file = path.absolute()  # noqa: SLF001 - no field, so that no config file can set it
     return settings

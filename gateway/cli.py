@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from gateway.app import make_database_file, make_folders, open_database
 from gateway.check import check_all, list_notes, read_inboxes
@@ -31,6 +29,7 @@ from gateway.store.database import Database
 from gateway.values import Role
 from mltm.contract.spool_layout import Spool
 from mltm.contract.task_config import check_key
+from mltm.entry_points import read_version
 from mltm.runtime.clock import Clock
 from mltm.runtime.logging_setup import set_up_logging
 
@@ -59,6 +58,21 @@ app.add_typer(spool_app, name="spool")
 Config = Annotated[Path | None, typer.Option("--config", help="settings file (TOML)")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="read the password from standard input")]
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's own order
+    if wanted:
+        print(f"mltm-gateway {read_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def take_options(
+    version: Annotated[
+        bool, typer.Option("--version", help="show the version and exit", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 @app.command("serve")
@@ -353,10 +367,16 @@ def _print_rows(rows: list[dict[str, object]], *, as_json: bool) -> None:
     if not rows:
         print("none")
         return
-    table = Table(*rows[0], box=None)
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table)
+    # No table of rich: it cuts ids to the screen's width, and a command needs them whole.
+    cells = [[_show(name) for name in rows[0]], *([_show(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _show(value: object) -> str:
+    """On one line, and harmless for a terminal."""
+    return "".join(one if one.isprintable() else " " for one in ("" if value is None else str(value)))
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """The gateway's settings: one TOML file and the command line's options, read once by the CLI and passed down."""
 
-import difflib
 import ipaddress
 import tomllib
 from pathlib import Path
@@ -10,8 +9,8 @@ from pydantic import Field, IPvAnyNetwork, ValidationError, model_validator
 
 from gateway.errors import InvalidError
 from mltm.contract.base_models import Strict
-from mltm.contract.problems import FieldProblem
 from mltm.contract.task_config import Key
+from mltm.runtime.explain_settings import explain_settings
 
 __all__ = ["GatewaySettings", "is_loopback", "list_weak_settings", "read_settings"]
 
@@ -148,7 +147,7 @@ def read_settings(path: Path | None, options: dict[str, object]) -> GatewaySetti
     try:
         settings = GatewaySettings.model_validate(values)
     except ValidationError as error:
-        fields = [_explain(dict(detail)) for detail in error.errors(include_url=False, include_context=False)]
+        fields = explain_settings(error, GatewaySettings)
         message = f"{source}: " + "; ".join(map(str, fields))
         raise InvalidError(message, key="bad_settings", next_step=_SEE_DOCS, fields=fields) from error
     if settings.database and "://" in settings.database:
@@ -174,13 +173,3 @@ def _read_toml(path: Path) -> dict[str, object]:
             f"A line looks like: port = 8008. {_SEE_DOCS}",
         )
     raise InvalidError(message, key="bad_settings", next_step=step)
-
-
-def _explain(detail: dict[str, object]) -> FieldProblem:
-    loc = detail["loc"]
-    field = ".".join(str(step) for step in loc) if isinstance(loc, tuple) else ""
-    if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(field, list(GatewaySettings.model_fields), n=1)
-        return FieldProblem(field=field, allowed="no such setting", hint=f"Did you mean {near[0]}?" if near else "")
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    return FieldProblem(field=field or "file", given=ascii(detail.get("input"))[:60] if field else "", allowed=message)

@@ -3,7 +3,7 @@
 import dataclasses
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -12,7 +12,6 @@ import aiohttp
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mltm.contract import routes
-from mltm.contract.retry_delay import exponential_delay_s
 from mltm.contract.states import State
 from mltm.contract.user_api import (
     CancelAnswer,
@@ -25,18 +24,19 @@ from mltm.contract.user_api import (
     Whoami,
 )
 from mltm.wire.bundle import ConfigSource, open_form, read_bundle
-from mltm.wire.downloads import save
+from mltm.wire.downloads import replace_when_whole
 from mltm.wire.errors import MltmError, UnreachableError, build_error
+from mltm.wire.header_values import check_key
 from mltm.wire.logs import LogChunk, LogSource, follow_log
+from mltm.wire.resumable_download import ResumableDownload
 from mltm.wire.retry_policy import RetryPolicy
 from mltm.wire.transport import Call, RetryNotice, Transport, build_path
+from mltm.wire.waiting import check_timeout, only_watching, wait_for_end
 
 __all__ = ["Client"]
 
 M = TypeVar("M", bound=BaseModel)
 LOG_PIECE_BYTES = 256 * 1024
-FIRST_PAUSE_S = 0.5
-MAX_PAUSE_S = 5.0
 
 
 class Client:
@@ -68,6 +68,10 @@ class Client:
     ) -> None:
         await self._transport.close()
 
+    def abandon(self) -> None:
+        """Forget the connections without closing them: after a fork they are the parent's."""
+        self._transport.abandon()
+
     async def login(self, username: str, password: str) -> LoginAnswer:
         """Exchange a password for a token, and use it from now on."""
         form = {"grant_type": "password", "username": username, "password": password}
@@ -98,7 +102,7 @@ class Client:
         The same key with the same content gives the same task again. Without a key, each call is a new task.
         """
         bundle = read_bundle(config, script, files)
-        key = idempotency_key or secrets.token_hex(16)
+        key = secrets.token_hex(16) if idempotency_key is None else check_key(idempotency_key)
         call = Call(
             "POST", routes.TASKS, headers={"Idempotency-Key": key}, open_body=lambda: open_form(bundle),
             body_size=bundle.size,
@@ -133,20 +137,21 @@ class Client:
         """Release a held task."""
         return await self._ask(Call("POST", build_path(routes.TASK_RELEASE, task_id=task_id)), HoldAnswer)
 
-    async def wait(self, task_id: str, on_change: Callable[[TaskAnswer], None] | None = None) -> TaskAnswer:
-        """Wait for a task's end and return it. `on_change` gets the task now and after every visible change."""
-        shown: object = None
-        looks_alike = 0
-        while True:
-            task = await self.task(task_id, waiting=True)
-            if (looks := _looks(task)) != shown:
-                shown, looks_alike = looks, 0
-                if on_change is not None:
-                    on_change(task)
-            if task.final:
-                return task
-            await self._retry_policy.sleep(exponential_delay_s(looks_alike, FIRST_PAUSE_S, MAX_PAUSE_S, factor=1.5))
-            looks_alike += 1
+    async def wait(
+        self,
+        task_id: str,
+        on_change: Callable[[TaskAnswer], None] | None = None,
+        timeout_s: float | None = None,
+    ) -> TaskAnswer:
+        """Wait for a task's end and return it. `on_change` gets the task now and after every visible change.
+
+        Raises WaitTimeoutError if it has not ended after `timeout_s` seconds. The task goes on.
+        """
+        check_timeout(timeout_s)
+        with only_watching(task_id):
+            return await wait_for_end(
+                task_id, lambda: self.task(task_id, waiting=True), self._retry_policy.sleep, on_change, timeout_s
+            )
 
     async def log(
         self,
@@ -170,17 +175,26 @@ class Client:
             read_task=lambda: self.task(task_id, waiting=True),
             sleep=self._retry_policy.sleep,
         )
-        async for chunk in follow_log(source, offset=offset, attempt=attempt):
-            yield chunk
+        with only_watching(task_id):
+            async for chunk in follow_log(source, offset=offset, attempt=attempt):
+                yield chunk
 
     async def outputs(self, task_id: str) -> Outputs:
         """List the files that the task has written to its outputs folder."""
         return await self._ask(Call("GET", build_path(routes.TASK_OUTPUTS, task_id=task_id)), Outputs)
 
     async def download(self, task_id: str, path: str, target: Path | str) -> int:
-        """Download one output file to `target`, which is replaced whole or not at all. Return its size in bytes."""
-        place = build_path(routes.TASK_OUTPUT, task_id=task_id, path=path)
-        return await self._transport.call(Call("GET", place), lambda response: save(response, Path(target)))
+        """Download one output file to `target`, which is replaced whole or not at all. Return its size in bytes.
+
+        A download that breaks off goes on where it ended, unless the file was replaced: then it begins anew.
+        """
+        with ExitStack() as stack:
+            download = ResumableDownload(lambda: stack.enter_context(replace_when_whole(Path(target))))
+            call = Call(
+                "GET", build_path(routes.TASK_OUTPUT, task_id=task_id, path=path), accepts=download.accepts,
+                build_headers=download.build_headers, count_progress=lambda: download.furthest,
+            )  # fmt: skip
+            return await self._transport.call(call, download.receive)
 
     async def create_token(self, name: str) -> TokenAnswer:
         """Create an API token. Only this answer shows it."""
@@ -200,12 +214,6 @@ class Client:
 
     async def _ask(self, call: Call, shape: type[M]) -> M:
         return await self._transport.call(call, lambda response: _read_answer(response, shape))
-
-
-def _looks(task: TaskAnswer) -> tuple[object, ...]:
-    last = task.attempts[-1] if task.attempts else None
-    where = (last.attempt, last.job_id, last.node) if last else ()
-    return (task.state, task.reason, task.note, task.cancel_requested, task.agent_silent_s is None, *where)
 
 
 def _as_body(body: object) -> nullcontext[object]:

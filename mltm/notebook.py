@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import selectors
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import NoReturn, Self, TypeVar
 
 from mltm.client import Client
 from mltm.contract.states import State
@@ -36,20 +38,27 @@ def connect(url: str | None = None, token: str | None = None, ca_file: Path | st
 
 
 class SyncClient:
-    """A Client whose methods wait for their answer. `close()`, a `with` block or the interpreter's end closes it."""
+    """A Client whose methods wait for their answer. `close()`, a `with` block or the interpreter's end closes it.
+
+    After a fork the child's copy opens connections of its own at its first call; the parent's go on.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=self._loop.run_forever, name="mltm-client", daemon=True)
-        thread.start()
-        # Runs once: at close(), when the object is forgotten, or at the interpreter's end.
-        self.close: Callable[[], object] = weakref.finalize(self, _shut, client, self._loop, thread)
-        try:
-            self._run(client.__aenter__())
-        except BaseException:
-            self.close()
-            raise
+        self._running: _Running | None = None
+        self._is_closed = False
+        self._starting = threading.Lock()
+        _OPEN.add(self)
+        self._start()
+
+    def close(self) -> None:
+        """End the connections and the thread. Harmless if it is closed."""
+        self._is_closed = True
+        if self._running is not None:
+            self._running.end()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A client cannot be sent to another process. Call connect() in that process.")
 
     def __enter__(self) -> Self:
         return self
@@ -99,9 +108,14 @@ class SyncClient:
         """Release a held task."""
         return self._run(self._client.release(task_id))
 
-    def wait(self, task_id: str, on_change: Callable[[TaskAnswer], None] | None = None) -> TaskAnswer:
-        """Wait for a task's end and return it. `on_change` is called in the client's thread."""
-        return self._run(self._client.wait(task_id, on_change))
+    def wait(
+        self,
+        task_id: str,
+        on_change: Callable[[TaskAnswer], None] | None = None,
+        timeout_s: float | None = None,
+    ) -> TaskAnswer:
+        """Wait for a task's end and return it. `on_change` is called in the client's thread; see Client.wait."""
+        return self._run(self._client.wait(task_id, on_change, timeout_s))
 
     def log(self, task_id: str, *, offset: int = 0, attempt: int | None = None) -> LogChunk:
         """Read a piece of the log. A negative offset counts from the end."""
@@ -133,13 +147,79 @@ class SyncClient:
         """Revoke an API token, or the token of a login. "current" is the one that this client uses."""
         return self._run(self._client.revoke_token(token_id))
 
+    def _start(self) -> "_Running":
+        with self._starting:
+            if self._running is not None:
+                return self._running
+            loop = asyncio.SelectorEventLoop()  # whatever the policy says: _forget_parent knows this one
+            thread = threading.Thread(target=loop.run_forever, name="mltm-client", daemon=True)
+            thread.start()
+            # Runs once: at close(), when the object is forgotten, or at the interpreter's end.
+            end = weakref.finalize(self, _shut, self._client, loop, thread)
+            self._running = _Running(loop, thread, end)
+        try:
+            self._run(self._client.__aenter__())
+        except BaseException:
+            self.close()
+            raise
+        return self._running
+
     def _run(self, work: Coroutine[object, object, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, self._find_loop())
+        except BaseException:
+            work.close()
+            raise
         try:
             return future.result()
         except BaseException:
             future.cancel()  # an interrupt of the notebook ends the request too
             raise
+
+    def _find_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop to run in. Raises RuntimeError where the caller would wait for ever."""
+        if self._is_closed:
+            raise RuntimeError("This client is closed. Call connect() again.")
+        running = self._running or self._start()
+        if threading.current_thread() is running.thread:
+            raise RuntimeError(
+                "This client waits for the function that calls it, such as on_change. Let that function only take a "
+                "note, or use another client in it."
+            )
+        return running.loop
+
+    def forget_parent(self) -> None:
+        """In a child after a fork: leave the parent's connections alone. The thread is not here; its loop is a copy."""
+        if self._running is not None:
+            self._running.abandon()
+            self._client.abandon()
+        self._running, self._starting = None, threading.Lock()
+
+
+@dataclass(frozen=True)
+class _Running:
+    """The loop in its thread, and how both end."""
+
+    loop: asyncio.SelectorEventLoop
+    thread: threading.Thread
+    end: "weakref.finalize[..., SyncClient]"
+
+    def abandon(self) -> None:
+        """Cut this copy off: what is deleted later must not reach the parent's sockets through the shared epoll."""
+        self.end.detach()
+        self.loop._selector = selectors.DefaultSelector()  # type: ignore[attr-defined]  # noqa: SLF001 - no public way
+        self.loop.set_exception_handler(lambda *_: None)
+
+
+_OPEN: "weakref.WeakSet[SyncClient]" = weakref.WeakSet()
+
+
+def _forget_parents() -> None:
+    for client in list(_OPEN):
+        client.forget_parent()
+
+
+os.register_at_fork(after_in_child=_forget_parents)
 
 
 async def _next_or_none(step: Callable[[], Awaitable[LogChunk]]) -> LogChunk | None:

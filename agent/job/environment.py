@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from mltm.contract.base_models import JsonObject
+from mltm.contract.param_args import build_param_args
 from mltm.contract.spool_layout import ENTRYPOINT, TaskFolder
 from mltm.contract.task_config import TaskConfig
 
@@ -35,12 +36,8 @@ def build_script_argv(config: TaskConfig, folder: TaskFolder, dataset: Path | No
         case "none":
             pass
     if config.params_as_args:
-        argv += [f"--{name}={_as_text(value)}" for name, value in config.model_params.items()]
+        argv += build_param_args(config.model_params, config.bool_args, config.list_args)
     return argv
-
-
-def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, allow_nan=False)
 
 
 def build_environment(config: TaskConfig, folder: TaskFolder, attempt: int, dataset: Path | None) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """Finds the gateway's address, the proxy on the way to it, and the certificates that are trusted."""
 
 import ipaddress
+import os
 import re
 import ssl
-import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -14,12 +15,14 @@ from agent.spool.spool_key import read_spool_key
 from agent.uplink.credential import read_credential
 from mltm.contract.proofs import parse_address
 from mltm.contract.spool_layout import Spool
+from mltm.network.authorities import AuthoritiesError, load_authorities
+from mltm.network.proxies import Proxy, ProxyError, find_proxy
 from mltm.runtime import files
 
 __all__ = ["Tls", "build_tls", "check_gateway_url", "read_gateway_url", "read_proxy"]
 
 Tls: TypeAlias = ssl.SSLContext | bool
-"""A context with the site's own CA, or True for the system's."""
+"""A context with the trusted authorities, or True for aiohttp's own."""
 _MAX_ADDRESS_BYTES = 16 * 1024
 
 
@@ -107,24 +110,21 @@ def _is_address(url: str) -> bool:
     return is_whole and is_plain and parts.scheme in {"http", "https"}
 
 
-def read_proxy(url: str) -> str | None:
-    """Read the proxy for an address from http_proxy, https_proxy and no_proxy; None for none.
+def read_proxy(url: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:
+    """Read the proxy for an address from the environment; None for none. Raises SettingsError.
 
     aiohttp's own trust_env also reads ~/.netrc and then refuses every call with an Authorization header (3.14).
     """
-    parts = urlsplit(url)
-    if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)
-
-
-def build_tls(ca_file: Path | None) -> Tls:
-    """Trust the site's own CA file, or the system's (True). Raises SettingsError."""
-    if ca_file is None:
-        return True
     try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            f"ca_file: cannot read certificates from {ca_file}: {error}.", next_step="Name a PEM file of the CA."
-        ) from error
+        return find_proxy(url, environment)
+    except ProxyError as error:
+        raise SettingsError(str(error), next_step=error.next_step) from error
+
+
+def build_tls(ca_file: Path | None, environment: Mapping[str, str] = os.environ) -> Tls:
+    """Trust the site's own CA file, else what the environment names, else the system's. Raises SettingsError."""
+    try:
+        return load_authorities(ca_file, "ca_file", environment).context
+    except AuthoritiesError as error:
+        step = "Name a PEM file of the CA: ca_file in the agent's config, or unset the variable."
+        raise SettingsError(str(error), next_step=step) from error

@@ -139,7 +139,7 @@ async def _request(
     tls: Tls,
     timeout_s: float,
 ) -> _Answer:
-    origin = _parse_origin(url)
+    origin, proxy = _parse_origin(url), read_proxy(url)
     try:
         async with session.request(
             method,
@@ -147,7 +147,7 @@ async def _request(
             data=data,
             headers=dict(headers),
             ssl=tls,
-            proxy=read_proxy(url),
+            proxy=proxy.url if proxy else None,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=15),
         ) as response:
@@ -155,7 +155,8 @@ async def _request(
             _raise_for_status(response, text, origin)
             return answer_type.model_validate_json(text)
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise GatewayAwayError(_explain_failure(error, origin, timeout_s)) from error
+        through = f" The way leads through the proxy {proxy.host}, which {proxy.variable} names." if proxy else ""
+        raise GatewayAwayError(_explain_failure(error, origin, timeout_s) + through) from error
 
 
 def _explain_failure(error: Exception, origin: str, timeout_s: float) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from mltm.cli.screen import print_json, print_line, print_note
 from mltm.cli.session import Options, open_client
 from mltm.contract.routes import CURRENT_TOKEN
+from mltm.network.proxies import is_loopback
 from mltm.wire.credentials import Access, read_stored, remove_access, write_access
 from mltm.wire.errors import MltmError, build_error
 
@@ -19,7 +20,7 @@ __all__ = ["change_password", "log_in", "log_out", "show_me"]
 
 async def log_in(options: Options, *, url: str | None, username: str, password: str, ca: str | None) -> int:
     """Exchange the password for a token and store it."""
-    address = (url or options.url or os.environ.get("MLTM_URL") or "").rstrip("/")
+    address = (url or options.url or os.environ.get("MLTM_URL") or "").strip().rstrip("/")
     if not address:
         raise build_error(
             "no_address", "The gateway's address is missing.", "Give it: mltm login https://host:8008", status=400
@@ -30,7 +31,7 @@ async def log_in(options: Options, *, url: str | None, username: str, password: 
         )
     authority = ca or options.ca or os.environ.get("MLTM_CA")
     authority = _absolute(authority) if authority else None
-    if address.startswith("http://") and urlsplit(address).hostname not in {"127.0.0.1", "localhost", "::1"}:
+    if _is_readable_by_others(address):
         print_note("Warning: with http:// others on the network can read your password. Use https:// if you can.")
     async with open_client(options, url=address, token=None, ca=authority) as client:
         token = (await client.login(username, password)).access_token
@@ -100,6 +101,14 @@ async def show_me(client: "Client", *, as_json: bool) -> int:
     else:
         print_line(f"{me.username} ({me.role}); clusters: {', '.join(me.clusters) or 'none'}")
     return 0
+
+
+def _is_readable_by_others(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # it is no address: the client says so
+        return False
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def _absolute(path: str) -> str:

@@ -1,4 +1,4 @@
-"""The exit codes of `mltm`, for the program and for docs/cli.md."""
+"""The exit codes of `mltm`, for the program and for docs/cli.md. Each has one meaning; 1 is a task's alone."""
 
 from types import MappingProxyType
 from typing import Final
@@ -6,13 +6,25 @@ from typing import Final
 from mltm.contract.problems import Problem
 from mltm.contract.states import State
 
-__all__ = ["INTERRUPTED", "LOCAL_FILE", "MEANING", "NO_READER", "WRONG", "of_problem", "of_state"]
+__all__ = [
+    "INTERRUPTED",
+    "LOCAL_FILE",
+    "MEANING",
+    "NOT_ALL",
+    "NO_READER",
+    "OWN_FAULT",
+    "WRONG",
+    "of_problem",
+    "of_state",
+]
 
 WRONG: Final = 2
 LOCAL_FILE: Final = 74
+NOT_ALL: Final = 66
 UNREACHABLE: Final = 69
 GATEWAY_FAULT: Final = 70
 NOT_ALLOWED: Final = 77
+OWN_FAULT: Final = 125
 INTERRUPTED: Final = 130
 NO_READER: Final = 141  # what a shell shows if SIGPIPE ended a program
 
@@ -38,11 +50,13 @@ MEANING = MappingProxyType(
         3: "with --wait: node_fail, preempted or lost: because of the cluster, not of the script",
         4: "with --wait: rejected; the task never ran",
         5: "with --wait: cancelled",
+        NOT_ALL: "get: some outputs could not be downloaded (they are named); all others were",
         UNREACHABLE: "the gateway, or the agent behind it, did not answer",
         GATEWAY_FAULT: "the gateway failed, or something else answered",
         LOCAL_FILE: "a local file could not be read or written",
         NOT_ALLOWED: "not logged in, or not allowed",
         124: "with --wait: timeout or deadline",
+        OWN_FAULT: "a fault of mltm itself; please report it",
         INTERRUPTED: "Ctrl-C: the command ended, the task goes on",
         137: "with --wait: out_of_memory",
         NO_READER: "the reader of the output stopped reading, as `head` does",

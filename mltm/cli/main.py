@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mltm.cli import account, reading
-from mltm.cli.screen import print_answer, print_json, print_line
+from mltm.cli import account, downloading, reading
+from mltm.cli.changing import change_tasks
+from mltm.cli.program import run_program
+from mltm.cli.screen import print_json, print_line
 from mltm.cli.session import Options, find_task, perform, perform_with_client
 from mltm.cli.watch import render_interrupted, watch
 from mltm.contract.states import State
+from mltm.contract.user_api import CancelAnswer, HoldAnswer
+from mltm.entry_points import read_version
 
 if TYPE_CHECKING:
     from mltm.client import Client
@@ -37,9 +41,21 @@ _JSON_HELP = "Print JSON to stdout: one document, or one per line while waiting.
 Json = Annotated[bool, typer.Option("--json", help=_JSON_HELP, callback=_or_before)]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the task's end. The exit code tells how it ended.")]
 Task = Annotated[str, typer.Argument(metavar="TASK", help="A task id, or at least 6 of its first or last digits.")]
+Tasks = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TASK", help="One or more tasks, each by its id, or at least 6 of its first or last digits."
+    ),
+]
 Attempt = Annotated[
     int | None, typer.Option("--attempt", metavar="N", min=1, help="Number of the attempt. Default: the newest.")
 ]
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's own order
+    if wanted:
+        print_line(f"mltm {read_version()}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -57,6 +73,9 @@ def set_options(
         float, typer.Option(min=0, metavar="SECONDS", help="How long to keep trying if the gateway does not answer.")
     ] = 15.0,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --json after the command.")] = False,
+    version: Annotated[  # noqa: ARG001 - its callback does it all
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
     """Run machine-learning tasks on a Slurm cluster."""
     ctx.obj = Options(url=url, ca=ca, patience_s=patience, as_json=as_json)
@@ -224,55 +243,57 @@ def get(
     folder: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the downloaded files.")
     ] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Download outputs. Each file appears whole or not at all."""
+    """Download outputs. Each file appears whole or not at all. What cannot be downloaded is named at the end."""
 
     async def work(client: "Client") -> int:
         task_id = await find_task(client, task)
-        return await reading.download_outputs(client, task_id, paths or [], folder, as_json=as_json)
+        return await downloading.download_outputs(client, task_id, paths or [], folder, force=force, as_json=as_json)
 
     perform_with_client(_options(ctx, as_json), work)
 
 
 @app.command()
-def cancel(ctx: typer.Context, task: Task, wait: Wait = False, as_json: Json = False) -> None:
-    """Cancel a task."""
+def cancel(ctx: typer.Context, tasks: Tasks, wait: Wait = False, as_json: Json = False) -> None:
+    """Cancel tasks."""
+
+    def describe(answer: CancelAnswer) -> str:
+        return f"The cancel is recorded. The task stays {answer.state.value} until the cluster has cancelled it."
 
     async def work(client: "Client") -> int:
-        task_id = await find_task(client, task)
-        answer = await client.cancel(task_id)
-        if wait:
-            return await watch(client, task_id, as_json=as_json)
-        message = f"The cancel is recorded. The task stays {answer.state.value} until the cluster has cancelled it."
-        return print_answer(answer, message, as_json=as_json)
+        return await change_tasks(client, tasks, client.cancel, describe, wait=wait, as_json=as_json)
 
-    perform_with_client(_options(ctx, as_json), work, interrupted=lambda: render_interrupted(task))
+    perform_with_client(_options(ctx, as_json), work, interrupted=lambda: render_interrupted(tasks[0]))
 
 
 @app.command()
-def hold(ctx: typer.Context, task: Task, as_json: Json = False) -> None:
-    """Do not submit a task to Slurm until it is released."""
+def hold(ctx: typer.Context, tasks: Tasks, as_json: Json = False) -> None:
+    """Do not submit tasks to Slurm until they are released."""
+
+    def describe(_: HoldAnswer) -> str:
+        return "The hold is recorded. A job that Slurm already has goes on; no other attempt will start."
 
     async def work(client: "Client") -> int:
-        answer = await client.hold(await find_task(client, task))
-        message = "The hold is recorded. A job that Slurm already has goes on; no other attempt will start."
-        return print_answer(answer, message, as_json=as_json)
+        return await change_tasks(client, tasks, client.hold, describe, as_json=as_json)
 
     perform_with_client(_options(ctx, as_json), work)
 
 
 @app.command()
-def release(ctx: typer.Context, task: Task, as_json: Json = False) -> None:
-    """Release a held task."""
+def release(ctx: typer.Context, tasks: Tasks, as_json: Json = False) -> None:
+    """Release held tasks."""
+
+    def describe(_: HoldAnswer) -> str:
+        return "The release is recorded. The task goes on."
 
     async def work(client: "Client") -> int:
-        answer = await client.release(await find_task(client, task))
-        return print_answer(answer, "The release is recorded. The task goes on.", as_json=as_json)
+        return await change_tasks(client, tasks, client.release, describe, as_json=as_json)
 
     perform_with_client(_options(ctx, as_json), work)
 
 
 def main() -> None:
     """Run the command."""
-    app()
+    run_program(app)

@@ -1,21 +1,19 @@
-"""The commands that only read: list, status, log, outputs, get."""
+"""The commands that only read: list, status, log, outputs."""
 
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mltm.cli.plain_text import LogText, safe_line
 from mltm.cli.screen import print_json, print_line, print_note, print_table, render_size
+from mltm.cli.watch import offering_again
 from mltm.contract.user_api import TaskAnswer
-from mltm.wire.downloads import place_inside
-from mltm.wire.errors import build_error
 from mltm.wire.logs import LogChunk
 
 if TYPE_CHECKING:
     from mltm.client import Client
 
-__all__ = ["download_outputs", "follow_log", "show_log", "show_outputs", "show_task", "show_tasks"]
+__all__ = ["follow_log", "show_log", "show_outputs", "show_task", "show_tasks"]
 
 PAGE = 100
 
@@ -74,8 +72,9 @@ async def show_log(client: "Client", task_id: str, *, attempt: int | None, raw: 
 async def follow_log(client: "Client", task_id: str, *, attempt: int | None, raw: bool, as_json: bool) -> int:
     """Print the log as it grows, until the task ends."""
     printer = _LogPrinter(raw=raw, as_json=as_json, quiet=False)
-    async for chunk in client.follow_log(task_id, attempt=attempt):
-        printer.show(chunk, skipped=chunk.skipped)
+    with offering_again(f"mltm log {task_id} -f"):
+        async for chunk in client.follow_log(task_id, attempt=attempt):
+            printer.show(chunk, skipped=chunk.skipped)
     printer.end()
     return 0
 
@@ -89,30 +88,6 @@ async def show_outputs(client: "Client", task_id: str, *, as_json: bool) -> int:
     rows = [(file.path, render_size(file.size), _render_time(file.modified_at)) for file in outputs.files]
     print_table(("PATH", "SIZE", "MODIFIED"), rows)
     if not rows:
-        print_note("No outputs.")
-    return 0
-
-
-async def download_outputs(client: "Client", task_id: str, paths: list[str], folder: Path, *, as_json: bool) -> int:
-    """Download the named outputs, or all, into a folder. The name of a folder means everything in it."""
-    known = [file.path for file in (await client.outputs(task_id)).files]
-    chosen = [path for path in known if not paths or any(_matches(path, wanted) for wanted in paths)]
-    for wanted in paths:
-        if not any(_matches(path, wanted) for path in chosen):
-            raise build_error(
-                "output_not_found", f"The task has no output {wanted!r}.", f"`mltm outputs {task_id}` lists them.",
-                status=404,
-            )  # fmt: skip
-    targets = [(path, place_inside(folder, path)) for path in chosen]
-    fetched: list[object] = []
-    for path, target in targets:
-        size = await client.download(task_id, path, target)
-        fetched.append({"path": path, "file": str(target), "size": size})
-        if not as_json:
-            print_line(safe_line(str(target)))
-    if as_json:
-        print_json({"task_id": task_id, "files": fetched})
-    elif not targets:
         print_note("No outputs.")
     return 0
 
@@ -160,10 +135,6 @@ class _LogPrinter:
         else:
             sys.stdout.write(text)
             sys.stdout.flush()
-
-
-def _matches(path: str, wanted: str) -> bool:
-    return path == wanted or path.startswith(wanted.rstrip("/") + "/")
 
 
 def _row(task: TaskAnswer) -> tuple[str, ...]:

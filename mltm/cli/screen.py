@@ -1,6 +1,7 @@
 """Prints to the screen: answers to stdout, progress and errors to stderr."""
 
 import json
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -15,8 +16,8 @@ from mltm.contract.problems import Problem
 from mltm.contract.user_api import TaskAnswer
 
 __all__ = [
-    "print_answer", "print_error", "print_json", "print_line", "print_note", "print_table", "render_change",
-    "render_size",
+    "is_agreed", "print_answer", "print_error", "print_json", "print_line", "print_note", "print_table",
+    "render_change", "render_size",
 ]  # fmt: skip
 
 
@@ -59,6 +60,17 @@ def print_error(problem: Problem, *, as_json: bool) -> None:
         print_note(problem.next_step, indent="  ")
 
 
+def is_agreed(question: str) -> bool:
+    """Ask the person at the terminal. Ctrl-C ends the question at once, also below asyncio, which would wait for it."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows: on a terminal as a table, elsewhere with tabs between the cells."""
     cells = [[safe_line(cell) for cell in row] for row in rows]
@@ -68,7 +80,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in head:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", min_width=32 if name == "TASK" else None)  # an id is copied whole
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console(markup=False, highlight=False).print(table)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mltm.cli import exit_codes
+from mltm.cli.program import describe_bad_file, describe_bad_text, describe_fault
 from mltm.cli.screen import print_error, print_note
 from mltm.contract.parse_config import ConfigError
 from mltm.contract.problems import Problem
@@ -20,7 +20,7 @@ from mltm.wire.retry_policy import RetryPolicy
 if TYPE_CHECKING:
     from mltm.client import Client
 
-__all__ = ["Options", "find_task", "open_client", "perform", "perform_with_client"]
+__all__ = ["Options", "add_hints", "find_task", "open_client", "perform", "perform_with_client"]
 
 SHORTEST_PART = 6
 SEARCHED_TASKS = 200
@@ -74,17 +74,19 @@ def perform(
     try:
         code = asyncio.run(work())
     except MltmError as error:
-        print_error(_add_hints(error.problem), as_json=options.as_json)
+        print_error(add_hints(error.problem), as_json=options.as_json)
         code = exit_codes.of_problem(error.problem)
     except ConfigError as error:
         print_error(_describe_config(error), as_json=options.as_json)
         code = exit_codes.WRONG
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains about what is buffered
-        code = exit_codes.NO_READER
-    except OSError as error:
-        print_error(_describe_file(error), as_json=options.as_json)
-        code = exit_codes.WRONG if isinstance(error, FileNotFoundError) else exit_codes.LOCAL_FILE
+        raise  # run_program knows it
+    except (OSError, UnicodeError) as error:
+        problem, code = describe_bad_file(error) if isinstance(error, OSError) else describe_bad_text(error)
+        print_error(problem, as_json=options.as_json)
+    except Exception as error:  # noqa: BLE001 - as in run_program; here it is known whether JSON is wanted
+        problem, code = describe_fault(error)
+        print_error(problem, as_json=options.as_json)
     except KeyboardInterrupt:
         print_note(interrupted() or "Interrupted.")
         code = exit_codes.INTERRUPTED
@@ -113,27 +115,18 @@ async def find_task(client: "Client", text: str) -> str:
     )  # fmt: skip
 
 
-def _add_hints(problem: Problem) -> Problem:
+def add_hints(problem: Problem) -> Problem:
     """Add what only the command line knows: how to log in, and MLTM_HINT if the gateway does not answer."""
+    steps = [problem.next_step]
     if problem.status == 401 and "mltm login" not in problem.next_step:
-        hint = "Run `mltm login`."
+        steps.insert(0, "Run `mltm login`.")
     elif problem.status == 0:
-        hint = os.environ.get("MLTM_HINT", "")
-    else:
-        return problem
-    return problem.model_copy(update={"next_step": f"{problem.next_step} {hint}".strip()})
+        steps.append(os.environ.get("MLTM_HINT", ""))
+    return problem.model_copy(update={"next_step": " ".join(filter(None, steps))})
 
 
 def _describe_config(error: ConfigError) -> Problem:
     return Problem(
         title="wrong submission", status=422, key="invalid_config", fields=error.fields,
         detail="Nothing was sent, because the submission is not valid.",
-    )  # fmt: skip
-
-
-def _describe_file(error: OSError) -> Problem:
-    name = f"{error.filename}: " if error.filename else ""
-    return Problem(
-        title="file error", status=400, key="file_error", detail=f"{name}{error.strerror or error}.",
-        next_step="Check the path." if isinstance(error, FileNotFoundError) else "",
     )  # fmt: skip

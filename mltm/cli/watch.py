@@ -20,7 +20,7 @@ from mltm.wire.errors import MltmError
 if TYPE_CHECKING:
     from mltm.client import Client
 
-__all__ = ["render_interrupted", "watch"]
+__all__ = ["offering_again", "render_interrupted", "watch"]
 
 LAST_LOG_BYTES = 2000
 LAST_LOG_LINES = 12
@@ -28,14 +28,25 @@ LAST_LOG_LINES = 12
 
 async def watch(client: "Client", task_id: str, *, as_json: bool) -> int:
     """Wait for the task's end, show every change, and return the exit code of that end."""
-    if as_json:
-        return exit_codes.of_state((await client.wait(task_id, on_change=print_json)).state)
-    with _progress() as show:
-        task = await client.wait(task_id, on_change=show)
+    with offering_again(f"mltm status {task_id} --wait"):
+        if as_json:
+            return exit_codes.of_state((await client.wait(task_id, on_change=print_json)).state)
+        with _progress() as show:
+            task = await client.wait(task_id, on_change=show)
     if task.state is State.FAILED:
         await _show_log_end(client, task)
     print_note(_render_next(task))
     return exit_codes.of_state(task.state)
+
+
+@contextmanager
+def offering_again(command: str) -> Iterator[None]:
+    """Add to an error that ends the watching of a task how to watch it again."""
+    try:
+        yield
+    except MltmError as error:
+        step = f"{error.problem.next_step} To watch it again: {command}"
+        raise type(error)(error.problem.model_copy(update={"next_step": step})) from error
 
 
 def render_interrupted(task_id: str) -> str:

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from mltm.contract.base_models import MAX_INT64, JsonObject, Strict
 from mltm.contract.manifest import FILE_NAME, check_file_name
+from mltm.contract.param_args import BoolArgs, ListArgs, check_list_args
 from mltm.contract.states import State
 
 __all__ = [
@@ -182,6 +183,8 @@ class TaskConfig(Strict):
     backend_execution: dict[Key, Backend] | None = None
     arguments: Literal["named", "positional", "none"] = "named"
     params_as_args: StrictBool = False
+    bool_args: BoolArgs = "value"
+    list_args: ListArgs = "json"
     resources: Resources | None = None
     env: Annotated[dict[str, str], AfterValidator(_check_env)] = Field(default_factory=dict)
     warn_before_end_s: Annotated[StrictInt, Field(ge=60, le=65_535)] | None = None
@@ -205,6 +208,11 @@ class TaskConfig(Strict):
             raise ValueError(f"{name}: not available in this version yet; leave the field out")
         for section in self.clusters.values():
             check_json(section)
+        for field in ("bool_args", "list_args"):
+            if field in self.model_fields_set and not self.params_as_args:
+                raise ValueError(f"{field}: it has no effect without params_as_args; set that to true")
+        if self.params_as_args:
+            check_list_args(self.model_params, self.list_args)
         return self
 
     @staticmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mltm.wire.downloads import replace_when_whole
 from mltm.wire.errors import build_error
+from mltm.wire.header_values import clean_token
 
 __all__ = ["Access", "credentials_file", "read_access", "read_stored", "remove_access", "write_access"]
 
@@ -39,14 +40,14 @@ def read_access(env: Mapping[str, str], *, url: str | None = None, ca: str | Non
     A stored token is sent only to the gateway that made it. Raises MltmError if no address is known.
     """
     stored = read_stored(env)
-    wanted = (url or env.get("MLTM_URL") or "").rstrip("/")
+    wanted = (url or env.get("MLTM_URL") or "").strip().rstrip("/")
     address = wanted or (stored.url if stored else "")
     if not address:
         raise build_error("not_logged_in", "The gateway's address is not known.", _LOGIN, status=401)
     own = stored if stored and stored.url == address else None
     return Access(
         url=address,
-        token=env.get("MLTM_TOKEN") or (own.token if own else None),
+        token=clean_token(env.get("MLTM_TOKEN")) or (own.token if own else None),
         ca=ca or env.get("MLTM_CA") or (own.ca if own else None),
         username=own.username if own else None,
     )

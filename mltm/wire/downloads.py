@@ -4,16 +4,11 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from mltm.wire.errors import build_error
 
-if TYPE_CHECKING:
-    import aiohttp
-
-__all__ = ["PIECE_BYTES", "place_inside", "replace_when_whole", "save"]
-
-PIECE_BYTES = 1024 * 1024
+__all__ = ["place_inside", "replace_when_whole"]
 
 
 def place_inside(folder: Path, path: str) -> Path:
@@ -38,12 +33,3 @@ def replace_when_whole(target: Path) -> Iterator[IO[bytes]]:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-
-
-async def save(response: "aiohttp.ClientResponse", target: Path) -> int:
-    """Write an answer's body to `target`. Return its size in bytes. Raises ClientError if the answer breaks off."""
-    with replace_when_whole(target) as stream:
-        written = 0
-        async for piece in response.content.iter_chunked(PIECE_BYTES):
-            written += stream.write(piece)
-    return written

@@ -175,7 +175,9 @@ def test_a_folder_in_its_place_is_named(uplink: UplinkKit) -> None:
 def test_a_proxy_is_taken_from_the_environment_but_not_for_excepted_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy:3128")
     monkeypatch.setenv("no_proxy", "near.example.org")
-    assert read_proxy("https://far.example.org/x") == "http://proxy:3128"
+    proxy = read_proxy("https://far.example.org/x")
+    assert proxy is not None
+    assert (proxy.url, proxy.variable) == ("http://proxy:3128", "https_proxy")
     assert read_proxy("https://near.example.org/x") is None
     assert read_proxy("http://far.example.org/x") is None
 
@@ -186,12 +188,14 @@ def test_the_sites_own_authority_is_trusted(tmp_path: Path) -> None:
     assert isinstance(context, ssl.SSLContext)
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.cert_store_stats()["x509_ca"] == 1
-    assert build_tls(None) is True
+    assert isinstance(build_tls(None, {}), ssl.SSLContext)
 
 
 def test_a_ca_file_without_certificates_is_named(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
     for place in (wrong, tmp_path / "none.pem", tmp_path):
-        with pytest.raises(SettingsError, match=f"ca_file: cannot read certificates from {place}.*Name a PEM file"):
+        with pytest.raises(
+            SettingsError, match=f"Cannot read certificates from {place}, which ca_file names: .*Name a PEM"
+        ):
             build_tls(place)

@@ -21,10 +21,13 @@ _HEAD = """\
 
 Answers go to stdout; progress and errors go to stderr. With `--json` stdout has one JSON document (with `--wait` or
 `-f`: one per line, at every change), and an error is a problem document (RFC 9457) on stderr. Name a task by its id, or
-by at least 6 of its first or last digits if they fit only one of the newest 200 tasks.
+by at least 6 of its first or last digits if they fit only one of the newest 200 tasks. A command that takes several
+tasks does what it can for each, prints one JSON document for each, and ends with the highest of their exit codes.
 
 If no answer comes, a request is sent again for a while (`--patience`; while waiting for a task, at least 10 minutes).
-A submission carries an idempotency key, so that it cannot become two tasks. A download appears whole or not at all.
+A submission carries an idempotency key, so that it cannot become two tasks. A download appears whole or not at all;
+if it breaks off, it goes on where it ended, and as long as bytes come, nothing gives up. If the job replaced the file
+meanwhile, the download begins anew: two versions are never mixed.
 
 ## Environment and files
 | variable or file | meaning |
@@ -32,7 +35,9 @@ A submission carries an idempotency key, so that it cannot become two tasks. A d
 | `MLTM_URL` | the gateway's address; overrides the stored login; `--url` overrides it |
 | `MLTM_TOKEN` | a token; overrides the stored login |
 | `MLTM_CA` | PEM file of the authority that signed the gateway's certificate; `--ca` overrides it |
-| `SSL_CERT_FILE` | PEM file of all trusted authorities; replaces the system's |
+| `SSL_CERT_FILE`, … | all trusted authorities, in place of the system's ([all variables](certificates.md)) |
+| `https_proxy`, … | as for curl and requests ([all variables](certificates.md#behind-a-proxy)) |
+| `MLTM_DEBUG` | `1`: a fault of mltm itself (exit code 125) shows where it happened |
 | `MLTM_HINT` | a sentence of the site, shown if no gateway answers |
 | `$XDG_CONFIG_HOME/mltm/credentials.json` | the stored login, mode 0600; the default folder is `~/.config/mltm` |
 

@@ -102,5 +102,5 @@ def test_not_logged_in_is_77(mltm: Mltm) -> None:
 
 
 def test_every_code_has_its_meaning() -> None:
-    used = {*OF_END.values(), 2, 69, 70, 74, 77, 130, 141}
+    used = {*OF_END.values(), 2, 66, 69, 70, 74, 77, 125, 130, 141}
     assert set(exit_codes.MEANING) == used

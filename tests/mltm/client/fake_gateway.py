@@ -15,7 +15,7 @@ from mltm.contract.base_models import JsonObject
 from mltm.contract.problems import CONTENT_TYPE, FieldProblem, Problem
 from mltm.contract.states import State, is_final
 
-__all__ = ["MOMENT", "TASK_ID", "TOKEN", "FakeGateway", "Fault", "Log", "Seen", "build_task", "run_gateway"]
+__all__ = ["MOMENT", "TASK_ID", "TOKEN", "FakeGateway", "Fault", "Handler", "Log", "Seen", "build_task", "run_gateway"]
 
 TASK_ID = "0197a1b2c3d47e5f8a9b0c1d2e3f4a5b"
 TOKEN = "test-token"
@@ -91,7 +91,9 @@ class FakeGateway:
     looks: dict[str, list[JsonObject]] = field(default_factory=dict)
     logs: dict[int, list[Log]] = field(default_factory=dict)  #: by attempt; successive, the last stays
     outputs: dict[str, bytes] = field(default_factory=dict)
+    plays: list[Handler] = field(default_factory=list)  #: answers to the next downloads, one each; the last one stays
     faults: list[Fault] = field(default_factory=list)
+    connect_status: int = 405  #: the answer to CONNECT, which is sent to proxies
     seen: list[Seen] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)  #: idempotency key → task id
 
@@ -120,6 +122,8 @@ class FakeGateway:
 
     @web.middleware
     async def _record_and_spoil(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "CONNECT":
+            return web.Response(status=self.connect_status)
         parts = await _read_parts(request)
         seen = Seen(request.method, request.path, dict(request.query), dict(request.headers), parts)
         self.seen.append(seen)
@@ -191,7 +195,9 @@ class FakeGateway:
         files = [{"path": path, "size": len(data), "modified_at": MOMENT} for path, data in self.outputs.items()]
         return web.json_response({"task_id": request.match_info["task_id"], "files": files})
 
-    async def _output(self, request: web.Request) -> web.Response:
+    async def _output(self, request: web.Request) -> web.StreamResponse:
+        if self.plays:
+            return await (self.plays.pop(0) if len(self.plays) > 1 else self.plays[0])(request)
         data = self.outputs.get(request.match_info["path"])
         return _refuse(404, "output_not_found", "No such output.") if data is None else web.Response(body=data)
 

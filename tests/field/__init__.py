@@ -1,0 +1,1 @@
+"""Faults that users met, one file for each kind."""

@@ -1,0 +1,3 @@
+from tests.mltm.cli.conftest import gateway, mltm
+
+__all__ = ["gateway", "mltm"]
