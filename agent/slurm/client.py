@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -115,8 +116,9 @@ class Slurm:
 
     def list_jobs(self, *, spare: int = 0) -> JobList | PollFailed | NotAsked:
         """Ask squeue once for every job of this user; only where the bucket then has `spare` calls left."""
-        result = self._ask(commands.build_list_argv(), spare=spare)
-        return parse.parse_list(result) if result else NotAsked()
+        end = f"{commands.LIST_END}-{secrets.token_hex(4)}"
+        result = self._ask(commands.build_list_argv(end), spare=spare)
+        return parse.parse_list(result, end) if result else NotAsked()
 
     def account(
         self, job_names: Sequence[str], *, since: datetime

@@ -25,8 +25,9 @@ __all__ = [
 ]  # fmt: skip
 
 # squeue's letter for each column. Name and reason are free text: a job of this user that is not ours may have any
-# name, even with a bar or a line feed. So every job ends with a mark, which also shows that none was cut off. And the
-# header is asked for: without it, an answer that got lost would be the same as an empty list.
+# name, even with a bar or a line feed. So every job ends with a mark, which also shows that none was cut off. Each call
+# has a mark of its own, so that no name holds it. And the header is asked for: without it, an answer that got lost
+# would be the same as an empty list.
 LIST_COLUMNS = MappingProxyType(
     {
         "job_id": "%i",
@@ -102,10 +103,13 @@ def _escape_pattern(path: Path) -> str:
     return f"{str(path.parent).replace('%', '%%')}/{path.name}"
 
 
-def build_list_argv() -> list[str]:
-    """Build squeue's argv: one call for every job of this user, in any state that Slurm still knows."""
+def build_list_argv(end: str = LIST_END) -> list[str]:
+    """Build squeue's argv: one call for every job of this user, in any state that Slurm still knows.
+
+    end: what stands behind each job; the caller adds something random to LIST_END.
+    """
     columns = COLUMN_END.join(LIST_COLUMNS.values())
-    return ["squeue", "--array", "--me", "--states=all", f"--format={columns}{LIST_END}"]
+    return ["squeue", "--array", "--me", "--states=all", f"--format={columns}{end}"]
 
 
 def build_account_argv(job_names: Sequence[str], *, user: str, since: datetime) -> list[str]:
