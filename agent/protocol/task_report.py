@@ -147,6 +147,11 @@ def _note_of_wait(journal: TaskJournal, last: AttemptJournal | None) -> StatusNo
     if last is None or last.submitted is None:
         return StatusNote()
     match last.submitted.outcome:
+        case "transient" if last.submitted.attention:
+            return StatusNote(
+                kind="attention",
+                message=f"Slurm or the site refused the job, and it is tried again: {last.submitted.message}",
+            )
         case "transient":
             return StatusNote(
                 kind="waiting_for_slurm", message=f"Slurm does not take jobs now: {last.submitted.message}"

@@ -39,6 +39,8 @@ _DURATION = re.compile(r"(?:(\d{1,9})-)?(?:(\d{1,9}):)?(?:(\d{1,9}):)?(\d{1,9})(
 _EXIT = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
 _SETTING = re.compile(r"^(\w+)\s*= ?(.*)$", re.MULTILINE)
 _LEADING_NUMBER = re.compile(r"\d{1,9}(?!\d)", re.ASCII)
+# Where a site's sbatch is a shell script: the real one was killed. sbatch itself ends with 1, 255 and SLURM_EXIT_ERROR.
+_DIED_IN_A_SHELL = range(129, 193)
 _LIST_HEADER = "JOBID|STATE|"
 _NOTHING = frozenset({"", "N/A", "Unknown", "None", "(null)", "None assigned"})
 
@@ -52,7 +54,7 @@ def parse_submission(result: CommandResult, extra: ExtraTexts | None = None) -> 
     message = read_message(result.stderr)
     if result.exit_code == 0 and job_id:
         return SbatchAnswer("accepted", job_id, message)
-    if result.exit_code is None or result.exit_code < 0:
+    if result.exit_code is None or result.exit_code < 0 or result.exit_code in _DIED_IN_A_SHELL:
         return SbatchAnswer("ambiguous", job_id, _join(message, f"sbatch was stopped after {result.duration_s:.0f} s"))
     if result.exit_code == 0 or job_id:
         return SbatchAnswer(
@@ -60,9 +62,11 @@ def parse_submission(result: CommandResult, extra: ExtraTexts | None = None) -> 
             job_id,
             _join(message, f"sbatch ended with exit code {result.exit_code} and without a valid job id"),
         )
-    return SbatchAnswer(
-        classify_refusal(result.stderr, extra), message=message or f"sbatch ended with exit code {result.exit_code}"
-    )
+    refusal = classify_refusal(result.stderr, extra)
+    said = message or f"sbatch ended with exit code {result.exit_code}"
+    if refusal == "attention":
+        return SbatchAnswer("transient", message=said, attention=True)
+    return SbatchAnswer(refusal, message=said)
 
 
 def parse_list(result: CommandResult, end: str = LIST_END) -> JobList | PollFailed:
