@@ -224,7 +224,6 @@ Plugin init() callback failed
 Plugin name/type/version symbol missing
 Incompatible plugin version
 Invalid configuration for external job
-Unable to load file for reading
 Weight-based selection could not satisfy request within topology unit
 Rejecting authentication of user nobody or group nobody
 Unable to query kernel for socket peer credential

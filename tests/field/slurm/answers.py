@@ -1,4 +1,4 @@
-"""What sbatch printed, as these tests need it: error lines (those that name the program stand as they are), and its end."""
+"""What sbatch printed, as these tests need it: error lines, and how it ended. A line that names sbatch is kept."""
 
 from agent.slurm.parse import parse_submission
 from agent.slurm.shell import CommandResult

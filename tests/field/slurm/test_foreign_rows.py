@@ -47,14 +47,19 @@ FOREIGN = (
     Foreign("Slurm 26.05, SLUID", "a newer Slurm may show an id that is not a number", "s5JNZXBX2T0W00"),
     Foreign("DataBiosphere/toil 2381", "a state without a name is shown as a question mark", "13", "?"),
     Foreign("Slurm, job_state_string", "a state that no version has yet", "14", "HIBERNATED-2"),
-    Foreign("ReFrame 1595", "Slurm's own sentence stands where a reason stands", "15", "PENDING",
-            "uid 7 not in group permitted to use this partition (a). groups allowed: b,c"),
+    Foreign(
+        "ReFrame 1595",
+        "Slurm's own sentence stands where a reason stands",
+        "15",
+        "PENDING",
+        "uid 7 not in group permitted to use this partition (a). groups allowed: b,c",
+    ),
     Foreign("submitit 1660", "names are free: bars", "16", name="a|b|c|d|e|f|g|h|i|j"),
     Foreign("submitit 1660", "names are free: line feeds", "17", name="one\ntwo\n\nthree"),
     Foreign("submitit 1660", "names are free: bytes that are no text", "18", name="caf\ufffd \x00\x1b[31m \u2028"),
     Foreign("submitit 1660", "names are free: the mark that ends a row of an earlier agent", "19", name="x|end\ny"),
     Foreign("submitit 1660", "names are free: none at all", "20", name=""),
-)  # fmt: skip
+)
 
 
 def listed(*rows: str) -> CommandResult:
@@ -95,7 +100,7 @@ STRANGE_OURS = (
     ("Slurm, job_state_string", "a state without a name ends nothing", "5", "?", "unknown", "5"),
     ("Slurm, newer than 26.05", "a state that nobody knows ends nothing", "5", "DONE2", "unknown", "5"),
     ("Slurm, sacct(1)", "who cancelled it stands behind the state", "5", "CANCELLED by 1000", "ended", "5"),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("source", "why", "job_id", "state", "kind", "kept"), STRANGE_OURS)
@@ -125,7 +130,7 @@ CUT = (
     ("Cromwell 5400", "a row without a state", "6||0:02|1:00|N/A|N/A|n1|None|x|end\n"),
     ("faults 2026-11-29, 2.1", "only its id arrived", "4+0"),
     ("Cromwell 5400", "text behind the last row", "slurm_load_jobs error: Zero Bytes were transmitted\n"),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("source", "why", "tail"), CUT)

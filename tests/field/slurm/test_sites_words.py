@@ -15,24 +15,58 @@ FILTER = "cli_filter plugin terminated with error"
 
 # (source, why it is for good, the sentence, how it ends)
 FOR_GOOD = (
-    ("faults 2026-11-29, 2.2", "lua's slurm.ERROR behind a sentence", "Name a project by its account.", "Unspecified error"),
+    (
+        "faults 2026-11-29, 2.2",
+        "lua's slurm.ERROR behind a sentence",
+        "Name a project by its account.",
+        "Unspecified error",
+    ),
     ("faults 2026-11-29, 2.2", "a cli_filter ends before anything is sent", "lua: GPUs need --gres.", None),
-    ("NVIDIA/cloudai 973", "a plugin returns 1, which libc has a text for", "Partition big is for big jobs.", "Operation not permitted"),
+    (
+        "NVIDIA/cloudai 973",
+        "a plugin returns 1, which libc has a text for",
+        "Partition big is for big jobs.",
+        "Operation not permitted",
+    ),
     ("NVIDIA/cloudai 973", "a plugin returns a number of its own", "Give a time limit.", "Unknown error 4711"),
-    ("BSC-ES/autosubmit 2854", "a plugin's words are in lower case", "account xyz may not use qos debug", "unspecified error"),
+    (
+        "BSC-ES/autosubmit 2854",
+        "a plugin's words are in lower case",
+        "account xyz may not use qos debug",
+        "unspecified error",
+    ),
     ("RWTH, job_submit", "a sentence of several lines in a box", "*** Rejected ***", "Unspecified error"),
-)  # fmt: skip
+)
 # (source, why it may pass, the sentences, how it ends)
 MAY_PASS = (
-    ("faults 2026-11-29, 2.2", "the site says that it is not for ever", ("Maintenance until Monday.",), "Unspecified error"),
-    ("UDel, job_submit", "try again", ("The project's budget is being renewed, try again in an hour.",), "Unspecified error"),
-    ("Slurm 26.05, lua", "the plugin is broken, which is not the task's fault",
-     ("/etc/slurm/job_submit.lua:12: attempt to index a nil value (local 'part')",), "Unspecified error"),
+    (
+        "faults 2026-11-29, 2.2",
+        "the site says that it is not for ever",
+        ("Maintenance until Monday.",),
+        "Unspecified error",
+    ),
+    (
+        "UDel, job_submit",
+        "try again",
+        ("The project's budget is being renewed, try again in an hour.",),
+        "Unspecified error",
+    ),
+    (
+        "Slurm 26.05, lua",
+        "the plugin is broken, which is not the task's fault",
+        ("/etc/slurm/job_submit.lua:12: attempt to index a nil value (local 'part')",),
+        "Unspecified error",
+    ),
     ("Slurm 22.05, lua", "a broken plugin says nothing at all", (), "Unspecified error"),
     ("NVIDIA/cloudai 973", "a number without a word", (), "Unknown error 17171"),
     ("Slurm, cli_filter", "a filter that fails without a word", (), None),
-    ("Slurm, sbatch", "what sbatch says of itself is not the site's", ("sbatch: warning: can't run 1 processes on 2 nodes",), None),
-)  # fmt: skip
+    (
+        "Slurm, sbatch",
+        "what sbatch says of itself is not the site's",
+        ("sbatch: warning: can't run 1 processes on 2 nodes",),
+        None,
+    ),
+)
 
 
 def end(code: str | None) -> str:

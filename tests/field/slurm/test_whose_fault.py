@@ -11,39 +11,85 @@ from tests.field.slurm.answers import FAILED, answer_to
 
 # (source, why it is not the task's, lines, whether a person should look)
 NOT_THE_TASKS = (
-    ("faults 2026-11-29, 2.4", "the wrapper's file was away for seconds", ("Unable to open file /x/wrapper.sh",), False),
-    ("faults 2026-11-29, 2.4", "an upgrade of Slurm is half done",
-     (f"{FAILED}Incompatible versions of client and server code",), True),
+    (
+        "faults 2026-11-29, 2.4",
+        "the wrapper's file was away for seconds",
+        ("Unable to open file /x/wrapper.sh",),
+        False,
+    ),
+    (
+        "faults 2026-11-29, 2.4",
+        "an upgrade of Slurm is half done",
+        (f"{FAILED}Incompatible versions of client and server code",),
+        True,
+    ),
     ("faults 2026-11-29, 2.4", "the directory of users is away", (f"{FAILED}Invalid user id",), True),
     ("nextflow 4154", "the script's bytes came late", ("Batch script is empty!",), False),
-    ("nextflow 4154", "zeros where the script's bytes will be",
-     ("The Slurm controller does not allow scripts that", "contain a NULL character '\\0'."), True),
+    (
+        "nextflow 4154",
+        "zeros where the script's bytes will be",
+        ("The Slurm controller does not allow scripts that", "contain a NULL character '\\0'."),
+        True,
+    ),
     ("batchtools 303", "slurm.conf is being written", ("Unable to process configuration file",), False),
     ("Slurm, slurm_errno.c", "our groups are not known there", (f"{FAILED}Invalid group id",), True),
-    ("Slurm, slurm_errno.c", "our account spent more than its share, which decays",
-     (f"{FAILED}Requested account has breached requested QOS usage threshold",), True),
-    ("Slurm, slurm_errno.c", "we ask for no wckey: our account has none", (f"{FAILED}Invalid wckey specification",), True),
-    ("Slurm, slurm_errno.c", "the spool's path is ours",
-     (f"{FAILED}Pathname of a file, directory or other parameter too long",), True),
-    ("Slurm 26.05, slurm_errno.c", "the site's plugin is broken",
-     (f"{FAILED}Lua function execution failed due to runtime error",), True),
-    ("Slurm 26.05, slurm_errno.c", "the cluster wants TLS, which is the agent's to set",
-     (f"{FAILED}TLS missing but required for connection",), True),
-)  # fmt: skip
+    (
+        "Slurm, slurm_errno.c",
+        "our account spent more than its share, which decays",
+        (f"{FAILED}Requested account has breached requested QOS usage threshold",),
+        True,
+    ),
+    (
+        "Slurm, slurm_errno.c",
+        "we ask for no wckey: our account has none",
+        (f"{FAILED}Invalid wckey specification",),
+        True,
+    ),
+    (
+        "Slurm, slurm_errno.c",
+        "the spool's path is ours",
+        (f"{FAILED}Pathname of a file, directory or other parameter too long",),
+        True,
+    ),
+    (
+        "Slurm 26.05, slurm_errno.c",
+        "the site's plugin is broken",
+        (f"{FAILED}Lua function execution failed due to runtime error",),
+        True,
+    ),
+    (
+        "Slurm 26.05, slurm_errno.c",
+        "the cluster wants TLS, which is the agent's to set",
+        (f"{FAILED}TLS missing but required for connection",),
+        True,
+    ),
+)
 # (source, why it is the task's, lines)
 THE_TASKS = (
     ("reliability.md 6.3", "a partition that is not there", (f"{FAILED}Invalid partition name specified",)),
     ("reliability.md 6.3", "more than a node has", (f"{FAILED}Requested node configuration is not available",)),
-    ("reliability.md 6.3", "a time that is not allowed",
-     (f"{FAILED}Requested time limit is invalid (missing or exceeds some limit)",)),
-    ("ReFrame 1704", "larger than the user may ever be",
-     ("QOSMaxCpuPerUserLimit", f"{FAILED}Job violates accounting/QOS policy (job submit limit, user's size)")),
-    ("ReFrame 1704", "longer than the association allows",
-     ("AssocMaxWallDurationPerJobLimit", f"{FAILED}Job violates accounting/QOS policy (job submit limit, …)")),
-    ("Slurm 24.11, acct_policy.c", "more than the group may have together, alone",
-     ("AssocGrpGRES", f"{FAILED}Job violates accounting/QOS policy (job submit limit, …)")),
+    (
+        "reliability.md 6.3",
+        "a time that is not allowed",
+        (f"{FAILED}Requested time limit is invalid (missing or exceeds some limit)",),
+    ),
+    (
+        "ReFrame 1704",
+        "larger than the user may ever be",
+        ("QOSMaxCpuPerUserLimit", f"{FAILED}Job violates accounting/QOS policy (job submit limit, user's size)"),
+    ),
+    (
+        "ReFrame 1704",
+        "longer than the association allows",
+        ("AssocMaxWallDurationPerJobLimit", f"{FAILED}Job violates accounting/QOS policy (job submit limit, …)"),
+    ),
+    (
+        "Slurm 24.11, acct_policy.c",
+        "more than the group may have together, alone",
+        ("AssocGrpGRES", f"{FAILED}Job violates accounting/QOS policy (job submit limit, …)"),
+    ),
     ("Slurm 22.05, slurm_opt.c", "a value that sbatch cannot read", ("Invalid --time specification",)),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("source", "why", "lines", "attention"), NOT_THE_TASKS)
