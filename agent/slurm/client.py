@@ -50,7 +50,7 @@ class Slurm:
         self._extra = ExtraTexts(settings.extra_transient, settings.extra_limit, settings.extra_permanent)
         self._environments = {
             is_submission: commands.build_environment(
-                outer, path=settings.path, conf=settings.conf, is_submission=is_submission
+                outer, path=settings.path, conf=settings.conf, keep=settings.keep_variables, is_submission=is_submission
             )
             for is_submission in (True, False)
         }

@@ -44,26 +44,33 @@ LIST_COLUMNS = MappingProxyType(
 ACCOUNTING_COLUMNS = ("JobID", "State", "ExitCode", "Start", "End", "ElapsedRaw", "NodeList", "Reason", "JobName")
 COLUMN_END = "|"
 LIST_END = "|end"
-SBATCH_ERROR_CODE = "93"
 # Slurm's clock and this host's may differ, and sacct's window is by Slurm's.
 _WINDOW_MARGIN = timedelta(days=1)
 
 
 def build_environment(
-    outer: Mapping[str, str], *, path: str | None = None, conf: Path | None = None, is_submission: bool = False
+    outer: Mapping[str, str],
+    *,
+    path: str | None = None,
+    conf: Path | None = None,
+    keep: Sequence[str] = (),
+    is_submission: bool = False,
 ) -> dict[str, str]:
-    """Build the whole environment of a call from the agent's own. What is not named here does not reach Slurm.
+    """Build the whole environment of a call from the agent's own. What is not named here or by `keep` is left out.
 
     That removes SBATCH_*, SQUEUE_*, SACCT_FORMAT and SLURM_* (an agent inside a job), which would change options, and
-    every token. A submission's environment becomes the job's (sbatch's default --export=ALL is kept, because NONE and
-    lists imply --get-user-env, which can end in "requeued and held"): so it has no TZ and no LC_ALL, and jobs see
-    the node's time zone. Without LC_ALL the texts are English too: LANG is C.UTF-8.
+    every token. keep: what the site's sbatch needs, such as KRB5CCNAME or SLURM_JWT; agent/job/launch.py keeps it from
+    the task. A submission's environment becomes the job's (sbatch's default --export=ALL is kept, because NONE and
+    lists imply --get-user-env, which can end in "requeued and held"): so it has nothing that is for sbatch alone
+    (SLURM_EXIT_ERROR would be srun's in the job), no TZ and no LC_ALL, and jobs see the node's time zone. Without
+    LC_ALL the texts are English too: LANG is C.UTF-8.
     """
     kept = {name: outer[name] for name in ("HOME", "USER", "LOGNAME") if name in outer}
     search = ":".join(part for part in (path, outer.get("PATH", "/usr/bin:/bin")) if part).split(":")
     # A part that is not absolute would be a folder near the place where the agent, or a job, was started.
     whole = ":".join(part for part in search if part.startswith("/"))
-    environment = {"PATH": whole or "/usr/bin:/bin", **kept, "LANG": "C.UTF-8", "SLURM_EXIT_ERROR": SBATCH_ERROR_CODE}
+    kept |= {name: outer[name] for name in keep if name in outer}
+    environment = {**kept, "PATH": whole or "/usr/bin:/bin", "LANG": "C.UTF-8"}
     chosen = str(conf) if conf else outer.get("SLURM_CONF")
     if chosen:
         environment["SLURM_CONF"] = chosen
@@ -71,7 +78,10 @@ def build_environment(
 
 
 def build_submit_argv(request: SubmitRequest) -> list[str]:
-    """Build sbatch's argv. The script is the constant wrapper; `--ignore-pbs` and `--no-requeue` always."""
+    """Build sbatch's argv. The script is the constant wrapper; `--ignore-pbs` and `--no-requeue` always.
+
+    --propagate=NONE: by default the limits of the agent's shell (ulimit -n) would be the task's.
+    """
     chosen = {
         "job-name": request.job_name,
         "comment": request.comment or request.job_name,
@@ -92,7 +102,8 @@ def build_submit_argv(request: SubmitRequest) -> list[str]:
         "begin": request.begin,
     }
     options = [f"--{name}={value}" for name, value in chosen.items() if value is not None]
-    return ["sbatch", "--parsable", "--no-requeue", "--ignore-pbs", *options, str(request.script), *request.args]
+    always = ["--parsable", "--no-requeue", "--ignore-pbs", "--propagate=NONE"]
+    return ["sbatch", *always, *options, str(request.script), *request.args]
 
 
 def _escape_pattern(path: Path) -> str:

@@ -39,7 +39,7 @@ _DURATION = re.compile(r"(?:(\d{1,9})-)?(?:(\d{1,9}):)?(?:(\d{1,9}):)?(\d{1,9})(
 _EXIT = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
 _SETTING = re.compile(r"^(\w+)\s*= ?(.*)$", re.MULTILINE)
 _LEADING_NUMBER = re.compile(r"\d{1,9}(?!\d)", re.ASCII)
-# Where a site's sbatch is a shell script: the real one was killed. sbatch itself ends with 1, 255 and SLURM_EXIT_ERROR.
+# Where a site's sbatch is a shell script: the real one was killed. sbatch itself ends with 1 or 255.
 _DIED_IN_A_SHELL = range(129, 193)
 _LIST_HEADER = "JOBID|STATE|"
 _NOTHING = frozenset({"", "N/A", "Unknown", "None", "(null)", "None assigned"})
