@@ -57,6 +57,17 @@ CASES = (
         ("pending waiting_for_slurm: .*Slurm's reason: PartitionDown",), partition="closed",
     ),
     Case(
+        "longer than the partition allows", WAIT, "cancelled", BEFORE, "",
+        plays.cancelled_when_told("PartitionTimeLimit"),
+        ("pending attention: .*ask for less. Slurm's reason: PartitionTimeLimit",), partition="short",
+        resources={"time_limit": "2"},
+    ),
+    Case(
+        "more nodes than the partition has", WAIT, "cancelled", BEFORE, "",
+        plays.cancelled_when_told("PartitionNodeLimit"),
+        ("pending attention: .*Slurm's reason: PartitionNodeLimit",), partition="short", resources={"nodes": 2},
+    ),
+    Case(
         "partition inactive", "mark('end')", "succeeded", "^$", "start end", plays.partition_comes_back("inactive"),
         ("submitting waiting_for_slurm: Slurm does not take jobs now: .*inactive or drain",), partition="inactive",
     ),
