@@ -105,6 +105,7 @@ Unacceptable name given. (No '.' in name allowed)
 You can not allocate more than 100% of a resource
 Query result exceeds size limit
 Too wide of a date range in query
+Usage rollup or archive in progress, retry later
 You can not remove the default account of a user
 Too many clusters in federation
 Clusters can only be assigned to one federation
