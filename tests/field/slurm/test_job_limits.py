@@ -28,6 +28,8 @@ OURS = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "SLURM_CONF"})
 # What bash, slurmd and sbatch themselves add to a batch job.
 SHELLS = frozenset({"PWD", "OLDPWD", "SHLVL", "_", "SHELL", "TMPDIR", "HOSTNAME", "ENVIRONMENT", "GPU_DEVICE_ORDINAL",
                     "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"})  # fmt: skip
+# Slurm's own; 24.11 and newer tell MPI's starters to use srun's network.
+SLURMS = ("SLURM_", "SLURMD_", "HYDRA_", "I_MPI_HYDRA_", "OMPI_MCA_plm_", "PRTE_MCA_plm_")
 # Variables that would change what srun or a second sbatch does in the job; the agent has them if it is a job itself.
 STRAY = ("SLURM_EXIT_ERROR", "SLURM_MPI_TYPE", "SLURM_CPU_BIND", "SBATCH_EXPORT", "SLURM_TIME_FORMAT", "SLURM_HINT")
 
@@ -78,8 +80,6 @@ def test_a_job_has_only_what_is_meant_for_it_and_what_slurm_itself_sets(slurm_la
     with connect(slurm_lab) as slurm:
         said = print_in_job(slurm, tmp_path, "env")
     names = {line.partition("=")[0] for line in said.splitlines() if "=" in line}
-    strange = {
-        name for name in names - OURS - SHELLS if not name.startswith("SLURM_") and not name.startswith("SLURMD_")
-    }
+    strange = {name for name in names - OURS - SHELLS if not name.startswith(SLURMS)}
     assert strange == set()
     assert "SLURM_EXIT_ERROR" not in names
