@@ -161,7 +161,8 @@ def _note_of_line(line: JobLine) -> StatusNote | None:
     if reason.kind == "queue":
         return StatusNote(kind="waiting_for_slurm", message=reason.said)
     kind: NoteKind = "waiting_for_limit" if reason.kind == "limit" else "waiting_for_slurm"
-    return StatusNote(kind=kind, message=f"{reason.said} Slurm's reason: {line.reason}.")
+    name = line.reason.split(",")[0]  # behind it may be a list of nodes, which changes all the time
+    return StatusNote(kind=kind, message=f"{reason.said} Slurm's reason: {name}.")
 
 
 def _note_of_state(line: JobLine) -> StatusNote:

@@ -54,6 +54,9 @@ class Slurm:
             )
             for is_submission in (True, False)
         }
+        for name in settings.keep_variables:
+            if name not in outer:
+                _log.warning("kept_variable_not_set", name=name, message="Set it where the agent is started.")
         self._sbatch_calls = Lane("sbatch", TokenBucket(settings.sbatch_bucket, clock.boot_s), SBATCH_THREADS)
         self._queries = Lane("query", TokenBucket(settings.query_bucket, clock.boot_s), 1)
         self._stop = threading.Event()

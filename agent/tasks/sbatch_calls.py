@@ -70,9 +70,10 @@ class SbatchCalls:
 def _explain_refusal(answer: SbatchAnswer) -> str:
     if answer.outcome not in {"transient", "ambiguous"}:
         return ""
+    message = answer.message.rstrip(".")
     if answer.attention:
-        return f"Slurm refused a job, and it may not pass by itself: {answer.message} It is tried again."
-    return f"Slurm takes no jobs now: {answer.message} They are tried again."
+        return f"Slurm refused a job, and it may not pass by itself: {message}. It is tried again."
+    return f"Slurm takes no jobs now: {message}. They are tried again."
 
 
 def record_answer(answer: SbatchAnswer, task_id: TaskId, number: int, context: TaskContext) -> None:

@@ -152,6 +152,11 @@ def test_reasons_that_change_at_each_look_are_one_note() -> None:
     assert len({note_of("PENDING", reason).message for reason in ("None", "", "Priority", "Resources")}) == 1
 
 
+@pytest.mark.parametrize("tail", ["", ", UnavailableNodes:n1", ", UnavailableNodes:n[1-3]", ", May be reserved"])
+def test_a_list_of_nodes_that_changes_is_one_note(tail: str) -> None:
+    assert note_of("PENDING", f"ReqNodeNotAvail{tail}") == note_of("PENDING", "ReqNodeNotAvail")
+
+
 @pytest.mark.parametrize("state", ["HIBERNATED", "?", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"])
 def test_a_running_task_whose_job_is_shown_in_an_odd_state_asks_for_a_person(state: str) -> None:
     assert note_of(state, "None", is_claimed=True).kind == "attention"
