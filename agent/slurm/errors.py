@@ -15,6 +15,7 @@ from typing import Literal
 
 from agent.slurm import error_texts
 from agent.slurm.other_error_texts import OTHER
+from agent.slurm.reasons import find_reason
 
 __all__ = [
     "NOISE", "TEXTS", "ExtraTexts", "RefusalClass", "classify_refusal", "is_gone", "is_rate_limit",
@@ -104,7 +105,6 @@ _MAY_PASS = re.compile(
 # Which limit "Job violates accounting/QOS policy" means: for a number of jobs, waiting helps. Each other limit that
 # slurmctld checks at a submission is compared with the request alone (acct_policy.c), so waiting does not.
 _COUNT_LIMIT = re.compile(r"submitjobs?", re.IGNORECASE)
-_OTHER_LIMIT = re.compile(r"\b(?:assoc|qos)(?:max|grp|min)\w+|\bmax\w+per(?:account|user|job|node)\b", re.IGNORECASE)
 # The last error decides. What is printed before this line is for people.
 _CODE_LINE = re.compile(r"batch job submission failed:\s*(.*)", re.IGNORECASE)
 # slurmctld's reply came, and cannot be proved to be its: the request may have been accepted.
@@ -182,9 +182,9 @@ def _classify_sites(lines: Sequence[str]) -> RefusalClass:
 
 
 def _classify_limit(stderr: str) -> RefusalClass:
-    if _COUNT_LIMIT.search(stderr):
-        return "limit"
-    return "permanent" if _OTHER_LIMIT.search(stderr) else "limit"
+    named = [reason for word in re.findall(r"\w+", stderr) if (reason := find_reason(word)) is not None]
+    is_of_size = not _COUNT_LIMIT.search(stderr) and any(reason.kind in {"limit", "stuck"} for reason in named)
+    return "permanent" if is_of_size else "limit"
 
 
 def _has_any(text: str, patterns: Sequence[str]) -> bool:
