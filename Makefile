@@ -55,7 +55,7 @@ test-pythons:
 	done; [ -z "$$failed" ] || { echo "Failed on Python$$failed."; exit 1; }
 
 # Every end of a job, and all that talks to Slurm, on Slurm 24.11 (Debian trixie) and 26.05 (sid). As root; minutes.
-SLURM_TESTS := tests/ends tests/agent/slurm tests/agent/job/test_wrapper_slurm.py
+SLURM_TESTS := tests/ends tests/agent/slurm tests/agent/job/test_wrapper_slurm.py tests/field/slurm
 test-slurm-versions: $(READY)
 	@failed=; for suite in trixie sid-slurm; do \
 	  $(BIN)/python -m lab root pytest $$suite -- -n $(WORKERS) --dist worksteal $(SLURM_TESTS) || failed="$$failed $$suite"; \

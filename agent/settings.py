@@ -3,11 +3,12 @@
 The agent obeys the policy here, whatever the gateway says. Read once, by the command line, and passed down.
 """
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from agent.errors import SettingsError
 from mltm.contract.base_models import Strict
@@ -17,6 +18,23 @@ from mltm.runtime.explain_settings import explain_settings
 __all__ = ["AgentSettings", "Bucket", "InstanceType", "Policy", "SlurmSettings", "Waits", "read_settings"]
 
 Seconds = Annotated[float, Field(ge=0)]
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# They would change what Slurm is asked for, how its answers look, or what the agent sets itself.
+_NOT_KEPT = re.compile(
+    r"(?:SBATCH|SQUEUE|SACCT|SCANCEL|SCONTROL|SALLOC|SRUN)_.*|SLURM_(?!JWT$).*|LD_.*|BASH.*|ENV|PATH|HOME|USER|LOGNAME"
+    r"|LANG|LANGUAGE|LC_.*|TZ"
+)
+
+
+def _check_variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError(f"{name[:80]!r} is not the name of a variable")
+    if _NOT_KEPT.fullmatch(name):
+        raise ValueError(f"{name} would change what Slurm is asked for, or how it answers. Leave it out")
+    return name
+
+
+VariableName = Annotated[str, AfterValidator(_check_variable)]
 
 
 class InstanceType(Strict):
@@ -65,6 +83,7 @@ class SlurmSettings(Strict):
     poll_interval_s: Seconds = 30
     accounting_interval_s: Seconds = 60
     kill_wait_s: Seconds = 30  #: TERM, then so long until KILL; Slurm's KillWait, if that is shorter
+    keep_variables: list[VariableName] = Field(default_factory=list)  #: of the agent's own, for Slurm's programs alone
     extra_transient: list[str] = Field(default_factory=list)
     extra_limit: list[str] = Field(default_factory=list)
     extra_permanent: list[str] = Field(default_factory=list)

@@ -48,6 +48,7 @@ def _add_up_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--min-job-age", type=int, default=30, metavar="S", help="how long ended jobs stay listed")
     command.add_argument("--kill-wait", type=int, default=30, metavar="S", help="from TERM to KILL")
     command.add_argument("--slurmd-timeout", type=int, default=300, metavar="S", help="until a silent node is down")
+    command.add_argument("--enforce-part-limits", action="store_true", help="refuse at sbatch what no partition allows")
     command.add_argument("--over-memory-kill", action="store_true", help="end jobs that use more memory than asked for")
 
 
@@ -61,6 +62,7 @@ def run_up(arguments: argparse.Namespace) -> None:
         kill_wait_s=arguments.kill_wait,
         slurmd_timeout_s=arguments.slurmd_timeout,
         over_memory_kill=arguments.over_memory_kill,
+        enforce_part_limits=arguments.enforce_part_limits,
     )
     started = time.monotonic()
     was_up = (known := read_lab(options.dir)) is not None and cluster.is_up(known)

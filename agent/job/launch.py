@@ -3,6 +3,7 @@
 Planning reads the catalogue folders and nothing else, and it changes nothing.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def _plan(
         )  # fmt: skip
         variables = rename_variables(variables)
         folders += [started_folder(folder, attempt), folder.attempt_tmp(attempt)]
+    argv = [*_leave_out(settings.slurm.keep_variables, variables), *argv]
     needed = [folder.input / ENTRYPOINT, params_path(folder, attempt), image, *([dataset] if dataset else [])]
     return Launch(
         argv=tuple(argv),
@@ -73,6 +75,12 @@ def _plan(
         params=render_params(config.model_params),
         request=_build_request(config, folder, attempt, settings, requested),
     )
+
+
+def _leave_out(names: Sequence[str], own: Mapping[str, str]) -> list[str]:
+    """What keeps from the task what is kept for sbatch, which gives all its variables to the job. own: the task's."""
+    kept = [name for name in names if name not in own]
+    return ["env", *(f"--unset={name}" for name in kept)] if kept else []
 
 
 def _build_request(

@@ -23,7 +23,8 @@ from agent.protocol.journal import AttemptJournal, TaskJournal
 from agent.protocol.observation import Observation, is_over
 from agent.protocol.verdict import judge_exit, judge_without_exit, needs_slurms_word
 from agent.settings import Waits
-from agent.slurm.states import classify_state, is_launch_failure
+from agent.slurm.reasons import is_launch_failure
+from agent.slurm.states import classify_state
 from agent.slurm.values import JobLine
 from mltm.contract.ids import render_job_name
 from mltm.contract.journal_records import Exit, JobClaim, Verdict

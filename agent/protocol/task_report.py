@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from agent.protocol.journal import AttemptJournal, TaskJournal
 from agent.protocol.observation import Observation
 from agent.protocol.verdict import judge_exit
-from agent.slurm.states import classify_state, needs_attention
+from agent.slurm.reasons import find_reason
+from agent.slurm.states import classify_state
 from agent.slurm.values import JobLine
 from mltm.contract.base_models import Timestamp
 from mltm.contract.journal_records import Exit, Verdict
@@ -109,7 +110,7 @@ def _describe_owned(
         node=owner.node if owner else None,
         started_at=owner.at if owner else None,
         slurm_state=shown[0].state if shown else observed.ended,
-        note=StatusNote(kind="paused", message="Slurm has suspended the job.") if observed.paused else StatusNote(),
+        note=_note_of_run(observed, shown),
     )
 
 
@@ -131,12 +132,43 @@ def _describe_unowned(journal: TaskJournal, last: AttemptJournal, lines: Sequenc
     )
 
 
+def _note_of_run(observed: Observation, shown: Sequence[JobLine]) -> StatusNote:
+    odd = [line for line in shown if classify_state(line.state).attention]
+    if odd:
+        return _note_of_state(odd[0])
+    return StatusNote(kind="paused", message="Slurm has suspended the job.") if observed.paused else StatusNote()
+
+
 def _note_of_lines(lines: Sequence[JobLine]) -> StatusNote | None:
-    reasons = {line.reason for line in lines if line.reason and line.reason not in {"None", "Priority", "Resources"}}
-    if not reasons:
-        return None
-    kind: NoteKind = "attention" if any(map(needs_attention, reasons)) else "waiting_for_slurm"
-    return StatusNote(kind=kind, message=f"Slurm's reason for its wait: {', '.join(sorted(reasons))}.")
+    """The note that matters most of what Slurm shows of a job that has not begun."""
+    notes = [note for line in lines if (note := _note_of_line(line)) is not None]
+    order: tuple[NoteKind, ...] = ("attention", "waiting_for_limit", "waiting_for_slurm")
+    return min(notes, key=lambda note: order.index(note.kind)) if notes else None
+
+
+def _note_of_line(line: JobLine) -> StatusNote | None:
+    """What is said of a job that has not begun, with Slurm's own word, but for those that change at each poll."""
+    meaning, reason = classify_state(line.state), find_reason(line.reason)
+    if meaning.kind != "pending" or (line.state.upper() != "PENDING" and (reason is None or reason.kind == "queue")):
+        return _note_of_state(line) if meaning.attention or meaning.kind == "pending" else None
+    if reason is None:
+        return StatusNote(
+            kind="attention" if meaning.attention else "waiting_for_slurm",
+            message=f"Slurm's reason for its wait: {line.reason}.",
+        )
+    if meaning.attention or reason.attention:
+        return StatusNote(kind="attention", message=f"{reason.said} Slurm's reason: {line.reason}.")
+    if reason.kind == "queue":
+        return StatusNote(kind="waiting_for_slurm", message=reason.said)
+    kind: NoteKind = "waiting_for_limit" if reason.kind == "limit" else "waiting_for_slurm"
+    name = line.reason.split(",")[0]  # behind it may be a list of nodes, which changes all the time
+    return StatusNote(kind=kind, message=f"{reason.said} Slurm's reason: {name}.")
+
+
+def _note_of_state(line: JobLine) -> StatusNote:
+    meaning = classify_state(line.state)
+    kind: NoteKind = "attention" if meaning.attention else "waiting_for_slurm"
+    return StatusNote(kind=kind, message=f"{meaning.said} Slurm's state: {line.state}.")
 
 
 def _note_of_wait(journal: TaskJournal, last: AttemptJournal | None) -> StatusNote:
@@ -147,6 +179,11 @@ def _note_of_wait(journal: TaskJournal, last: AttemptJournal | None) -> StatusNo
     if last is None or last.submitted is None:
         return StatusNote()
     match last.submitted.outcome:
+        case "transient" if last.submitted.attention:
+            return StatusNote(
+                kind="attention",
+                message=f"Slurm or the site refused the job, and it is tried again: {last.submitted.message}",
+            )
         case "transient":
             return StatusNote(
                 kind="waiting_for_slurm", message=f"Slurm does not take jobs now: {last.submitted.message}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,10 +50,13 @@ class Slurm:
         self._extra = ExtraTexts(settings.extra_transient, settings.extra_limit, settings.extra_permanent)
         self._environments = {
             is_submission: commands.build_environment(
-                outer, path=settings.path, conf=settings.conf, is_submission=is_submission
+                outer, path=settings.path, conf=settings.conf, keep=settings.keep_variables, is_submission=is_submission
             )
             for is_submission in (True, False)
         }
+        for name in settings.keep_variables:
+            if name not in outer:
+                _log.warning("kept_variable_not_set", name=name, message="Set it where the agent is started.")
         self._sbatch_calls = Lane("sbatch", TokenBucket(settings.sbatch_bucket, clock.boot_s), SBATCH_THREADS)
         self._queries = Lane("query", TokenBucket(settings.query_bucket, clock.boot_s), 1)
         self._stop = threading.Event()
@@ -115,8 +119,9 @@ class Slurm:
 
     def list_jobs(self, *, spare: int = 0) -> JobList | PollFailed | NotAsked:
         """Ask squeue once for every job of this user; only where the bucket then has `spare` calls left."""
-        result = self._ask(commands.build_list_argv(), spare=spare)
-        return parse.parse_list(result) if result else NotAsked()
+        end = f"{commands.LIST_END}-{secrets.token_hex(4)}"
+        result = self._ask(commands.build_list_argv(end), spare=spare)
+        return parse.parse_list(result, end) if result else NotAsked()
 
     def account(
         self, job_names: Sequence[str], *, since: datetime

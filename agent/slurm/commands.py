@@ -25,8 +25,9 @@ __all__ = [
 ]  # fmt: skip
 
 # squeue's letter for each column. Name and reason are free text: a job of this user that is not ours may have any
-# name, even with a bar or a line feed. So every job ends with a mark, which also shows that none was cut off. And the
-# header is asked for: without it, an answer that got lost would be the same as an empty list.
+# name, even with a bar or a line feed. So every job ends with a mark, which also shows that none was cut off. Each call
+# has a mark of its own, so that no name holds it. And the header is asked for: without it, an answer that got lost
+# would be the same as an empty list.
 LIST_COLUMNS = MappingProxyType(
     {
         "job_id": "%i",
@@ -43,26 +44,33 @@ LIST_COLUMNS = MappingProxyType(
 ACCOUNTING_COLUMNS = ("JobID", "State", "ExitCode", "Start", "End", "ElapsedRaw", "NodeList", "Reason", "JobName")
 COLUMN_END = "|"
 LIST_END = "|end"
-SBATCH_ERROR_CODE = "93"
 # Slurm's clock and this host's may differ, and sacct's window is by Slurm's.
 _WINDOW_MARGIN = timedelta(days=1)
 
 
 def build_environment(
-    outer: Mapping[str, str], *, path: str | None = None, conf: Path | None = None, is_submission: bool = False
+    outer: Mapping[str, str],
+    *,
+    path: str | None = None,
+    conf: Path | None = None,
+    keep: Sequence[str] = (),
+    is_submission: bool = False,
 ) -> dict[str, str]:
-    """Build the whole environment of a call from the agent's own. What is not named here does not reach Slurm.
+    """Build the whole environment of a call from the agent's own. What is not named here or by `keep` is left out.
 
     That removes SBATCH_*, SQUEUE_*, SACCT_FORMAT and SLURM_* (an agent inside a job), which would change options, and
-    every token. A submission's environment becomes the job's (sbatch's default --export=ALL is kept, because NONE and
-    lists imply --get-user-env, which can end in "requeued and held"): so it has no TZ and no LC_ALL, and jobs see
-    the node's time zone. Without LC_ALL the texts are English too: LANG is C.UTF-8.
+    every token. keep: what the site's sbatch needs, such as KRB5CCNAME or SLURM_JWT; agent/job/launch.py keeps it from
+    the task. A submission's environment becomes the job's (sbatch's default --export=ALL is kept, because NONE and
+    lists imply --get-user-env, which can end in "requeued and held"): so it has nothing that is for sbatch alone
+    (SLURM_EXIT_ERROR would be srun's in the job), no TZ and no LC_ALL, and jobs see the node's time zone. Without
+    LC_ALL the texts are English too: LANG is C.UTF-8.
     """
     kept = {name: outer[name] for name in ("HOME", "USER", "LOGNAME") if name in outer}
     search = ":".join(part for part in (path, outer.get("PATH", "/usr/bin:/bin")) if part).split(":")
     # A part that is not absolute would be a folder near the place where the agent, or a job, was started.
     whole = ":".join(part for part in search if part.startswith("/"))
-    environment = {"PATH": whole or "/usr/bin:/bin", **kept, "LANG": "C.UTF-8", "SLURM_EXIT_ERROR": SBATCH_ERROR_CODE}
+    kept |= {name: outer[name] for name in keep if name in outer}
+    environment = {**kept, "PATH": whole or "/usr/bin:/bin", "LANG": "C.UTF-8"}
     chosen = str(conf) if conf else outer.get("SLURM_CONF")
     if chosen:
         environment["SLURM_CONF"] = chosen
@@ -70,7 +78,10 @@ def build_environment(
 
 
 def build_submit_argv(request: SubmitRequest) -> list[str]:
-    """Build sbatch's argv. The script is the constant wrapper; `--ignore-pbs` and `--no-requeue` always."""
+    """Build sbatch's argv. The script is the constant wrapper; `--ignore-pbs` and `--no-requeue` always.
+
+    --propagate=NONE: by default the limits of the agent's shell (ulimit -n) would be the task's.
+    """
     chosen = {
         "job-name": request.job_name,
         "comment": request.comment or request.job_name,
@@ -91,7 +102,8 @@ def build_submit_argv(request: SubmitRequest) -> list[str]:
         "begin": request.begin,
     }
     options = [f"--{name}={value}" for name, value in chosen.items() if value is not None]
-    return ["sbatch", "--parsable", "--no-requeue", "--ignore-pbs", *options, str(request.script), *request.args]
+    always = ["--parsable", "--no-requeue", "--ignore-pbs", "--propagate=NONE"]
+    return ["sbatch", *always, *options, str(request.script), *request.args]
 
 
 def _escape_pattern(path: Path) -> str:
@@ -102,10 +114,13 @@ def _escape_pattern(path: Path) -> str:
     return f"{str(path.parent).replace('%', '%%')}/{path.name}"
 
 
-def build_list_argv() -> list[str]:
-    """Build squeue's argv: one call for every job of this user, in any state that Slurm still knows."""
+def build_list_argv(end: str = LIST_END) -> list[str]:
+    """Build squeue's argv: one call for every job of this user, in any state that Slurm still knows.
+
+    end: what stands behind each job; the caller adds something random to LIST_END.
+    """
     columns = COLUMN_END.join(LIST_COLUMNS.values())
-    return ["squeue", "--array", "--me", "--states=all", f"--format={columns}{LIST_END}"]
+    return ["squeue", "--array", "--me", "--states=all", f"--format={columns}{end}"]
 
 
 def build_account_argv(job_names: Sequence[str], *, user: str, since: datetime) -> list[str]:

@@ -1,9 +1,12 @@
 """Parses what Slurm's programs print. Pure and total: any text gives a value, and none raises.
 
-Anything that is not exactly what was asked for is not an answer (PollFailed): half a list would make jobs seem gone.
+An answer that is cut off is not an answer (PollFailed): half a list would make jobs seem gone. A complete row counts,
+whatever stands in it: a job that is not ours may have any id, state and name, and a strange one of ours is shown.
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 from agent.slurm.commands import ACCOUNTING_COLUMNS, COLUMN_END, LIST_COLUMNS, LIST_END
 from agent.slurm.errors import ExtraTexts, classify_refusal, is_without_accounting, read_message
@@ -18,7 +21,7 @@ from agent.slurm.values import (
     SbatchAnswer,
     SlurmFacts,
 )
-from mltm.contract.ids import JobId
+from mltm.contract.ids import JobId, parse_job_name
 
 __all__ = [
     "parse_accounting",
@@ -29,13 +32,15 @@ __all__ = [
 ]
 
 _SUBMITTED = re.compile(r"(\d+)(;[\w.-]+)?\s*", re.ASCII)
-_JOB_ID = re.compile(r"\d+(_\d+)?", re.ASCII)
+# The first component of a heterogeneous job is the job whose id Slurm gives to its script.
+_LEADER = re.compile(r"(\d+)\+0", re.ASCII)
 # At most nine digits: Python refuses to parse a number of more than 4,300.
 _DURATION = re.compile(r"(?:(\d{1,9})-)?(?:(\d{1,9}):)?(?:(\d{1,9}):)?(\d{1,9})(?:\.\d+)?", re.ASCII)
-_STATE = re.compile(r"[A-Za-z_+]+( by \d+)?", re.ASCII)
 _EXIT = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
 _SETTING = re.compile(r"^(\w+)\s*= ?(.*)$", re.MULTILINE)
 _LEADING_NUMBER = re.compile(r"\d{1,9}(?!\d)", re.ASCII)
+# Where a site's sbatch is a shell script: the real one was killed. sbatch itself ends with 1 or 255.
+_DIED_IN_A_SHELL = range(129, 193)
 _LIST_HEADER = "JOBID|STATE|"
 _NOTHING = frozenset({"", "N/A", "Unknown", "None", "(null)", "None assigned"})
 
@@ -49,7 +54,7 @@ def parse_submission(result: CommandResult, extra: ExtraTexts | None = None) -> 
     message = read_message(result.stderr)
     if result.exit_code == 0 and job_id:
         return SbatchAnswer("accepted", job_id, message)
-    if result.exit_code is None or result.exit_code < 0:
+    if result.exit_code is None or result.exit_code < 0 or result.exit_code in _DIED_IN_A_SHELL:
         return SbatchAnswer("ambiguous", job_id, _join(message, f"sbatch was stopped after {result.duration_s:.0f} s"))
     if result.exit_code == 0 or job_id:
         return SbatchAnswer(
@@ -57,16 +62,18 @@ def parse_submission(result: CommandResult, extra: ExtraTexts | None = None) -> 
             job_id,
             _join(message, f"sbatch ended with exit code {result.exit_code} and without a valid job id"),
         )
-    return SbatchAnswer(
-        classify_refusal(result.stderr, extra), message=message or f"sbatch ended with exit code {result.exit_code}"
-    )
+    refusal = classify_refusal(result.stderr, extra)
+    said = message or f"sbatch ended with exit code {result.exit_code}"
+    if refusal == "attention":
+        return SbatchAnswer("transient", message=said, attention=True)
+    return SbatchAnswer(refusal, message=said)
 
 
-def parse_list(result: CommandResult) -> JobList | PollFailed:
-    """Parse squeue's answer: all jobs, or PollFailed."""
+def parse_list(result: CommandResult, end: str = LIST_END) -> JobList | PollFailed:
+    """Parse squeue's answer: all jobs, or PollFailed. end: what the call had squeue print behind each job."""
     if failure := _find_failure("squeue", result):
         return failure
-    *records, rest = result.stdout.split(f"{LIST_END}\n")
+    *records, rest = result.stdout.split(f"{end}\n")
     jobs = [_parse_job(record) for record in records[1:]]
     good = tuple(job for job in jobs if job is not None)
     if not records or not records[0].startswith(_LIST_HEADER) or rest.strip() or len(good) != len(jobs):
@@ -79,10 +86,10 @@ def _parse_job(record: str) -> JobLine | None:
     if len(fields) != len(LIST_COLUMNS):
         return None
     named = dict(zip(LIST_COLUMNS, fields, strict=True))
-    if not _JOB_ID.fullmatch(named["job_id"]) or not _STATE.fullmatch(named["state"]):
+    if not named["job_id"].strip() or not named["state"].strip():  # Slurm leaves neither empty
         return None
     return JobLine(
-        job_id=JobId(named["job_id"]),
+        job_id=_read_job_id(named["job_id"]),
         state=named["state"],
         name=named["name"],
         reason=_text(named["reason"]) or "",
@@ -101,11 +108,24 @@ def parse_accounting(result: CommandResult) -> Accounting | NoAccounting | PollF
     if failure := _find_failure("sacct", result):
         return failure
     header, *lines = result.stdout.split("\n")
-    jobs = [_parse_accounted(line) for line in lines[:-1]]
-    good = tuple(job for job in jobs if job is not None)
-    if header != COLUMN_END.join(ACCOUNTING_COLUMNS) or lines[-1:] != [""] or len(good) != len(jobs):
+    jobs = _parse_accounted_lines(lines[:-1])
+    if header != COLUMN_END.join(ACCOUNTING_COLUMNS) or lines[-1:] != [""] or jobs is None:
         return PollFailed(f"sacct's answer is incomplete or not valid: {_show(result.stdout)}")
-    return Accounting(good)
+    return Accounting(jobs)
+
+
+def _parse_accounted_lines(lines: Sequence[str]) -> tuple[AccountingLine, ...] | None:
+    """All jobs; None if one is cut off. A line that is no job goes on with the name above, if that is not ours."""
+    jobs: list[AccountingLine] = []
+    for line in lines:
+        job = _parse_accounted(line)
+        if job is not None:
+            jobs.append(job)
+        elif jobs and parse_job_name(jobs[-1].name) is None:
+            jobs[-1] = replace(jobs[-1], name=f"{jobs[-1].name}\n{line}")
+        else:
+            return None
+    return tuple(jobs)
 
 
 def _parse_accounted(line: str) -> AccountingLine | None:
@@ -113,12 +133,11 @@ def _parse_accounted(line: str) -> AccountingLine | None:
     if len(fields) != len(ACCOUNTING_COLUMNS):
         return None
     job_id, state, code, start, end, elapsed, node, reason, name = fields
-    ended = _EXIT.fullmatch(code)
-    # A pending array is one line, `6_[1-4]`. It is not a job of ours, but the line is good.
-    if not re.match(r"\d+", job_id, re.ASCII) or not _STATE.fullmatch(state):
+    if not job_id.strip() or not state.strip():
         return None
+    ended = _EXIT.fullmatch(code)
     return AccountingLine(
-        job_id=JobId(job_id),
+        job_id=_read_job_id(job_id),
         state=state,
         name=name,
         exit_code=int(ended[1]) if ended else None,
@@ -129,6 +148,12 @@ def _parse_accounted(line: str) -> AccountingLine | None:
         node=_text(node) or "",
         reason=_text(reason) or "",
     )
+
+
+def _read_job_id(text: str) -> JobId:
+    """The id as it is printed; of a heterogeneous job's leader (`4+0`) the one that its script is given."""
+    leader = _LEADER.fullmatch(text.strip())
+    return JobId(leader[1] if leader else text.strip())
 
 
 def parse_facts(result: CommandResult) -> SlurmFacts | PollFailed:

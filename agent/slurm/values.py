@@ -22,14 +22,16 @@ class SbatchAnswer:
     """Slurm's answer to one sbatch.
 
     accepted: `job_id` is set. ambiguous: a job may exist (`job_id` is a hint, if one was printed). transient: surely
-    no job; the same attempt may be tried again. limit: surely no job; try again when a job of ours ends. permanent:
-    surely no job, ever. deferred: no answer yet (the bucket is empty, or the call still runs): pass the same request
-    again at the next tick; it is never sent twice for that.
+    no job; the same attempt may be tried again; attention: it may not pass by itself, a person should look. limit:
+    surely no job; try again when a job of ours ends. permanent: surely no job, ever. deferred: no answer yet (the
+    bucket is empty, or the call still runs): pass the same request again at the next tick; it is never sent twice for
+    that.
     """
 
     outcome: SubmitOutcome
     job_id: JobId | None = None
     message: str = ""
+    attention: bool = False
 
 
 @dataclass(frozen=True)

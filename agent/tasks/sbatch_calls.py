@@ -63,16 +63,25 @@ class SbatchCalls:
             self.problems.append(f"Slurm's answer for task {task_id} cannot be written and is kept: {error}")
             return False
         self._unwritten.pop((task_id, number), None)
-        is_open = answer.outcome in {"transient", "ambiguous"}
-        self.refusal = f"Slurm takes no jobs now: {answer.message} They are tried again." if is_open else ""
+        self.refusal = _explain_refusal(answer)
         return True
+
+
+def _explain_refusal(answer: SbatchAnswer) -> str:
+    if answer.outcome not in {"transient", "ambiguous"}:
+        return ""
+    message = answer.message.rstrip(".")
+    if answer.attention:
+        return f"Slurm refused a job, and it may not pass by itself: {message}. It is tried again."
+    return f"Slurm takes no jobs now: {message}. They are tried again."
 
 
 def record_answer(answer: SbatchAnswer, task_id: TaskId, number: int, context: TaskContext) -> None:
     """Write down Slurm's answer to an sbatch. Raises OSError."""
     record = Submitted(
-        job_id=answer.job_id, outcome=answer.outcome, message=answer.message[:4000], at=context.clock.now()
-    )
+        job_id=answer.job_id, outcome=answer.outcome, message=answer.message[:4000], attention=answer.attention,
+        at=context.clock.now(),
+    )  # fmt: skip
     write_submitted(context.spool.task(task_id).attempt(number), record, context.clock)
     _log.info("job_submitted" if answer.outcome == "accepted" else "sbatch_answered", task_id=task_id, attempt=number,
               outcome=answer.outcome, job_id=answer.job_id, runtime=context.settings.runtime)  # fmt: skip

@@ -11,7 +11,12 @@ def render_slurm_conf(lab: Lab, user: str, version: tuple[int, int]) -> str:
     return "\n".join(parts) + "\n"
 
 
+# config_overrides: the nodes are larger than the machine that plays them.
+_SLURMD = "SlurmdParameters=config_overrides"
+
+
 def _render_daemons(lab: Lab, user: str) -> str:
+    """Own ports and folders, so that labs stand side by side; ReturnToService: a node that was killed comes back."""
     folder, run = lab.dir, lab.run_dir
     return f"""\
 ClusterName={CLUSTER}
@@ -31,28 +36,33 @@ SlurmctldDebug=info
 SlurmdDebug=info
 ReturnToService=2
 SlurmdTimeout={lab.options.slurmd_timeout_s}
-SlurmdParameters=config_overrides
+{_SLURMD}
 MailProg=/bin/true
 MpiDefault=none"""
 
 
 def _render_jobs(lab: Lab) -> str:
-    # No cgroups: a lab runs in containers and for ordinary users, where there are none to be had.
+    """What differs from Slurm's defaults, each with its reason. All else is as at a site that sets nothing."""
     lines = [
+        # No cgroups: a lab runs in containers and for ordinary users, where there are none to be had.
         "ProctrackType=proctrack/linuxproc",
         "TaskPlugin=task/none",
         "SwitchType=switch/none",
+        # The default from 23.02 on; 22.05's (linear) gives whole nodes and counts no GPUs.
         "SelectType=select/cons_tres",
         "SchedulerType=sched/backfill",
+        # By default a test would wait for each look of the scheduler, half a minute long.
         "SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1",
+        # Ended jobs are forgotten, and stopped ones killed, while a test waits; by default 300 s and 30 s.
         f"MinJobAge={lab.options.min_job_age_s}",
         f"KillWait={lab.options.kill_wait_s}",
-        "PropagateResourceLimits=NONE",
-        "EnforcePartLimits=ALL",  # a time limit that no partition allows is refused at sbatch, as sites do it
         "GresTypes=gpu",
     ]
+    if lab.options.enforce_part_limits:
+        lines.append("EnforcePartLimits=ALL")
     if lab.options.over_memory_kill:
         lines += [
+            # Memory is counted, and what uses more is killed: by default, and without cgroups, nothing looks.
             "SelectTypeParameters=CR_Core_Memory",
             "DefMemPerCPU=500",
             "JobAcctGatherType=jobacct_gather/linux",
@@ -60,6 +70,7 @@ def _render_jobs(lab: Lab) -> str:
             "JobAcctGatherParams=OverMemoryKill",
         ]
     else:
+        # CR_Core: tests give no memory, and by default (CR_Core_Memory from 23.02 on) each job would take a whole node.
         lines += ["SelectTypeParameters=CR_Core", "JobAcctGatherType=jobacct_gather/none"]
     return "\n".join(lines)
 
@@ -73,7 +84,7 @@ AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=localhost
 AccountingStoragePort={lab.ports.slurmdbd}
 AccountingStoragePass={lab.munge_socket}
-AccountingStorageEnforce=associations,limits,qos"""
+AccountingStorageEnforce=associations,limits,qos"""  # the default enforces nothing: there would be no limits to test
 
 
 def _render_nodes(lab: Lab) -> str:

@@ -35,6 +35,7 @@ class LabOptions:
     kill_wait_s: int = 30
     slurmd_timeout_s: int = 300
     over_memory_kill: bool = False
+    enforce_part_limits: bool = False  #: refuse at sbatch what no partition allows, as many sites do
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ LONG = {
     "ntasks=": "n", "cpus-per-task=": "c", "time=": "t", "chdir=": "D", "hold": "H", "dependency=": "d",
     "begin=": "b", "qos=": "q", "constraint=": "C", "gpus=": "G", "array=": "a", "quiet": "Q", "wait": "W",
     "mem=": "", "mem-per-cpu=": "", "gres=": "", "signal=": "", "comment=": "", "open-mode=": "", "wrap=": "",
-    "parsable": "", "requeue": "", "no-requeue": "", "ignore-pbs": "", "export=": "", "ntasks-per-node=": "",
-    "gpus-per-node=": "", "exclusive": "", "licenses=": "L", "mail-type=": "", "mail-user=": "", "nodelist=": "",
+    "parsable": "", "requeue": "", "no-requeue": "", "ignore-pbs": "", "propagate=": "", "export=": "",
+    "ntasks-per-node=": "", "gpus-per-node=": "", "exclusive": "", "licenses=": "L", "mail-type=": "", "mail-user=": "",
+    "nodelist=": "",
 }  # fmt: skip
 TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
 NOISE = "sbatch: error: Slurm job queue full, sleeping and retrying\nsbatch: Warning: the moon is full"

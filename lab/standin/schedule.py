@@ -35,6 +35,8 @@ def find_place(job: state.Job, jobs: list[state.Job], running: list[state.Job], 
         return "JobHeldUser", ""
     if job["begin"] is not None and job["begin"] > time.time():
         return "BeginTime", ""
+    if beyond := find_limit(job):
+        return beyond, ""
     if job["dependency"] and any(_is_awaited(job, other) for other in jobs):
         return "Dependency", ""
     if len(running) >= slots:
@@ -44,6 +46,16 @@ def find_place(job: state.Job, jobs: list[state.Job], running: list[state.Job], 
         if used + min(job["cpus"], state.CPUS_PER_NODE) <= state.CPUS_PER_NODE:
             return "None", node
     return "Resources", ""
+
+
+def find_limit(job: state.Job) -> str:
+    """What of its partition's limits a job is beyond: it is accepted and never started (EnforcePartLimits=NO)."""
+    nodes = len(state.PARTITIONS[job["partition"]])
+    if job["limit_min"] > state.MAX_TIME_MIN:
+        return "PartitionTimeLimit"
+    if job["nodes"] > nodes:
+        return "PartitionNodeLimit"
+    return "PartitionConfig" if job["cpus"] > nodes * state.CPUS_PER_NODE else ""
 
 
 def _is_awaited(job: state.Job, other: state.Job) -> bool:

@@ -17,7 +17,7 @@ __all__ = [
 TaskId = NewType("TaskId", str)
 """Ours: 32 lower-case hex digits of a UUID version 7, so that ids sort by the time of their making."""
 JobId = NewType("JobId", str)
-"""Slurm's: digits, or digits_index for an element of an array."""
+"""Slurm's: digits, or digits_index for an element of an array. A list may show others; they are kept as printed."""
 AgentId = NewType("AgentId", str)
 SpoolId = NewType("SpoolId", str)
 """128 random bits as hex, made with the spool."""

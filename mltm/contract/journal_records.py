@@ -123,12 +123,16 @@ class Note(Message):
 
 
 class Submitted(Explained):
-    """Advice: Slurm's answer to one sbatch. `outcome` is its class (agent/slurm/errors.py)."""
+    """Advice: Slurm's answer to one sbatch. `outcome` is its class (agent/slurm/errors.py).
+
+    attention: sbatch is called again, but a person should look.
+    """
 
     kind: Literal["submitted"] = "submitted"
     job_id: str | None = None
     outcome: str
     message: str = ""
+    attention: bool = False
     at: Timestamp
 
 

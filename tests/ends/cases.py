@@ -46,7 +46,7 @@ CASES = (
     Case("requeued and held", SLEEP, "failed", TERM, "start", plays.requeued_and_held),
     Case(
         "held by scontrol", "mark('end')", "succeeded", "^$", "start end", plays.held_by_scontrol,
-        ("attention: Slurm's reason for its wait: JobHeldAdmin",), partition="held",
+        ("attention: .*Slurm's reason: JobHeldAdmin",), partition="held",
     ),
     Case(
         "held by us", "mark('end')", "succeeded", "^$", "start end", plays.held_by_us,
@@ -54,7 +54,18 @@ CASES = (
     ),
     Case(
         "partition down", "mark('end')", "succeeded", "^$", "start end", plays.partition_comes_back("PartitionDown"),
-        ("pending waiting_for_slurm: Slurm's reason for its wait: PartitionDown",), partition="closed",
+        ("pending waiting_for_slurm: .*Slurm's reason: PartitionDown",), partition="closed",
+    ),
+    Case(
+        "longer than the partition allows", WAIT, "cancelled", BEFORE, "",
+        plays.cancelled_when_told("PartitionTimeLimit"),
+        ("pending attention: .*ask for less. Slurm's reason: PartitionTimeLimit",), partition="short",
+        resources={"time_limit": "2"},
+    ),
+    Case(
+        "more nodes than the partition has", WAIT, "cancelled", BEFORE, "",
+        plays.cancelled_when_told("PartitionNodeLimit"),
+        ("pending attention: .*Slurm's reason: PartitionNodeLimit",), partition="short", resources={"nodes": 2},
     ),
     Case(
         "partition inactive", "mark('end')", "succeeded", "^$", "start end", plays.partition_comes_back("inactive"),
@@ -87,7 +98,7 @@ ACCOUNTED_CASES = (
     ),
     Case(
         "QOS run limit", WAIT, "succeeded", "^$", "start end", plays.limit_is_freed,
-        ("pending waiting_for_slurm: Slurm's reason for its wait: QOSMaxJobsPerUserLimit",),
+        ("pending waiting_for_limit: .*Slurm's reason: QOSMaxJobsPerUserLimit",),
         resources={"qos": "single"},
     ),
 )  # fmt: skip

@@ -123,6 +123,18 @@ def partition_comes_back(message: str) -> Play:
     return play
 
 
+def cancelled_when_told(message: str) -> Play:
+    """What never starts by itself: its user reads why, and cancels it."""
+
+    def play(stage: Stage) -> Steps:
+        stage.hand_in()
+        yield stage.is_told(message)
+        stage.ask("cancel")
+        yield lambda: not stage.list_jobs()
+
+    return play
+
+
 def limit_is_freed(stage: Stage) -> Steps:
     """Another task of the same user is all that the limit allows."""
     other = stage.hand_in()

@@ -45,6 +45,7 @@ def _set_up(lab: Lab, *, accounting: bool) -> None:
     """Make a partition for each kind of trouble, on the node that has it, and the limits."""
     up = {"calm": "n1", "cut": "n2", "dead": "n3"}
     partitions = {name: f"nodes={node} state=UP" for name, node in up.items()}
+    partitions["short"] = "nodes=n1 maxtime=1 state=UP"
     partitions |= {name: f"nodes=n1 state={state}" for name, state in PENDING_PARTITIONS.items()}
     shared = "oversubscribe=force:16"  # all run at once, on four cores a node
     commands = [f"scontrol create partitionname={name} {shared} {options}" for name, options in partitions.items()]

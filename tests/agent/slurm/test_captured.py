@@ -13,6 +13,7 @@ from agent.slurm.shell import CommandResult, run_command
 from agent.slurm.values import Accounting, JobList, SlurmFacts
 from lab.packages import read_slurm_version
 from lab.processes import wait_until
+from lab.slurm.cluster import running_lab
 from lab.slurm.controls import set_partition
 from lab.slurm.layout import Lab
 from tests.agent.slurm.captured import read_captured
@@ -34,11 +35,14 @@ OPTIONS = {
     "sbatch-bad-qos": "--qos=nope",
     "sbatch-bad-reservation": "--reservation=nope",
     "sbatch-bad-time": "--time=abc",
+    "sbatch-many-gpus": "--gres=gpu:9",
+    "sbatch-much-memory": "--mem=999G",
+}
+# Where the site has Slurm refuse them at sbatch; by default they wait for ever.
+ENFORCED = {
     "sbatch-long-time": "--time=9-0",
     "sbatch-many-cpus": "--cpus-per-task=99",
-    "sbatch-many-gpus": "--gres=gpu:9",
     "sbatch-many-nodes": "--nodes=9",
-    "sbatch-much-memory": "--mem=999G",
 }
 SCRIPTS = {
     "sbatch-dos-script": "#!/bin/sh\r\ntrue\r\n",
@@ -98,6 +102,16 @@ def test_what_slurm_refuses_it_refuses_in_the_captured_words(slurm_lab_accountin
     finally:
         set_partition(lab, "gpu", "up")
 
+    assert not news, "\n".join(news)
+
+
+def test_what_is_beyond_a_partition_is_refused_in_the_captured_words_where_the_site_enforces_it() -> None:
+    with running_lab(enforce_part_limits=True) as lab:
+        news = [
+            line
+            for name, option in ENFORCED.items()
+            for line in compare(name, ask(lab, "sbatch", "--parsable", option, "--wrap=true"))
+        ]
     assert not news, "\n".join(news)
 
 

@@ -113,7 +113,7 @@ def test_a_folder_with_a_percent_sign_is_taken_as_it_is(slurm: Slurm, tmp_path: 
     [
         ({"partition": "nope"}, "Invalid partition name specified"),
         ({"time_limit": "abc"}, "Invalid --time specification"),
-        ({"cpus": 99}, "More processors requested than permitted"),
+        ({"constraint": "nope"}, "Invalid feature specification"),
         ({"dependency": "nope"}, "Job dependency problem"),
     ],
     ids=lambda value: "-".join(f"{name}-{part}" for name, part in value.items()) if isinstance(value, dict) else "",

@@ -28,7 +28,8 @@ Unexpected message received
 Connection timed out reading
 Connection timed out writing
 Communication shutdown failure
-A text of a Slurm that is yet to be written
+Connection reset by peer
+A reply that a Slurm yet to be written could not receive
 """
 TRANSIENT = """
 Unable to contact slurm controller (connect failure)
@@ -45,7 +46,6 @@ Required ports are in use
 System submissions disabled
 Required partition not available (inactive or drain)
 Partition in DOWN state
-Requested partition configuration not available now
 Licenses currently unavailable
 Required node not available (down, drained or reserved)
 I/O error writing script/environment to file
@@ -63,7 +63,6 @@ Access/permission denied
 User's group not permitted to use this partition
 Invalid account or account/partition combination specified
 Invalid qos specification
-Invalid wckey specification
 Invalid license specification
 Requested node configuration is not available
 More processors requested than permitted
@@ -77,29 +76,35 @@ Invalid generic resource (gres) specification
 Invalid Trackable RESource (TRES) specification
 Requested reservation is invalid
 Access denied to requested reservation
-Requested account has breached requested QOS usage threshold
-Pathname of a file, directory or other parameter too long
 Job dependency problem
 Invalid job array specification
+"""
+ATTENTION = """
+Invalid wckey specification
+Requested partition configuration not available now
+Requested account has breached requested QOS usage threshold
+Pathname of a file, directory or other parameter too long
 Invalid user id
 Incompatible versions of client and server code
+A text of a Slurm that is yet to be written
 """
 LOCAL: tuple[tuple[str, RefusalClass], ...] = (
-    ("sbatch: error: Unable to open file /spool/wrapper.sh", "permanent"),
+    ("sbatch: error: Unable to open file /spool/wrapper.sh", "transient"),
     ("sbatch: error: Batch script is empty!", "transient"),  # on NFS its bytes came late (nextflow #4154)
-    ("sbatch: error: Batch script contains only whitespace!", "permanent"),
-    ("sbatch: error: This does not look like a batch script.  The first", "permanent"),
-    ("sbatch: error: contain a NULL character '\\0'.", "permanent"),
-    ("sbatch: error: Batch script contains DOS line breaks (\\r\\n)", "permanent"),
+    ("sbatch: error: Batch script contains only whitespace!", "attention"),
+    ("sbatch: error: This does not look like a batch script.  The first", "attention"),
+    ("sbatch: error: contain a NULL character '\\0'.", "attention"),
+    ("sbatch: error: Batch script contains DOS line breaks (\\r\\n)", "attention"),
     ("sbatch: error: Invalid --time specification", "permanent"),
     ('sbatch: error: "x" is not a valid node count', "permanent"),
-    ("sbatch: unrecognized option '--nope'", "permanent"),
+    ("sbatch: unrecognized option '--nope'", "attention"),
     ("sbatch: fatal: Unable to process configuration file", "transient"),
     ("sbatch: fatal: Invalid user for SlurmUser slurm, ignored", "transient"),
 )
 TABLE: list[tuple[str, RefusalClass]] = [
     *((text, "ambiguous") for text in AMBIGUOUS.strip().splitlines()),
     *((text, "transient") for text in TRANSIENT.strip().splitlines()),
+    *((text, "attention") for text in ATTENTION.strip().splitlines()),
     *((text, "permanent") for text in PERMANENT.strip().splitlines()),
 ]
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
@@ -133,7 +138,7 @@ CAPTURED: dict[str, str] = {
     "sbatch-bad-qos": "permanent",
     "sbatch-bad-reservation": "permanent",
     "sbatch-bad-time": "permanent",
-    "sbatch-dos-script": "permanent",
+    "sbatch-dos-script": "transient",
     "sbatch-empty-script": "transient",
     "sbatch-long-time": "permanent",
     "sbatch-many-cpus": "permanent",
@@ -141,15 +146,15 @@ CAPTURED: dict[str, str] = {
     "sbatch-many-nodes": "permanent",
     "sbatch-much-memory": "permanent",
     "sbatch-no-configuration": "transient",
-    "sbatch-no-file": "permanent",
-    "sbatch-no-shebang": "permanent",
+    "sbatch-no-file": "transient",
+    "sbatch-no-shebang": "transient",
     "sbatch-no-slurm-conf": "transient",
-    "sbatch-null-script": "permanent",
+    "sbatch-null-script": "transient",
     "sbatch-partition-inactive": "transient",
     "sbatch-slurmctld-down": "transient",
     "sbatch-slurmctld-frozen": "ambiguous",
     "sbatch-submit-limit": "limit",
-    "sbatch-white-script": "permanent",
+    "sbatch-white-script": "transient",
 }
 
 
@@ -197,7 +202,7 @@ def test_the_code_line_goes_before_what_a_plugin_prints() -> None:
     assert classify_refusal(f"{plugin}sbatch: error: Batch job submission failed: Requested nodes are busy\n") == (
         "transient"
     )
-    assert classify_refusal(f"{plugin}sbatch: error: Batch job submission failed: Unspecified error\n") == "ambiguous"
+    assert classify_refusal(f"{plugin}sbatch: error: Batch job submission failed: Invalid user id\n") == "attention"
 
 
 def test_the_last_try_decides() -> None:

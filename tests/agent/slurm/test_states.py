@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.slurm.states import Kind, StateMeaning, classify_state, is_launch_failure, needs_attention
+from agent.slurm.reasons import find_reason, is_launch_failure
+from agent.slurm.states import Kind, StateMeaning, classify_state
 from mltm.contract.states import State
 
 NOT_ENDED: tuple[tuple[str, Kind, bool], ...] = (
@@ -75,7 +76,7 @@ def test_no_text_breaks_the_table_or_ends_a_job_by_accident(text: str) -> None:
     first = next(iter(text.split()), "")
 
     assert classify_state(text).kind != "ended" or first.upper() in known or first.endswith("+")
-    needs_attention(text)
+    find_reason(text)
     is_launch_failure(text)
 
 
@@ -95,5 +96,7 @@ def test_no_text_breaks_the_table_or_ends_a_job_by_accident(text: str) -> None:
     ],
 )
 def test_a_person_is_called_where_waiting_does_not_help(reason: str, *, stuck: bool) -> None:
-    assert needs_attention(reason) is stuck
+    found = find_reason(reason)
+    assert found is not None
+    assert found.attention is stuck
     assert is_launch_failure(reason) is reason.startswith("launch")

@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 
+from lab.processes import wait_until
 from tests.lab.calls import Slurm, call, submit, wait_state
 
 
@@ -66,10 +67,7 @@ def test_a_name_guards_a_cancel_of_somebody_elses_id(slurm: Slurm) -> None:
     ("option", "text"),
     [
         ("--partition=nope", "sbatch: error: invalid partition specified: nope"),
-        ("--time=99-0", "time limit is invalid (missing or exceeds some limit)"),
         ("--time=abc", "sbatch: error: Invalid --time specification"),
-        ("--nodes=9", "Node count specification invalid"),
-        ("--cpus-per-task=99", "More processors requested than permitted"),
         ("--mem=999999", "sbatch: error: Memory specification can not be satisfied"),
         ("--gpus=9", "Requested node configuration is not available"),
         ("--constraint=nope", "Invalid feature specification"),
@@ -82,6 +80,26 @@ def test_a_wrong_request_is_refused_in_slurms_words(slurm: Slurm, option: str, t
     assert done.returncode != 0
     assert done.stdout == ""
     assert text in done.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("--time=99-0", "PartitionTimeLimit"),
+        ("--nodes=9", "PartitionNodeLimit"),
+        ("--cpus-per-task=99", "PartitionConfig"),
+    ],
+)
+def test_what_is_beyond_a_partition_is_accepted_and_waits_by_slurms_defaults(
+    slurm: Slurm, option: str, reason: str
+) -> None:
+    job_id = submit(slurm, "true", option)
+
+    shown = wait_until(
+        lambda: call(slurm, "squeue", "-h", "-j", job_id, "-o", "%r").stdout == f"{reason}\n", timeout_s=25
+    )
+    assert shown, call(slurm, "squeue", "-h", "-j", job_id, "-o", "%T %r").stdout
+    call(slurm, "scancel", job_id)
 
 
 @pytest.mark.parametrize(
