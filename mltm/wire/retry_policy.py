@@ -48,4 +48,5 @@ def plan_retry(before: Retry | None, policy: RetryPolicy, limit_s: float, retry_
 
 def parse_retry_after(text: str | None) -> float | None:
     """Read Retry-After in seconds. None: it is missing or a date (clocks of two hosts are not compared)."""
-    return float(text) if text is not None and text.strip().isdecimal() else None
+    stripped = (text or "").strip()
+    return float(stripped) if stripped.isascii() and stripped.isdecimal() else None
