@@ -17,6 +17,7 @@ from gateway.app import make_database_file, make_folders, open_database
 from gateway.check import check_all, list_notes, read_inboxes
 from gateway.errors import GatewayError, InvalidError
 from gateway.origin import Origin, entered
+from gateway.print_rows import print_rows
 from gateway.security_log import SecurityLog
 from gateway.serve import serve
 from gateway.services.inbox_folder import list_other_members, make_inbox
@@ -177,7 +178,7 @@ def remove_user(username: str, config: Config = None) -> None:
 @user_app.command("list")
 def list_users(as_json: AsJson = False, config: Config = None) -> None:
     """List all users."""
-    _print_rows(_run_in_database(config, users.list_users), as_json=as_json)
+    print_rows(_run_in_database(config, users.list_users), as_json=as_json)
 
 
 @token_app.command("create")
@@ -204,7 +205,7 @@ def list_tokens(username: str, as_json: AsJson = False, config: Config = None) -
     with _database(read_settings(config, {})) as database:
         user = database.call_now(users.find_user, username)
         rows = database.call_now(users.list_tokens, user, Clock().now())
-    _print_rows([row.model_dump(mode="json", exclude={"token"}) for row in rows], as_json=as_json)
+    print_rows([row.model_dump(mode="json", exclude={"token"}) for row in rows], as_json=as_json)
 
 
 @token_app.command("revoke")
@@ -273,7 +274,7 @@ def move_agent(
 @agent_app.command("list")
 def list_agents(as_json: AsJson = False, config: Config = None) -> None:
     """List the agents, the revoked ones too."""
-    _print_rows(_run_in_database(config, agents.list_agents), as_json=as_json)
+    print_rows(_run_in_database(config, agents.list_agents), as_json=as_json)
 
 
 @agent_app.command("revoke")
@@ -358,25 +359,6 @@ def _read_password(username: str, config: Path | None, *, from_stdin: bool) -> s
         )
     password: str = sys.stdin.readline().rstrip("\n") if from_stdin else typer.prompt("Password", hide_input=True)
     return hash_new_password(password, words)
-
-
-def _print_rows(rows: list[dict[str, object]], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(rows, default=str))
-        return
-    if not rows:
-        print("none")
-        return
-    # No table of rich: it cuts ids to the screen's width, and a command needs them whole.
-    cells = [[_show(name) for name in rows[0]], *([_show(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _show(value: object) -> str:
-    """On one line, and harmless for a terminal."""
-    return "".join(one if one.isprintable() else " " for one in ("" if value is None else str(value)))
 
 
 def main() -> None:

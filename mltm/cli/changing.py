@@ -48,9 +48,7 @@ async def change_tasks(
         if not wait:
             which = f"{task_id}: " if len(names) > 1 else ""
             print_answer(answer, which + describe(answer), as_json=as_json)
-    for task_id in changed if wait else ():
-        code = max(code, await watch(client, task_id, as_json=as_json))
-    return code
+    return max([code, *[await watch(client, task_id, as_json=as_json) for task_id in (changed if wait else ())]])
 
 
 def _tell(name: str, error: MltmError, *, as_json: bool) -> int:

@@ -19,6 +19,8 @@ __all__ = ["Way", "explain_failure", "is_temporary", "read_fingerprint"]
 
 _CA_HINT = "Give the certificate of the authority that signed it: --ca FILE, MLTM_CA, or ca_file= in Python."
 
+_AWAY = "Is the gateway running, and is the address right? It is set by `mltm login`, --url or MLTM_URL."
+
 
 def is_temporary(error: Exception) -> bool:
     """True if the same request may succeed soon."""
@@ -37,7 +39,6 @@ class Way:
 def explain_failure(error: Exception, url: str, way: Way) -> MltmError:
     """Explain why no answer came from `url`."""
     where = _read_host(url)
-    away = "Is the gateway running, and is the address right? It is set by `mltm login`, --url or MLTM_URL."
     if way.proxy is not None and (explained := _explain_proxy(error, where, way.proxy)):
         return explained
     match error:
@@ -55,16 +56,16 @@ def explain_failure(error: Exception, url: str, way: Way) -> MltmError:
                 status=400,
             )  # fmt: skip
         case aiohttp.ClientConnectorDNSError():
-            return build_error("unknown_host", f"The host name in {where} cannot be resolved.", away)
+            return build_error("unknown_host", f"The host name in {where} cannot be resolved.", _AWAY)
         case aiohttp.ClientConnectorError():
             # asyncio puts "Connect call failed ('127.0.0.1', 8008)" where the system's message should be.
             number = error.os_error.errno
             message = os.strerror(number) if number else str(error.os_error)
-            return build_error("gateway_away", f"Cannot connect to the gateway at {where} ({message}).", away)
+            return build_error("gateway_away", f"Cannot connect to the gateway at {where} ({message}).", _AWAY)
         case TimeoutError():
-            return build_error("gateway_slow", f"The gateway at {where} did not answer in time.", away)
+            return build_error("gateway_slow", f"The gateway at {where} did not answer in time.", _AWAY)
         case _:
-            return build_error("connection_lost", f"The connection to the gateway at {where} broke ({error}).", away)
+            return build_error("connection_lost", f"The connection to the gateway at {where} broke ({error}).", _AWAY)
 
 
 def _read_host(url: str) -> str:

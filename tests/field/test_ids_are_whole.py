@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli import _print_rows
+from gateway.print_rows import print_rows
 from mltm.contract.states import State
 from tests.field.terminal import run_on_terminal
 from tests.mltm.cli.run import Mltm
@@ -33,7 +33,7 @@ def test_an_operators_list_cuts_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    _print_rows(ROWS, as_json=False)
+    print_rows(ROWS, as_json=False)
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.split()[0] == "agent_id"
     assert [line.split()[0] for line in lines] == [AGENT_ID, AGENT_ID[::-1]]
@@ -43,7 +43,7 @@ def test_an_operators_list_cuts_nothing(
 
 
 def test_a_list_on_a_narrow_terminal_cuts_nothing_either() -> None:
-    code = f"from gateway.cli import _print_rows; _print_rows({ROWS!r}, as_json=False)"
+    code = f"from gateway.print_rows import print_rows; print_rows({ROWS!r}, as_json=False)"
     ended, shown = run_on_terminal([sys.executable, "-c", code], {**os.environ, "COLUMNS": "40"}, [])
     assert ended == 0
     assert AGENT_ID in shown
