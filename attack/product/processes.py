@@ -37,10 +37,12 @@ def start(
     return start_as(account, _build_argv(guard, words), env=env or build_env(home), log=log, folder=home)
 
 
-def call(account: Account, guard: str, words: Sequence[str], *, home: Path, stdin: str = "") -> str:
+def call(
+    account: Account, guard: str, words: Sequence[str], *, home: Path, stdin: str = "", within_s: float = _CALL_WITHIN_S
+) -> str:
     """Run the same to its end; return what it printed. Raises RuntimeError with its last words."""
     done = subprocess.run(
-        _build_argv(guard, words), input=stdin, capture_output=True, text=True, check=False, timeout=_CALL_WITHIN_S,
+        _build_argv(guard, words), input=stdin, capture_output=True, text=True, check=False, timeout=within_s,
         cwd=home, env=build_env(home), umask=0o022,
         user=account.uid, group=account.uid, extra_groups=list(account.groups),
     )  # fmt: skip
