@@ -3,7 +3,6 @@
 `visit` runs in a process of its own: playwright drives Debian's Chromium, and nothing of the product is imported.
 """
 
-import functools
 import json
 import os
 import sys
@@ -11,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Dialog, Error, Page, sync_playwright
+from playwright.sync_api import Error, Page, sync_playwright
 
 from attack.accounts import Account
 from attack.product import processes
@@ -25,15 +24,19 @@ _WITHIN_S = 1800.0
 
 
 def open_all(
-    account: Account, home: Path, urls: Sequence[str], *, headers: Mapping[str, str], printed: str
+    account: Account, home: Path, urls: Sequence[str], *, headers: Mapping[str, str], printed: str, needs: int
 ) -> list[list[str]]:
     """Open each address as a document; return what each did. home: the account's. printed: what a script would log.
 
+    needs: after so many that did something it is enough; 0: open all.
     Chromium is installed if it is missing. Raises LabError if it cannot be.
     """
     ensure_tools(BROWSER_PROGRAMS, what="A browser")
     program = find_program("chromium")
-    wanted = {"urls": list(urls), "headers": dict(headers), "printed": printed, "program": program, "home": str(home)}
+    wanted = {
+        "urls": list(urls), "headers": dict(headers), "printed": printed, "needs": needs, "program": program,
+        "home": str(home),
+    }  # fmt: skip
     (home / "wanted.json").write_text(json.dumps(wanted), encoding="utf-8")
     words = ["call", f"{__name__}:visit", str(home / "wanted.json")]
     said: list[list[str]] = json.loads(processes.call(account, "", words, home=home, within_s=_WITHIN_S))
@@ -46,29 +49,24 @@ def visit(place: str) -> None:
     tempfile.tempdir = os.environ["TMPDIR"] = wanted["home"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=wanted["program"], chromium_sandbox=True)
-        context = browser.new_context(extra_http_headers=wanted["headers"], service_workers="block")
-        told = [_open(context, url, wanted["printed"]) for url in wanted["urls"]]
+        page = browser.new_context(extra_http_headers=wanted["headers"]).new_page()
+        did: list[str] = []
+        page.on("console", lambda said: did.append("ran a script") if said.text == wanted["printed"] else None)
+        page.on("popup", lambda _: did.append("opened a window"))
+        told: list[list[str]] = []
+        for url in wanted["urls"]:
+            told.append(_open(page, did, url))
+            if wanted["needs"] and sum(map(bool, told)) >= wanted["needs"]:
+                break
         browser.close()
     json.dump(told, sys.stdout)
 
 
-def _open(context: BrowserContext, url: str, printed: str) -> list[str]:
-    """What a page did, opened in a tab of its own."""
-    did: list[str] = []
-    page = context.new_page()
-    page.on("dialog", functools.partial(_note_dialog, did))
-    page.on("console", lambda message: did.append("it ran a script") if message.text == printed else None)
-    page.on("popup", lambda _: did.append("it opened a window"))
+def _open(page: Page, did: list[str], url: str) -> list[str]:
+    """What a page did. did: where its listeners write that."""
+    did.clear()
     _load(page, url)
-    if page.url not in {url, "about:blank"} and not page.url.startswith(url):
-        did.append(f"it led to {page.url[:80]}")
-    page.close()
-    return did
-
-
-def _note_dialog(did: list[str], dialog: Dialog) -> None:
-    did.append("it showed a dialog")
-    dialog.dismiss()
+    return list(did)
 
 
 def _load(page: Page, url: str) -> None:

@@ -37,7 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     install = commands.add_parser(
         "install", help="install the Debian packages that the tests need, if they are missing"
     )
-    install.add_argument("--no-slurm", action="store_true", help="without a lab's with accounting, and without a browser")
+    install.add_argument(
+        "--no-slurm", action="store_true", help="without a lab's with accounting, and without a browser"
+    )
     add_root_commands(commands)
     add_fresh_command(commands)
     return parser

@@ -2,7 +2,7 @@
 
 __all__ = ["MARKUP", "RUN"]
 
-RUN = "console.log(73571)||alert(73571)"  #: no space and no quote, so that it fits everywhere
+RUN = "console.log(73571)"  #: no space and no quote, so that it fits everywhere; a dialog would stop a page
 MARKUP: tuple[str, ...] = (
     f"<script>{RUN}</script>", f'"><script>{RUN}</script>', f"'><script>{RUN}</script>",
     f"<img src=x onerror={RUN}>",

@@ -19,6 +19,17 @@ from attack.trial import Scenario, Trial
 __all__ = ["SCENARIO"]
 
 _PRINTED = re.search(r"\d+", RUN)
+_FOR_ALL = (
+    "/v1/tasks?limit=200",
+    "/tasks",
+    "/v1/tokens",
+    "/v1/me",
+    "/users",
+    "/users/ann",
+    "/healthz",
+    "/docs",
+    "/openapi.json",
+)  #: opened once, when all is planted
 _ENDINGS = ("html", "svg", "xhtml", "xml", "js", "txt", "pdf", "")
 
 
@@ -33,18 +44,20 @@ def run(trial: Trial) -> None:
         planted = {_plant(house, agent, number, text): text for number, text in enumerate(texts)}
         opened = [(text, path) for number, (task_id, text) in enumerate(planted.items())
                   for path in _list_paths(task_id, number, text)]  # fmt: skip
+        opened += [(texts[0], path) for path in _FOR_ALL]
         trial.tally.reached += _find_unopened(house, [path for _, path in opened])
         assert _PRINTED is not None
         with agent.answering(lambda command: _answer(agent, planted, command)):
             did = open_all(
                 account, home, [house.url + path for _, path in opened],
                 headers={"Authorization": f"Bearer {house.tokens['eve']}"}, printed=_PRINTED.group(),
+                needs=trial.needs,
             )  # fmt: skip
         log = house.log.read_bytes()
     for text in texts:
-        harm = [f"{path[:60]} {what[0]}" for (of, path), what in zip(opened, did, strict=True) if what and of == text]
+        harm = [f"{path[:60]} {what[0]}" for (of, path), what in zip(opened, did, strict=False) if what and of == text]
         trial.tally.count(f"{text[:40]!r}: {harm[0]}" if harm else "")
-    trial.tally.counts |= {"addresses opened": len(opened), "answers 500": log.count(b'"status": 500')}
+    trial.tally.counts |= {"addresses opened": len(did), "answers 500": log.count(b'"status": 500')}
 
 
 def _plant(house: House, agent: ForgedAgent, number: int, text: str) -> str:
@@ -85,13 +98,12 @@ def _name_people(house: House, agent: ForgedAgent, text: str) -> None:
 
 
 def _list_paths(task_id: str, number: int, text: str) -> Iterator[str]:
-    """Every route that a browser opens, and error pages that would repeat what was asked."""
+    """Every route to a task, and error pages that would repeat what was asked."""
     spelled, task = quote(text, safe=""), f"/v1/tasks/{task_id}"
     name = quote(_name_output(number, text))
     yield from (
-        task, "/v1/tasks", f"/task/{task_id}", f"/job_status/{task_id}", f"/job_status/{number + 1}", "/tasks",
-        f"{task}/log", f"{task}/log?attempt=1", f"{task}/outputs", f"{task}/outputs/{name}", "/v1/me", "/v1/tokens",
-        "/docs", "/openapi.json", "/healthz", "/users", "/users/ann",
+        task, f"/task/{task_id}", f"/job_status/{task_id}", f"/job_status/{number + 1}", f"{task}/log",
+        f"{task}/log?attempt=1", f"{task}/outputs", f"{task}/outputs/{name}",
     )  # fmt: skip
     yield from (
         f"/{spelled}", f"/v1/tasks/{spelled}", f"/task/{spelled}", f"/job_status/{spelled}", f"/users/{spelled}",

@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 TRIES = {
     "acknowledged-path": 9, "planted-names": 3, "bind-sources": 20, "hostile-reports": 40, "paths": 8, "adoption": 8,
     "sbatch-options": 3, "bombs": 9, "shown-secrets": 1, "fetched-addresses": 12,
-    "markup": 3, "browser": 3, "foreign-agents": 8, "replayed-reports": 300,
+    "markup": 3, "browser": 2, "foreign-agents": 8, "replayed-reports": 300,
     "log-lines": 6, "foreign-ids": 14, "bundle-forgery": 6,
     "login-guesses": 60, "shared-folders": 13, "moved-address": 6, "removed-user": 8,
     "full-disk": 2, "long-names": 1, "worst-batches": 12,
