@@ -9,9 +9,9 @@ from urllib.parse import quote
 import requests
 
 from attack.accounts import give, make_accounts
-from attack.chromium import open_all
 from attack.guards import replace
 from attack.payloads.markup import MARKUP, RUN
+from attack.product.chromium import open_all
 from attack.product.forged_agent import ForgedAgent, render_now
 from attack.product.house import House, build_config, open_house
 from attack.trial import Scenario, Trial
