@@ -24,7 +24,6 @@ def run(trial: Trial) -> None:
 
 def take_guard_out() -> None:
     """A gateway that leaves modes to the umask."""
-
     from gateway import private_files
 
     replace(private_files, "_tighten", lambda *_: None)
