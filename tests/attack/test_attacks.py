@@ -19,7 +19,8 @@ TRIES = {
     "log-lines": 6, "foreign-ids": 14, "bundle-forgery": 6,
     "login-guesses": 60, "shared-folders": 13, "moved-address": 6, "removed-user": 8, "same-name": 8,
     "linked-outputs": 5, "file-modes": 1, "plain-addresses": 4, "shared-agent": 1,
-    "brimful-disk": 1, "many-ranges": 120, "another-uid": 2, "full-disk": 2, "long-names": 1, "worst-batches": 12,
+    "brimful-disk": 1, "many-ranges": 120, "another-uid": 2, "odd-requests": 32,
+    "full-disk": 2, "long-names": 1, "worst-batches": 12,
     "swaps-publisher": 2000, "swaps-address": 2000, "swaps-bundles": 2000,
     "swaps-drops": 2000, "swaps-outputs": 2000,
 }  # fmt: skip
