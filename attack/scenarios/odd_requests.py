@@ -18,11 +18,12 @@ _BODIES: tuple[tuple[str, str, bytes], ...] = (
     (f"{_FORM}; charset=nonsense", "", b"username=a&password=b"), (_FORM, "gzip", b"username=a&password=b"),
     (f"{_FORM}; charset=utf-7", "", b"username=+AGE-"), (_FORM, "", b"username=%ff%fe&password=%"),
     (_PART, "", b"--x\r\n" + b"A: " + b"b" * 20_000 + b"\r\n\r\n1\r\n--x--\r\n"), (_PART, "", b"--x\r\nbroken\r\n\r\n"),
-    (_PART, "", b"--x\r\nContent-Disposition: form-data; name\r\n\r\n1\r\n--x--\r\n"), ("multipart/form-data", "", b"x"),
+    (_PART, "", b"--x\r\nContent-Disposition: form-data; name\r\n\r\n1\r\n--x--\r\n"),
+    ("multipart/form-data", "", b"x"),
     (_PART, "", b"--x\r\nContent-Disposition: form-data; name=\xff\r\n\r\n1\r\n--x--\r\n"), (";;;", "", b"x"),
     ("application/json; charset=nonsense", "", b"{}"), ("application/json", "br", b"{}"),
-    ("application/json", "", b"["), ("application/json", "", b'{"code": "\\ud800"}'), ("application/json", "", b"9" * 100_000),
-    ("text/plain", "", b"x"),
+    ("application/json", "", b"["), ("application/json", "", b'{"code": "\\ud800"}'),
+    ("application/json", "", b"9" * 100_000), ("text/plain", "", b"x"),
 )  # fmt: skip
 _RAW = (
     b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"GET /%%% HTTP/1.1\r\nHost: \x00\r\n\r\n",
