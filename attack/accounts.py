@@ -42,12 +42,12 @@ def _find_running() -> set[int]:
 
 
 def start_as(
-    account: Account, argv: Sequence[str], *, env: Mapping[str, str], log: Path, folder: Path
+    account: Account, argv: Sequence[str], *, env: Mapping[str, str], log: Path, folder: Path, umask: int = 0o022
 ) -> subprocess.Popen[bytes]:
     """Start a program as an account, in a session of its own, with its output at the end of `log`. Needs root."""
     with log.open("ab") as output:
         return subprocess.Popen(
-            list(argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder, env=dict(env), umask=0o022,
+            list(argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder, env=dict(env), umask=umask,
             user=account.uid, group=account.uid, extra_groups=list(account.groups), start_new_session=True,
         )  # fmt: skip
 

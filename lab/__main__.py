@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.packages import TEST_PROGRAMS, ensure_programs, ensure_tools
+from lab.packages import BROWSER_PROGRAMS, TEST_PROGRAMS, ensure_programs, ensure_tools
 from lab.roots.cli import add_root_commands, run_root_command, split_command
 from lab.roots.fresh import add_fresh_command, run_fresh
 from lab.slurm import cluster, daemons
@@ -37,7 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     install = commands.add_parser(
         "install", help="install the Debian packages that the tests need, if they are missing"
     )
-    install.add_argument("--no-slurm", action="store_true", help="without those of a lab with accounting")
+    install.add_argument(
+        "--no-slurm", action="store_true", help="without a lab's with accounting, and without a browser"
+    )
     add_root_commands(commands)
     add_fresh_command(commands)
     return parser
@@ -114,7 +116,8 @@ def run_install(*, with_slurm: bool) -> None:
     """Install what the tests call. Raises LabError."""
     if with_slurm:
         ensure_programs(accounting=True)
-    ensure_tools(TEST_PROGRAMS, what="Programs that the tests call")
+    wanted = TEST_PROGRAMS | (BROWSER_PROGRAMS if with_slurm else {})
+    ensure_tools(wanted, what="Programs that the tests call")
 
 
 def run(arguments: argparse.Namespace, command: list[str]) -> int:

@@ -33,6 +33,8 @@ TEST_PROGRAMS = {
     "systemd-analyze": "systemd",
     "git": "git",
 }
+# A browser is large, so it comes with Slurm only: `make test`, `make attack`.
+BROWSER_PROGRAMS = {"chromium": "chromium"}
 BASE_PACKAGE = "slurm-wlm-basic-plugins"
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # an ordinary user's PATH often leaves these out
 POLICY = Path("/usr/sbin/policy-rc.d")

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from agent.errors import SettingsError
 from agent.job.binds import Bind, BindError, parse_binds
-from agent.job.links import contains, is_changeable, is_replaceable, overlaps, resolve
+from agent.job.links import is_changeable, is_replaceable
 from agent.settings import AgentSettings
 from mltm.contract.spool_layout import Spool
+from mltm.runtime.locations import contains, overlaps, resolve
 
 __all__ = ["NO_CONTAINER", "check_isolation", "explain_entry", "find_ways_out"]
 

@@ -1,23 +1,14 @@
-"""Where paths lead on this host, and whether somebody who can write to a folder could change that. Follows links."""
+"""Whether somebody who can write to a folder could change where a path leads on this host. Follows links."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["contains", "is_changeable", "is_replaceable", "list_lookups", "overlaps", "resolve"]
+from mltm.runtime.locations import resolve
+
+__all__ = ["is_changeable", "is_replaceable", "list_lookups"]
 
 _MAX_LINKS = 40  #: as many as Linux follows
-
-
-def contains(folder: Path, path: Path) -> bool:
-    """True if `path` leads to `folder` or to something below it."""
-    return resolve(path).is_relative_to(resolve(folder))
-
-
-def overlaps(one: Path, other: Path) -> bool:
-    """True if one of the two contains the other."""
-    first, second = resolve(one), resolve(other)
-    return first.is_relative_to(second) or second.is_relative_to(first)
 
 
 def is_replaceable(path: Path, writable: Path) -> bool:
@@ -32,11 +23,6 @@ def is_changeable(path: Path, writable: Path) -> bool:
     if folder.is_relative_to(place):
         return _is_ours(folder)
     return any(_is_ours(each) for each in (place, *place.parents) if each.is_relative_to(folder))
-
-
-def resolve(path: Path) -> Path:
-    """Where a path leads now; what is not there yet counts as no link."""
-    return Path(os.path.realpath(path))  # pathlib's raises for a loop of links, before Python 3.13
 
 
 def _is_ours(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import stat
-from pathlib import Path
 
 from agent.errors import SpoolError
 from agent.settings import AgentSettings
@@ -10,6 +9,7 @@ from agent.spool.os_errors import explain_os_error
 from mltm.contract.spool_layout import Inbox
 from mltm.runtime import files
 from mltm.runtime.folder_trust import find_weakness
+from mltm.runtime.locations import overlaps
 
 __all__ = ["find_inbox_weakness", "prepare_inbox"]
 
@@ -49,7 +49,7 @@ def _check(inbox: Inbox, settings: AgentSettings) -> None:
         raise SpoolError(
             f"The path of the inbox, {root}, is not absolute.", next_step="Write the whole path, from / on."
         )
-    if _overlap(root, spool):
+    if overlaps(root, spool):
         raise SpoolError(
             f"The inbox {root} and the spool {spool} lie in each other.",
             next_step="They belong to two accounts: use two folders, neither of which lies in the other.",
@@ -65,8 +65,3 @@ def _check(inbox: Inbox, settings: AgentSettings) -> None:
             f"This account may not read {inbox.new}.",
             next_step="It needs to be in the folder's group. If it was added only now, log in again.",
         )
-
-
-def _overlap(one: Path, other: Path) -> bool:
-    one, other = one.resolve(), other.resolve()
-    return one.is_relative_to(other) or other.is_relative_to(one)

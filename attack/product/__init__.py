@@ -1,4 +1,4 @@
-"""The product under attack: its processes under accounts of their own, and an agent's credential in bad hands.
+"""The product under attack: its processes under accounts of their own, its clients, and a credential in bad hands.
 
 It imports nothing of the product, so that a guard can be taken out before anything is imported.
 """

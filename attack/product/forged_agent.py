@@ -3,7 +3,7 @@
 import contextlib
 import datetime as dt
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import requests
@@ -60,18 +60,28 @@ class ForgedAgent:
     def refusing(self) -> Iterator[list[str]]:
         """Refuse every command for a `with` block, so that nobody waits for it. Gives the files that were asked for."""
         asked: list[str] = []
+
+        def refuse(command: Mapping[str, object]) -> None:
+            asked.append(str(command.get("file", "")))
+            self.acknowledge(command["command_id"], outcome="refused", message="No.")
+
+        with self.answering(refuse):
+            yield asked
+
+    @contextlib.contextmanager
+    def answering(self, reply: Callable[[Mapping[str, object]], None]) -> Iterator[None]:
+        """Hand every command to `reply` for a `with` block."""
         is_over = threading.Event()
 
-        def refuse() -> None:
+        def answer_all() -> None:
             while not is_over.is_set():
                 for command in self.poll(1):
-                    asked.append(str(command.get("file", "")))
-                    self.acknowledge(command["command_id"], outcome="refused", message="No.")
+                    reply(command)
 
-        thread = threading.Thread(target=refuse)
+        thread = threading.Thread(target=answer_all)
         thread.start()
         try:
-            yield asked
+            yield
         finally:
             is_over.set()
             thread.join()

@@ -40,6 +40,7 @@ class House:
     guard: str
     accounts: dict[str, Account]
     settings: Sequence[str] = ()  #: lines of its config more
+    umask: int = 0o022  #: of the gateway's processes
     url: str = ""
     tokens: dict[str, str] = field(default_factory=dict)
     _session: requests.Session = field(default_factory=requests.Session)
@@ -111,7 +112,7 @@ class House:
         told = [([*argv, *([] if argv[0] == "spool" else config)], f"{stdin}\n") for argv, stdin in calls]
         batch = json.dumps(told)
         said: list[str] = json.loads(
-            processes.call(self.accounts["gateway"], self.guard, ["batch", batch], home=self.home)
+            processes.call(self.accounts["gateway"], self.guard, ["batch", batch], home=self.home, umask=self.umask)
         )
         return said
 
@@ -127,7 +128,9 @@ class House:
         """True if it listens, False if it ended."""
         began = self.log.stat().st_size if self.log.exists() else 0
         words = ["gateway", "serve", "--config", str(self.home / "gateway.toml")]
-        process = processes.start(self.accounts["gateway"], self.guard, words, home=self.home, log=self.log)
+        process = processes.start(
+            self.accounts["gateway"], self.guard, words, home=self.home, log=self.log, umask=self.umask
+        )
         self._gateway = process
         said = partial(self._has_said, "gateway_started", began)
         processes.wait_until(lambda: process.poll() is not None or said(), "the gateway listens")
@@ -191,10 +194,10 @@ class House:
 
 
 @contextlib.contextmanager
-def open_house(trial: Trial, *settings: str) -> Iterator[House]:
+def open_house(trial: Trial, *settings: str, umask: int = 0o022) -> Iterator[House]:
     """Open a house whose gateway runs; take it down at the end. settings: lines of its config more."""
     accounts = make_accounts("gateway", "ann", "ben", shared=[("gateway", "ann"), ("gateway", "ben")])
-    house = House(trial.folder, trial.guard, accounts, settings)
+    house = House(trial.folder, trial.guard, accounts, settings, umask)
     os.umask(0o022)
     house.make()
     try:

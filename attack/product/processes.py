@@ -14,7 +14,7 @@ from attack.stage import CHECKOUT
 
 __all__ = ["build_env", "call", "end", "remove", "start", "wait_until"]
 
-_CALL_WITHIN_S = 60.0
+_CALL_WITHIN_S = 180.0  #: a machine with much else to do
 
 
 def build_env(home: Path, **more: str) -> dict[str, str]:
@@ -31,17 +31,33 @@ def _build_argv(guard: str, words: Sequence[str]) -> list[str]:
 
 
 def start(
-    account: Account, guard: str, words: Sequence[str], *, home: Path, log: Path, env: Mapping[str, str] | None = None
+    account: Account,
+    guard: str,
+    words: Sequence[str],
+    *,
+    home: Path,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    umask: int = 0o022,
 ) -> subprocess.Popen[bytes]:
     """Start `gateway …`, `agent …` or `call module:function …` as an account."""
-    return start_as(account, _build_argv(guard, words), env=env or build_env(home), log=log, folder=home)
+    return start_as(account, _build_argv(guard, words), env=env or build_env(home), log=log, folder=home, umask=umask)
 
 
-def call(account: Account, guard: str, words: Sequence[str], *, home: Path, stdin: str = "") -> str:
+def call(
+    account: Account,
+    guard: str,
+    words: Sequence[str],
+    *,
+    home: Path,
+    stdin: str = "",
+    within_s: float = _CALL_WITHIN_S,
+    umask: int = 0o022,
+) -> str:
     """Run the same to its end; return what it printed. Raises RuntimeError with its last words."""
     done = subprocess.run(
-        _build_argv(guard, words), input=stdin, capture_output=True, text=True, check=False, timeout=_CALL_WITHIN_S,
-        cwd=home, env=build_env(home), umask=0o022,
+        _build_argv(guard, words), input=stdin, capture_output=True, text=True, check=False, timeout=within_s,
+        cwd=home, env=build_env(home), umask=umask,
         user=account.uid, group=account.uid, extra_groups=list(account.groups),
     )  # fmt: skip
     if done.returncode != 0:

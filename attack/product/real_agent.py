@@ -49,8 +49,11 @@ class RealAgent:
 
 
 @contextlib.contextmanager
-def running_agent(house: House, name: str) -> Iterator[RealAgent]:
-    """Enrol the agent of a user, and let it run for a `with` block. Its images are this Python, without a container."""
+def running_agent(house: House, name: str, *, is_shared: bool = False) -> Iterator[RealAgent]:
+    """Enrol the agent of a user, and let it run for a `with` block. Its images are this Python, without a container.
+
+    is_shared: it is enrolled for the tasks of all users.
+    """
     account, home = house.accounts[name], house.folder / name
     with running_standin(house.folder / f"slurm-{name}", accounting=False, kill_wait_s=1) as standin:
         for path in (standin.dir, *standin.dir.rglob("*")):
@@ -58,7 +61,9 @@ def running_agent(house: House, name: str) -> Iterator[RealAgent]:
         config = home / "agent.toml"
         config.write_text(_render_config(house, name, standin), encoding="utf-8")
         give(config, account, 0o600)
-        code = house.make_codes(["--owner", name, "--inbox", str(house.inbox(name))])[0]
+        code = house.make_codes(
+            [*(["--shared"] if is_shared else ["--owner", name]), "--inbox", str(house.inbox(name))]
+        )[0]
         options = ["--config", str(config)]
         processes.call(
             account, house.guard, ["agent", "enroll", *options, "--code-stdin"], home=home, stdin=f"{code}\n"

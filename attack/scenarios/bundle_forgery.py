@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 from attack.accounts import Account, give
@@ -19,6 +20,9 @@ from mltm.contract.proofs import prove_bundle
 __all__ = ["SCENARIO"]
 
 _CODE = b"print('forged')\n"
+_WAITS = "import time\ntime.sleep(2)\n"
+_LOOKS_AGAIN_S = 2.5  #: the agent of the suite looks at what it set aside again after 1.5 s
+_WHERE = ("of a task that waits", "of a task that was taken", "beside it")
 _KINDS = ("no proof", "of his own spool", "by his own key", "the genuine one", "cut short", "a link to the genuine one")
 
 
@@ -27,33 +31,55 @@ def run(trial: Trial) -> None:
     with open_house(trial) as house, running_agent(house, "ann") as agent:
         ben = house.forge_agents("ben")["ben"]
         (house.inbox("ann") / "new").chmod(0o2777)
+        names: list[str] = []
         for number in range(trial.tries):
-            kind, is_victims = _KINDS[number % len(_KINDS)], number // len(_KINDS) % 2 == 0
-            told = _try(house, agent, ben, kind, is_victims=is_victims)
-            trial.tally.count(f"{kind}: {told}" if told else "")
+            kind, where = _KINDS[number % len(_KINDS)], _WHERE[(number + number // len(_KINDS)) % len(_WHERE)]
+            name, told = _try(house, agent, ben, kind, where)
+            names.append(name)
+            trial.tally.count(f"{kind}, {where}: {told}" if told else "")
+        time.sleep(_LOOKS_AGAIN_S)
+        told_of = {name: _count_named(agent.log, name) for name in names}
+        trial.tally.reached += [f"{name} was named {count} times" for name, count in told_of.items() if count > 1]
+        places, uid = [house.inbox("ann") / "new" / name for name in names], house.accounts["ben"].uid
+        left = sum(place.exists() and place.stat().st_uid == uid for place in places)
+        trial.tally.counts["forged bundles that lay there to the end"] = left
 
 
-def _try(house: House, agent: RealAgent, ben: ForgedAgent, kind: str, *, is_victims: bool) -> str:
-    """Replace ann's bundle by a forged one, or put that beside it, before the agent looks. Later ann's is back."""
+def _try(house: House, agent: RealAgent, ben: ForgedAgent, kind: str, where: str) -> tuple[str, str]:
+    """Put a forged bundle where ann's is, was, or beside it. Returns its name, and what it reached.
+
+    In the place of one that waits it lies until the agent has looked at it several times; elsewhere it stays.
+    """
     os.kill(agent.pid, signal.SIGSTOP)
-    task_id = house.submit("ann")
+    task_id = house.submit("ann", script=_WAITS)
     place, kept = house.inbox("ann") / "new" / task_id, house.folder / "kept"
     processes.wait_until(place.exists, "ann's bundle is published")
     shutil.copytree(place, kept)
-    name = task_id if is_victims else task_id[::-1]
-    if is_victims:
-        shutil.rmtree(place)
+    name = task_id[::-1] if where == "beside it" else task_id
+    task = house.spool("ann") / "tasks" / task_id
+    if where == "of a task that was taken":
+        os.kill(agent.pid, signal.SIGCONT)
+        processes.wait_until((task / "control" / "manifest.json").exists, "the agent has ann's task")
+        os.kill(agent.pid, signal.SIGSTOP)
+    if where != "beside it":
+        shutil.rmtree(place, ignore_errors=True)  # the gateway may have removed it by now
     forged = _forge(place.with_name(name), kept, name, kind, ben)
     _give_all(forged, house.accounts["ben"])
     os.kill(agent.pid, signal.SIGCONT)
-    journal = house.spool("ann") / "tasks" / name / "control"
-    processes.wait_until(lambda: journal.exists() or _is_named(agent.log, name), "the agent has looked at it")
-    told = "it touched a journal" if journal.exists() else ""
-    shutil.rmtree(forged)
-    if is_victims and not told:
+    told = _look(house, agent, name) if where != "of a task that was taken" else ""
+    if where == "of a task that waits" and not told:
+        time.sleep(_LOOKS_AGAIN_S)
+        shutil.rmtree(forged)
         shutil.copytree(kept, place)
     shutil.rmtree(kept)
-    return told or _judge(house, task_id)
+    return name, told or _judge(house, task, task_id)
+
+
+def _look(house: House, agent: RealAgent, name: str) -> str:
+    """Wait until the agent has looked at the forged bundle, which is no task of its."""
+    journal = house.spool("ann") / "tasks" / name / "control"
+    processes.wait_until(lambda: journal.exists() or _count_named(agent.log, name), "the agent has looked at it")
+    return "it touched a journal" if journal.exists() else ""
 
 
 def _forge(place: Path, genuine: Path, name: str, kind: str, ben: ForgedAgent) -> Path:
@@ -83,20 +109,20 @@ def _give_all(place: Path, account: Account) -> None:
             give(path, account, 0o755)
 
 
-def _is_named(log: Path, name: str) -> bool:
-    return any(name in line and "bundle_waits" in line for line in log.read_text(encoding="utf-8").splitlines())
+def _count_named(log: Path, name: str) -> int:
+    return sum(name in line and "bundle_waits" in line for line in log.read_text(encoding="utf-8").splitlines())
 
 
-def _judge(house: House, task_id: str) -> str:
-    """Ann's own task has to come through."""
+def _judge(house: House, task: Path, task_id: str) -> str:
+    """Ann's own task has to come through, with her script."""
 
     def read() -> dict[str, object]:
-        task: dict[str, object] = house.ask("ann", "GET", f"/v1/tasks/{task_id}").json()
-        return task
+        told: dict[str, object] = house.ask("ann", "GET", f"/v1/tasks/{task_id}").json()
+        return told
 
-    processes.wait_until(lambda: read()["state"] != "accepted", "ann's task goes on")
-    state = str(read()["state"])
-    return f"ann's task became {state}" if state in {"rejected", "failed"} else ""
+    processes.wait_until(lambda: read()["state"] not in {"accepted", "submitting", "pending"}, "ann's task goes on")
+    state, script = str(read()["state"]), (task / "input" / "entrypoint.py").read_text(encoding="utf-8")
+    return f"ann's task became {state}" if state in {"rejected", "failed"} or script != _WAITS else ""
 
 
 def take_guard_out() -> None:
@@ -116,6 +142,6 @@ SCENARIO = Scenario(
     tries_to="put bundles without a valid proof where the agent looks, some under the id of a task that waits",
     run=run,
     take_guard_out=take_guard_out,
-    tries=24,
+    tries=36,
     control_tries=3,
 )

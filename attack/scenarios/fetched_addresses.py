@@ -34,24 +34,26 @@ def run(trial: Trial) -> None:
 
 @contextlib.contextmanager
 def _listen() -> Iterator[tuple[int, list[object]]]:
-    """A port, and the addresses of those who connected to it by now."""
+    """A port at each address that the hosts lead to, and the addresses of those who connected to it by now."""
     calls: list[object] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with contextlib.ExitStack() as stack:
+        port = 0
+        for address in ("127.0.0.1", "127.0.0.2"):
+            server = stack.enter_context(socket.create_server((address, port)))
+            port = server.getsockname()[1]
+            thread = threading.Thread(target=_note_calls, args=(server, calls))
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown, socket.SHUT_RDWR)
+        yield port, calls
 
-        def take() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, address = server.accept()
-                    calls.append(address)
-                    connection.close()
 
-        thread = threading.Thread(target=take)
-        thread.start()
-        try:
-            yield server.getsockname()[1], calls
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-            thread.join()
+def _note_calls(server: socket.socket, calls: list[object]) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, address = server.accept()
+            calls.append(address)
+            connection.close()
 
 
 def _say(house: House, url: str) -> None:

@@ -1,9 +1,9 @@
-"""An upload without an end on a small disk: it stops while there is room for the database, and others go on."""
+"""Uploads without an end on a small disk, one and several at once: they stop in time, and others go on."""
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import requests
 
 from attack.guards import replace
 from attack.product.house import House, open_house
+from attack.product.small_disk import small_disk
 from attack.trial import Scenario, Trial
 
 __all__ = ["SCENARIO"]
 
 _DISK, _KEPT = 48 * 1024 * 1024, 16 * 1024 * 1024
+_AT_ONCE = (1, 6)  #: uploads: what others are about to write counts, too
 _BLOCK = bytes(256 * 1024)
 
 
@@ -23,23 +25,16 @@ def run(trial: Trial) -> None:
     """The gateway's data lies on a file system of its own, which others fill through it."""
     data = trial.folder / "data"
     data.mkdir()
-    with _mounted(data), open_house(
+    with small_disk(data, _DISK), open_house(
         trial, f'data_dir = "{data}/gateway"', f"min_free_bytes = {_KEPT}", "max_file_bytes = 1_000_000_000"
     ) as house:  # fmt: skip
         house.forge_agents("ann")
-        for _ in range(trial.tries):
-            least = _upload(house, data)
+        for number in range(trial.tries):
+            count = _AT_ONCE[number % len(_AT_ONCE)]
+            with ThreadPoolExecutor(count) as threads:
+                least = min(threads.map(lambda _: _upload(house, data), range(count)))
             house.ask("ann", "GET", "/v1/me").raise_for_status()
-            trial.tally.count(f"the upload left {least:,} bytes free" if least < _KEPT else "")
-
-
-@contextlib.contextmanager
-def _mounted(folder: Path) -> Iterator[None]:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK},mode=0777", "attack", str(folder)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+            trial.tally.count(f"{count} uploads left {least:,} bytes free" if least < _KEPT else "")
 
 
 def _upload(house: House, disk: Path) -> int:
@@ -56,8 +51,9 @@ def _upload(house: House, disk: Path) -> int:
 
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     with contextlib.suppress(requests.ConnectionError):  # it hung up before all was sent
-        house.ask("ann", "POST", "/v1/tasks", data=build(), headers=headers)
-    return min(free)
+        more = {"Authorization": f"Bearer {house.tokens['ann']}"}
+        requests.post(f"{house.url}/v1/tasks", data=build(), headers={**headers, **more}, timeout=60)
+    return min(free, default=_DISK)
 
 
 def take_guard_out() -> None:
@@ -74,7 +70,7 @@ def _take(room: Any, size: int) -> contextlib.nullcontext[None]:
 
 SCENARIO = Scenario(
     threats="T13, 1.10",
-    tries_to="fill the gateway's disk with an upload that does not end",
+    tries_to="fill the gateway's disk with uploads that do not end, one and several at once",
     run=run,
     take_guard_out=take_guard_out,
     tries=10,

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import requests
 
 from attack.guards import replace
-from attack.payloads.markup import MARKUP
+from attack.payloads.markup import MARKUP, RUN
 from attack.product.forged_agent import ForgedAgent, render_now
 from attack.product.house import House, build_config, open_house
 from attack.trial import Scenario, Trial
@@ -83,7 +83,7 @@ def _judge(answer: requests.Response) -> Iterator[str]:
     if answer.status_code >= 500:
         yield f"{where} is a failure"
     is_page = kind.startswith("text/html")
-    if is_page and "alert(document.domain)" in answer.text:
+    if is_page and RUN in answer.text:
         yield f"{where} shows it as a page"
     if not is_page and answer.content and kind not in _PLAIN and "/docs" not in answer.url:
         yield f"{where} is {kind!r}"

@@ -11,7 +11,7 @@ from attack.product.forged_agent import ForgedAgent
 from attack.product.house import PASSWORD, House, open_house
 from attack.trial import Scenario, Trial
 
-__all__ = ["SCENARIO"]
+__all__ = ["SCENARIOS"]
 
 
 def run(trial: Trial) -> None:
@@ -65,8 +65,21 @@ def _enrols(house: House, code: str) -> bool:
     return True
 
 
-def take_guard_out() -> None:
-    """A gateway for which a name is a user, and where only the user's own row is removed."""
+def take_revocation_out() -> None:
+    """A gateway where only the user's own row is removed; what is his goes on."""
+    from gateway.store import users
+
+    def remove(username: str, now: object) -> users.Removed:
+        del now
+        row = users._find_user(username)
+        row.delete_instance()
+        return users.Removed(row.user_id, 0, 0, 0)
+
+    replace(users, "remove_user", remove)
+
+
+def take_ids_out() -> None:
+    """A gateway for which a name is a user: whoever has the name now has what was there under it."""
     import hashlib
 
     from gateway.store import users
@@ -76,22 +89,26 @@ def take_guard_out() -> None:
     def add(username: str, role: Any, password_hash: str | None, now: Any) -> Any:
         return add_user(username, role, password_hash, now, user_id=hashlib.sha256(username.encode()).hexdigest()[:32])
 
-    def remove(username: str, now: object) -> users.Removed:
-        del now
-        row = users._find_user(username)
-        row.delete_instance()
-        return users.Removed(row.user_id, 0, 0, 0)
-
     replace(users, "add_user", add)
-    replace(users, "remove_user", remove)
 
 
-SCENARIO = Scenario(
-    threats="1.10",
-    tries_to="go on as a removed user, or have what was his under his name",
-    run=run,
-    take_guard_out=take_guard_out,
-    tries=24,
-    control_tries=8,
-    control_needs=4,
-)
+SCENARIOS = {
+    "removed-user": Scenario(
+        threats="1.10",
+        tries_to="go on as a removed user, with his token, agent or code",
+        run=run,
+        take_guard_out=take_revocation_out,
+        tries=24,
+        control_tries=8,
+        control_needs=2,
+    ),
+    "same-name": Scenario(
+        threats="1.10",
+        tries_to="have what was a removed user's, under his name",
+        run=run,
+        take_guard_out=take_ids_out,
+        tries=24,
+        control_tries=8,
+        control_needs=3,
+    ),
+}

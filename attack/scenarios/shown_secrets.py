@@ -1,6 +1,8 @@
 """Secrets where others can see them: command lines, environments, logs, the database, the spool, answers."""
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +48,10 @@ def _read_places(house: House, agent: RealAgent, task_id: str) -> Iterator[tuple
     yield from _read_processes({house.accounts[name].uid for name in ("gateway", "ann")})
     for log in (house.log, agent.log):
         yield f"log {log.name}", log.read_bytes()
+    for argv in (["squeue", "--all"], ["scontrol", "show", "job"], ["sacct", "--allusers"]):
+        env = {"PATH": f"{agent.standin.bin_dir}:{os.environ['PATH']}", "SLURM_CONF": str(agent.standin.slurm_conf)}
+        done = subprocess.run(argv, env=env, capture_output=True, check=False, timeout=60)
+        yield f"what {argv[0]} tells", done.stdout + done.stderr
     for what, paths in (
         ("a file of the database", (house.home / "data").glob("gateway.sqlite*")),
         ("Slurm's", agent.standin.dir.rglob("*")),

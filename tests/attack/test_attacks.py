@@ -15,9 +15,11 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 TRIES = {
     "acknowledged-path": 9, "planted-names": 3, "bind-sources": 20, "hostile-reports": 40, "paths": 8, "adoption": 8,
     "sbatch-options": 3, "bombs": 9, "shown-secrets": 1, "fetched-addresses": 12,
-    "markup": 3, "foreign-agents": 8, "replayed-reports": 300,
+    "markup": 3, "browser": 2, "foreign-agents": 8, "replayed-reports": 300,
     "log-lines": 6, "foreign-ids": 14, "bundle-forgery": 6,
-    "login-guesses": 60, "shared-folders": 13, "moved-address": 6, "removed-user": 8,
+    "login-guesses": 60, "shared-folders": 13, "moved-address": 6, "removed-user": 8, "same-name": 8,
+    "linked-outputs": 5, "file-modes": 1, "plain-addresses": 4, "shared-agent": 1,
+    "brimful-disk": 1, "many-ranges": 120, "another-uid": 2, "odd-requests": 32,
     "full-disk": 2, "long-names": 1, "worst-batches": 12,
     "swaps-publisher": 2000, "swaps-address": 2000, "swaps-bundles": 2000,
     "swaps-drops": 2000, "swaps-outputs": 2000,

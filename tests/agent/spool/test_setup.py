@@ -75,3 +75,11 @@ def test_a_start_clears_what_killed_agents_left_of_settled_tasks_only(kit: Spool
         (kit.spool.staging / name / "control").mkdir(parents=True)
     prepare_spool(kit.settings, kit.clock)
     assert kit.staged() == [needed]
+
+
+def test_an_inbox_that_is_a_loop_of_links_is_said_in_words(kit: SpoolKit, tmp_path: Path) -> None:
+    for one, other in (("here", "there"), ("there", "here")):
+        (tmp_path / one).symlink_to(tmp_path / other)
+    settings = kit.settings.model_copy(update={"inbox": tmp_path / "here"})
+    with pytest.raises(SpoolError, match="does not exist, or this account may not look into it"):
+        prepare_spool(settings, kit.clock)
