@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from mltm.contract.base_models import MAX_INT64, Explained, Message, Timestamp
-from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH_BYTES, Count, Line, MessageText, has_control
+from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH_CHARS, Count, Line, MessageText, has_control
 from mltm.contract.reports import Report
 
 __all__ = [
@@ -130,16 +130,20 @@ class OutputFile(Message):
     modified_at: Timestamp
 
 
-def _check_listed(file: OutputFile) -> OutputFile:
+def _check_path(path: str) -> str:
+    if has_control(path) or not 0 < len(path) <= MAX_PATH_CHARS:
+        raise ValueError(f"a path of 1 to {MAX_PATH_CHARS:,} characters without control characters is allowed")
+    return path
+
+
+_PATH = rf"^[^\x00-\x1f\x7f-\x9f]{{1,{MAX_PATH_CHARS}}}$"
+
+
+class ListedFile(OutputFile):
     """What an agent may list; a client reads whatever its gateway has."""
-    if has_control(file.path) or not 0 < len(file.path.encode()) <= MAX_PATH_BYTES:
-        raise ValueError(f"a path of 1 to {MAX_PATH_BYTES:,} bytes without control characters is allowed")
-    if not 0 <= file.size <= MAX_INT64:
-        raise ValueError("a size from 0 on, of at most 64 bits, is allowed")
-    return file
 
-
-_Listed = Annotated[OutputFile, AfterValidator(_check_listed)]
+    path: Annotated[str, AfterValidator(_check_path), Field(json_schema_extra={"pattern": _PATH})]
+    size: Count
 
 
 class Ack(Explained):
@@ -150,7 +154,7 @@ class Ack(Explained):
 
     outcome: Literal["done", "refused"]
     message: MessageText = ""
-    outputs: list[_Listed] | None = Field(default=None, max_length=MAX_OUTPUTS)
+    outputs: list[ListedFile] | None = Field(default=None, max_length=MAX_OUTPUTS)
 
 
 class BytesHeaders(Message):

@@ -1,6 +1,7 @@
 """The two kinds of message: what people send (strict) and what our own versions tell each other (tolerant)."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -16,7 +17,8 @@ from pydantic import (
 )
 
 __all__ = [
-    "MAX_INT64", "Explained", "Float", "Integer", "JsonObject", "Message", "Strict", "Timestamp", "render_canonical",
+    "MAX_INT64", "Explained", "Integer", "JsonObject", "Message", "Strict", "Timestamp", "only_number",
+    "render_canonical",
 ]  # fmt: skip
 
 JsonObject = dict[str, JsonValue]
@@ -29,7 +31,17 @@ def _as_utc(at: datetime) -> datetime:
         raise ValueError("a time that exists in UTC is needed") from error
 
 
-Timestamp = Annotated[AwareDatetime, AfterValidator(_as_utc)]
+# RFC 3339, which is what `format: date-time` means. Pydantic also takes a number, and a number in a text.
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _only_time(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and _TIME.fullmatch(value)):
+        return value
+    raise ValueError("a time with its offset is needed, as in 2026-11-29T12:00:00Z")
+
+
+Timestamp = Annotated[AwareDatetime, AfterValidator(_as_utc), BeforeValidator(_only_time)]
 """An aware time, kept in UTC. Display only: no rule compares two hosts' clocks."""
 
 
@@ -44,8 +56,9 @@ def _only_number(value: object) -> object:
     return value
 
 
-Integer = Annotated[int, BeforeValidator(_only_number)]
-Float = Annotated[float, BeforeValidator(_only_number)]
+only_number: Final = BeforeValidator(_only_number)
+"""Stands after the bounds in a type: pydantic writes bounds that stand after it into no schema."""
+Integer = Annotated[int, only_number]
 
 
 class Strict(BaseModel):

@@ -2,12 +2,26 @@
 
 import math
 import re
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, StrictBool, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    JsonValue,
+    StrictBool,
+    TypeAdapter,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from typing_extensions import TypeAliasType
 
-from mltm.contract.base_models import MAX_INT64, JsonObject, Strict
+from mltm.contract.base_models import MAX_INT64, JsonObject, Strict, only_number
 from mltm.contract.manifest import FILE_NAME, check_file_name
 from mltm.contract.states import State
 
@@ -123,6 +137,47 @@ def _pattern(pattern: re.Pattern[str]) -> FieldInfo:
 _SCRIPT_PATH = re.compile(rf"(?=.{{0,1024}}$)(?!(?:.*/)?\.\.(?:/|$))(?:[^\\\x00-\x1f\x7f-\x9f]*/)?{FILE_NAME.pattern}")
 _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,1024}")
 
+_CARRIED = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"  # what check_json allows in a text
+
+CarriedJson = TypeAliasType(
+    "CarriedJson",
+    Annotated[str, Field(pattern=_CARRIED)]
+    | Annotated[int, Field(ge=-MAX_INT64, le=MAX_INT64)]
+    | Annotated[float, Field(allow_inf_nan=False)]
+    | bool
+    | list["CarriedJson"]
+    | dict[Annotated[str, Field(pattern=_CARRIED)], "CarriedJson"]
+    | None,
+)
+"""The schema's word for check_json; nothing is read with it. JSON Schema has no limit of depth."""
+
+
+@dataclass(frozen=True)
+class _ShownAs:
+    """Give a type another type's JSON schema: what a validator of ours checks is then in the document too."""
+
+    shape: Any
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(TypeAdapter(self.shape).core_schema)
+
+
+_ParamName = Annotated[str, Field(pattern=f"^(?:{_PARAM_NAME.pattern})$")]
+_Params = Annotated[JsonObject, AfterValidator(_check_params), _ShownAs(dict[_ParamName, CarriedJson])]
+_Section = Annotated[JsonObject, _ShownAs(dict[Annotated[str, Field(pattern=_CARRIED)], CarriedJson])]
+_Env = Annotated[
+    dict[str, str],
+    AfterValidator(_check_env),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": f"^(?!(?:{_RESERVED_ENV.pattern})$)(?:{_ENV_NAME.pattern})$"},
+            "additionalProperties": {"type": "string", "maxLength": 16_384, "pattern": _CARRIED},
+        }
+    ),
+]
+_NotYet = Annotated[JsonObject | None, WithJsonSchema({"type": "null", "description": "not available in this version"})]
+
 Key = Annotated[str, AfterValidator(check_key), _pattern(_KEY)]
 Text = Annotated[str, AfterValidator(check_text), _pattern(_TEXT)]
 ScriptPath = Annotated[str, AfterValidator(_check_script_path), _pattern(_SCRIPT_PATH)]
@@ -153,9 +208,9 @@ class Backend(Strict):
 class Resources(Strict):
     """What the task asks of Slurm, in Slurm's own words and notations."""
 
-    nodes: Annotated[StrictInt, Field(ge=1, le=10_000)] | None = None
-    cpus: Annotated[StrictInt, Field(ge=1, le=100_000)] | None = None
-    gpus: Annotated[StrictInt, Field(ge=0, le=100_000)] | None = None
+    nodes: Annotated[int, Field(ge=1, le=10_000), only_number] | None = None
+    cpus: Annotated[int, Field(ge=1, le=100_000), only_number] | None = None
+    gpus: Annotated[int, Field(ge=0, le=100_000), only_number] | None = None
     memory: Annotated[str, AfterValidator(_check_memory), _pattern(_MEMORY)] | None = None
     time_limit: Annotated[str, AfterValidator(_check_time_limit), _pattern(_TIME)] | None = None
     qos: Key | None = None
@@ -165,10 +220,18 @@ class Resources(Strict):
 class TaskConfig(Strict):
     """The config of a task. `clusters` sections other than `runner_location`'s are carried and not read."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "string"}}}
+                for name in ("script_path", "script_name")
+            ]
+        }
+    )
     runner_location: Key
-    clusters: dict[str, JsonObject]
+    clusters: dict[str, _Section]
     dataset_name: Key | None = None
-    model_params: Annotated[JsonObject, AfterValidator(_check_params)] = Field(default_factory=dict)
+    model_params: _Params = Field(default_factory=dict)
     script_path: ScriptPath | None = None
     script_name: ScriptPath | None = None
     experiment_name: Text | None = None
@@ -180,12 +243,12 @@ class TaskConfig(Strict):
     arguments: Literal["named", "positional", "none"] = "named"
     params_as_args: StrictBool = False
     resources: Resources | None = None
-    env: Annotated[dict[str, str], AfterValidator(_check_env)] = Field(default_factory=dict)
-    warn_before_end_s: Annotated[StrictInt, Field(ge=60, le=65_535)] | None = None
+    env: _Env = Field(default_factory=dict)
+    warn_before_end_s: Annotated[int, Field(ge=60, le=65_535), only_number] | None = None
     rerun_on: list[RerunEnd] = Field(default_factory=list)
-    rerun_limit: Annotated[StrictInt, Field(ge=0, le=100)] = 1
-    sweep: JsonObject | None = None
-    notify: JsonObject | None = None
+    rerun_limit: Annotated[int, Field(ge=0, le=100), only_number] = 1
+    sweep: _NotYet = None
+    notify: _NotYet = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> "TaskConfig":
