@@ -11,6 +11,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     JsonValue,
+    RootModel,
     StrictBool,
     TypeAdapter,
     WithJsonSchema,
@@ -19,7 +20,6 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
-from typing_extensions import TypeAliasType
 
 from mltm.contract.base_models import MAX_INT64, JsonObject, Strict, only_number
 from mltm.contract.manifest import FILE_NAME, check_file_name
@@ -139,17 +139,23 @@ _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,1024}")
 
 _CARRIED = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"  # what check_json allows in a text
 
-CarriedJson = TypeAliasType(
-    "CarriedJson",
-    Annotated[str, Field(pattern=_CARRIED)]
-    | Annotated[int, Field(ge=-MAX_INT64, le=MAX_INT64)]
-    | Annotated[float, Field(allow_inf_nan=False)]
-    | bool
-    | list["CarriedJson"]
-    | dict[Annotated[str, Field(pattern=_CARRIED)], "CarriedJson"]
-    | None,
-)
-"""The schema's word for check_json; nothing is read with it. JSON Schema has no limit of depth."""
+_CarriedText = Annotated[str, Field(pattern=_CARRIED)]
+
+
+class CarriedJson(
+    RootModel[
+        _CarriedText
+        | Annotated[int, Field(ge=-MAX_INT64, le=MAX_INT64)]
+        | Annotated[float, Field(allow_inf_nan=False)]
+        | bool
+        | list["CarriedJson"]
+        | dict[_CarriedText, "CarriedJson"]
+        | None
+    ]
+):
+    """JSON with at most 16 levels, whole numbers of at most 64 bits, and no control characters but newline and tab."""
+
+    # Only the schema is taken from this: check_json does the work.
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ class _ShownAs:
 
 _ParamName = Annotated[str, Field(pattern=f"^(?:{_PARAM_NAME.pattern})$")]
 _Params = Annotated[JsonObject, AfterValidator(_check_params), _ShownAs(dict[_ParamName, CarriedJson])]
-_Section = Annotated[JsonObject, _ShownAs(dict[Annotated[str, Field(pattern=_CARRIED)], CarriedJson])]
+_Section = Annotated[JsonObject, _ShownAs(dict[_CarriedText, CarriedJson])]
 _Env = Annotated[
     dict[str, str],
     AfterValidator(_check_env),

@@ -19,7 +19,7 @@ QUICK = [
 async def test_head_has_the_header_of_get(house: House, path: str) -> None:
     task_id = await house.make_task()
     address = path.format(task_id=task_id, username="bob", file_name="docs.js")
-    found = []
+    found, body, length = [], b"", None
     for method in ("GET", "HEAD"):
         async with house.client.request(method, address, headers=house.headers("alice")) as answer:
             found.append((answer.status, {name: answer.headers.get(name) for name in SHARED}))
