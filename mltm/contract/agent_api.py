@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from mltm.contract.base_models import MAX_INT64, Explained, Message, Timestamp
+from mltm.contract.base_models import MAX_INT64, Explained, Message, ShownAs, Timestamp
 from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH_CHARS, Count, Line, MessageText, has_control
 from mltm.contract.reports import Report
 
@@ -130,20 +130,23 @@ class OutputFile(Message):
     modified_at: Timestamp
 
 
-def _check_path(path: str) -> str:
-    if has_control(path) or not 0 < len(path) <= MAX_PATH_CHARS:
+def _check_listed(file: OutputFile) -> OutputFile:
+    """What an agent may list; a client reads whatever its gateway has."""
+    if has_control(file.path) or not 0 < len(file.path) <= MAX_PATH_CHARS:
         raise ValueError(f"a path of 1 to {MAX_PATH_CHARS:,} characters without control characters is allowed")
-    return path
-
-
-_PATH = rf"^[^\x00-\x1f\x7f-\x9f]{{1,{MAX_PATH_CHARS}}}$"
+    if not 0 <= file.size <= MAX_INT64:
+        raise ValueError("a size from 0 on, of at most 64 bits, is allowed")
+    return file
 
 
 class ListedFile(OutputFile):
-    """What an agent may list; a client reads whatever its gateway has."""
+    """The schema's word for _check_listed."""
 
-    path: Annotated[str, AfterValidator(_check_path), Field(json_schema_extra={"pattern": _PATH})]
+    path: str = Field(min_length=1, max_length=MAX_PATH_CHARS, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
     size: Count
+
+
+_Listed = Annotated[OutputFile, AfterValidator(_check_listed), ShownAs(ListedFile)]
 
 
 class Ack(Explained):
@@ -154,7 +157,7 @@ class Ack(Explained):
 
     outcome: Literal["done", "refused"]
     message: MessageText = ""
-    outputs: list[ListedFile] | None = Field(default=None, max_length=MAX_OUTPUTS)
+    outputs: list[_Listed] | None = Field(default=None, max_length=MAX_OUTPUTS)
 
 
 class BytesHeaders(Message):

@@ -3,8 +3,9 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -12,12 +13,16 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetJsonSchemaHandler,
     JsonValue,
+    TypeAdapter,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 __all__ = [
-    "MAX_INT64", "Explained", "Integer", "JsonObject", "Message", "Strict", "Timestamp", "only_number",
+    "MAX_INT64", "Explained", "Integer", "JsonObject", "Message", "ShownAs", "Strict", "Timestamp", "only_number",
     "render_canonical",
 ]  # fmt: skip
 
@@ -59,6 +64,17 @@ def _only_number(value: object) -> object:
 only_number: Final = BeforeValidator(_only_number)
 """Stands after the bounds in a type: pydantic writes bounds that stand after it into no schema."""
 Integer = Annotated[int, only_number]
+
+
+@dataclass(frozen=True)
+class ShownAs:
+    """Give a type another type's JSON schema: what a validator of ours checks is then in the document too."""
+
+    shape: Any
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """What pydantic calls."""
+        return handler(TypeAdapter(self.shape).core_schema)
 
 
 class Strict(BaseModel):

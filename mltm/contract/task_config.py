@@ -2,26 +2,21 @@
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
     ConfigDict,
     Field,
-    GetJsonSchemaHandler,
     JsonValue,
     RootModel,
     StrictBool,
-    TypeAdapter,
     WithJsonSchema,
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
-from mltm.contract.base_models import MAX_INT64, JsonObject, Strict, only_number
+from mltm.contract.base_models import MAX_INT64, JsonObject, ShownAs, Strict, only_number
 from mltm.contract.manifest import FILE_NAME, check_file_name
 from mltm.contract.states import State
 
@@ -158,19 +153,9 @@ class CarriedJson(
     # Only the schema is taken from this: check_json does the work.
 
 
-@dataclass(frozen=True)
-class _ShownAs:
-    """Give a type another type's JSON schema: what a validator of ours checks is then in the document too."""
-
-    shape: Any
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(TypeAdapter(self.shape).core_schema)
-
-
 _ParamName = Annotated[str, Field(pattern=f"^(?:{_PARAM_NAME.pattern})$")]
-_Params = Annotated[JsonObject, AfterValidator(_check_params), _ShownAs(dict[_ParamName, CarriedJson])]
-_Section = Annotated[JsonObject, _ShownAs(dict[_CarriedText, CarriedJson])]
+_Params = Annotated[JsonObject, AfterValidator(_check_params), ShownAs(dict[_ParamName, CarriedJson])]
+_Section = Annotated[JsonObject, ShownAs(dict[_CarriedText, CarriedJson])]
 _Env = Annotated[
     dict[str, str],
     AfterValidator(_check_env),
