@@ -140,7 +140,7 @@ def _check_listed(file: OutputFile) -> OutputFile:
 
 
 class ListedFile(OutputFile):
-    """The schema's word for _check_listed."""
+    """One file below the task's outputs folder."""  # what _check_listed takes; only its schema is used
 
     path: str = Field(min_length=1, max_length=MAX_PATH_CHARS, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
     size: Count

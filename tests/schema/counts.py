@@ -16,6 +16,7 @@ class Counts:
 
     cases: Counter[tuple[str, str, int]] = field(default_factory=Counter)  #: role, phase, status
     reached: Counter[tuple[str, str]] = field(default_factory=Counter)  #: phase, operation: answers 2xx
+    rare: Counter[tuple[int, str]] = field(default_factory=Counter)  #: 429 and what is above: status, operation
     checks: Counter[str] = field(default_factory=Counter)
     breaks: Counter[tuple[str, str]] = field(default_factory=Counter)  #: operation, check
     examples: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -46,8 +47,11 @@ class Counts:
         for case_id, interaction in recorder.interactions.items():
             status = interaction.response.status_code if interaction.response is not None else 0
             self.cases[role, phase, status] += 1
+            label = recorder.cases[case_id].value.operation.label
             if 200 <= status < 300:
-                self.reached[phase, recorder.cases[case_id].value.operation.label] += 1
+                self.reached[phase, label] += 1
+            elif status >= 429 or not status:
+                self.rare[status, label] += 1
         for case_id, nodes in recorder.checks.items():
             label = recorder.cases[case_id].value.operation.label
             for node in nodes:
@@ -60,20 +64,11 @@ class Counts:
                     text = f"{shown}\n{told}\n{node.failure_info.code_sample[:3000]}"
                     self.examples.setdefault((label, node.name), text)
 
-    def merge(self, other: "Counts") -> None:
-        """Add another run's counts."""
-        for mine, theirs in (
-            (self.cases, other.cases), (self.reached, other.reached), (self.breaks, other.breaks),
-        ):  # fmt: skip
-            mine.update(theirs)  # type: ignore[arg-type]  # counters of different keys
-        self.checks.update(other.checks)
-        self.examples = {**other.examples, **self.examples}
-        self.errors += other.errors
-
     def render(self) -> str:
         """The tables, and the first breaks."""
         lines = [f"{self.total:,} cases"]
         lines += [f"  status {status}: {count:,}" for status, count in sorted(self._by(2).items())]
+        lines += [f"  {status} of {label}: {count:,}" for (status, label), count in sorted(self.rare.items())]
         lines += [f"  {role}: {count:,}" for role, count in self._by(0).items()]
         lines += [f"  phase {phase}: {count:,}" for phase, count in self._by(1).items()]
         lines += [f"  check {name}: {count:,}" for name, count in sorted(self.checks.items())]

@@ -51,13 +51,14 @@ def sharpen(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def hooks_in_place() -> Iterator[None]:
+def hooks_in_place(kept_tokens: frozenset[str]) -> Iterator[None]:
     """Have the hooks, and the check of ours, for the length of the block. schemathesis keeps both for the process."""
     numbers = itertools.count(1)
 
     def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
         is_upload = case.operation.label in _UPLOADS
-        kwargs["auth"] = _finish(next(numbers), is_keyed=is_upload and _is_good(case, ParameterLocation.HEADER))
+        is_keyed = is_upload and _is_good(case, ParameterLocation.HEADER)
+        kwargs["auth"] = _finish(next(numbers), kept_tokens, is_keyed=is_keyed)
         if is_upload and isinstance(case.body, dict) and _is_good(case, ParameterLocation.BODY):
             kwargs["files"] = _fit_upload(case.body)
         if case.operation.label == f"GET {routes.AGENT_COMMANDS}":
@@ -91,16 +92,20 @@ def problems_and_headers(ctx: Any, response: Response, case: Any) -> None:
     assert [problem.request_id] == response.headers["x-request-id"]
 
 
-def _finish(number: int, *, is_keyed: bool) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
+def _finish(
+    number: int, kept_tokens: frozenset[str], *, is_keyed: bool
+) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
     """Change what goes over the wire. (A header that is changed in the case makes schemathesis 4.32 judge all of them
 
     again, and then its own Authorization is one too many.) Each request comes from an address of its own, so that the
     limits of one address are not met. The coverage phase sends one Idempotency-Key with each body: after the first,
-    all would be 409, whatever is in them.
+    all would be 409, whatever is in them. A caller who revoked the token that he calls with would get 401 from then on.
     """
 
     def change(request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["X-Forwarded-For"] = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+        if request.method == "DELETE" and (request.url or "").rsplit("/", 1)[-1] in kept_tokens:
+            request.url = f"{(request.url or '').rsplit('/', 1)[0]}/{'0' * 32}"
         key = request.headers.get("Idempotency-Key")
         if is_keyed and key and len(key) < 240:
             request.headers["Idempotency-Key"] = f"{key}{number}"

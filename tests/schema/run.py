@@ -44,7 +44,7 @@ def run_role(
         _keep_own(whole, role)
     schema = schemathesis.openapi.from_dict(whole, config=_configure(stage, role, seed, size))
     counts = Counts()
-    with hooks_in_place():
+    with hooks_in_place(stage.kept_tokens):
         for event in from_schema(schema).execute():
             counts.add(role, event)
     return counts

@@ -56,6 +56,7 @@ class Stage:
     tokens: dict[str, str]
     agents: dict[str, ForgedAgent]
     known: dict[str, list[str]] = field(default_factory=dict)
+    kept_tokens: frozenset[str] = frozenset()  #: ids of the callers' own tokens, which no case may revoke
 
     def headers(self, role: Role) -> dict[str, str]:
         """The caller's header; nothing for nobody."""
@@ -133,6 +134,7 @@ def _fill(stage: Stage, stack: contextlib.ExitStack) -> None:
         stage.call("POST", routes.TASK_HOLD.format(task_id=task_id), "root")
         stage.call("POST", routes.TASK_CANCEL.format(task_id=task_id), "root")
     quiet = _ask_in_vain(stage, other[:3])
+    stage.kept_tokens = frozenset(token["token_id"] for who in USERS for token in stage.call("GET", routes.TOKENS, who))
     tokens = [stage.call("POST", routes.TOKENS, who, json={"name": "x"})["token_id"] for who in USERS for _ in range(5)]
     commands = [command["command_id"] for command in stage.agents[OTHER_CLUSTER].poll(0)]
     stage.known |= {
