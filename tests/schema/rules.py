@@ -95,11 +95,14 @@ def problems_and_headers(ctx: Any, response: Response, case: Any) -> None:
 def _finish(
     number: int, kept_tokens: frozenset[str], *, is_keyed: bool
 ) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
-    """Change what goes over the wire. (A header that is changed in the case makes schemathesis 4.32 judge all of them
+    """Change what goes over the wire; the case itself stays as it was.
 
-    again, and then its own Authorization is one too many.) Each request comes from an address of its own, so that the
-    limits of one address are not met. The coverage phase sends one Idempotency-Key with each body: after the first,
-    all would be 409, whatever is in them. A caller who revoked the token that he calls with would get 401 from then on.
+    * Each request comes from an address of its own, so that the limits of one address are not met.
+    * The coverage phase sends one Idempotency-Key with each body: after the first, all would be 409.
+    * A caller who revoked the token that he calls with would get 401 from then on.
+
+    If a hook changes a case's header, schemathesis 4.32.5 judges all of its headers again, and takes the Authorization
+    that it added itself for a header that the document forbids. So the case is left alone.
     """
 
     def change(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -12,6 +12,8 @@ from tests.schema.counts import Counts
 from tests.schema.run import Size, fetch_document, run_role
 from tests.schema.stage import Stage, open_stage
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
+
 Document = dict[str, Any]
 SMALL = Size(fuzzing=12, stateful=0)
 

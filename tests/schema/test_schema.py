@@ -1,6 +1,6 @@
 """What the gateway answers is what its OpenAPI document says: every status, content type, header and body.
 
-    SCHEMA_CASES=100000 SCHEMA_SEEDS=1,2,3 pytest -s tests/schema
+    SCHEMA_CASES=100000 SCHEMA_SEEDS=1,2,3 pytest -s tests/schema/test_schema.py
 
 is the long form: about so many cases in all, as every role, with every seed, each with a gateway of its own. It prints
 what was counted. Without these variables a few thousand cases run, always the same.
