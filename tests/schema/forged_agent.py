@@ -71,7 +71,7 @@ class ForgedAgent:
                         if command["command_id"] not in leave_alone:
                             self._answer(command, only_questions=only_questions)
                 if only_questions:
-                    over.wait(0.1)  # open requests make every long poll short
+                    over.wait(0.4)  # open requests make every long poll short
 
         thread = threading.Thread(target=answer_all, daemon=True)
         thread.start()
