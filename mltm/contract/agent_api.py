@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from mltm.contract.base_models import MAX_INT64, Explained, Message, ShownAs, Timestamp
+from mltm.contract.base_models import MAX_INT64, Explained, Integer, Message, ShownAs, Timestamp
 from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH_CHARS, Count, Line, MessageText, has_control
 from mltm.contract.reports import Report
 
@@ -126,7 +126,7 @@ class OutputFile(Message):
     """One file below the task's outputs folder."""
 
     path: str
-    size: int
+    size: Integer
     modified_at: Timestamp
 
 

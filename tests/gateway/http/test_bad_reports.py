@@ -211,6 +211,8 @@ async def test_a_heartbeat_with_many_long_problems_is_taken(house: House) -> Non
         ([{**FILE, "path": "\u00fc" * 9_000}], 404),
         ([{**FILE, "path": "\u00fc" * 17_000}], 422),
         ([{**FILE, "size": -1}], 422),
+        ([{**FILE, "size": False}], 422),
+        ([{**FILE, "size": "1"}], 422),
         ([{**FILE, "size": 2**63}], 422),
     ],
 )
