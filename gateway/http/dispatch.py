@@ -1,9 +1,10 @@
 """Connects routes to aiohttp: reads a handler's arguments, calls it, renders its answer."""
 
+import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel, TypeAdapter
 
@@ -16,9 +17,10 @@ __all__ = ["add_route"]
 
 
 def add_route(app: web.Application, route: Route) -> None:
-    """Register a route, with and without the trailing slash."""
-    for path in route.paths:
-        app.router.add_route(route.method, path, _build_handler(route), expect_handler=_build_expect_handler(route))
+    """Register a route, with and without the trailing slash. What has GET has HEAD, too."""
+    methods = (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,)
+    for method, path in itertools.product(methods, route.paths):
+        app.router.add_route(method, path, _build_handler(route), expect_handler=_build_expect_handler(route))
 
 
 def _build_handler(route: Route) -> Handler:

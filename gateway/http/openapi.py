@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Iterable
 from http import HTTPStatus
 from importlib.metadata import version
 from types import NoneType
@@ -58,21 +59,27 @@ def build_document(table: tuple[Route, ...]) -> bytes:
         }
     )
     whole = construct_open_api_with_schema_class(document, by_alias=True)
-    plain = _mend_bounds(whole.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True))
+    plain = _mend(whole.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True))
     return json.dumps(plain, ensure_ascii=False).encode()
 
 
-def _mend_bounds(schema: Any) -> Any:
-    """Write whole bounds as whole numbers: openapi_pydantic 0.5 makes floats of them, and 2^63 of 2^63 - 1."""
+def _mend(schema: Any) -> Any:
+    """Write whole bounds as whole numbers: openapi_pydantic 0.5 makes floats of them, and 2^63 of 2^63 - 1.
+
+    Of a dict whose keys have a pattern, pydantic 2.14 writes a schema that allows every other key, too.
+    """
     if isinstance(schema, list):
-        return [_mend_bounds(item) for item in schema]
+        return [_mend(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    mended = {name: _mend_bounds(value) for name, value in schema.items()}
+    mended = {name: _mend(value) for name, value in schema.items()}
     for name in ("minimum", "maximum"):
         bound = mended.get(name)
         if isinstance(bound, float) and bound.is_integer():
-            mended[name] = min(int(bound), MAX_INT64)
+            mended[name] = max(-MAX_INT64, min(int(bound), MAX_INT64))
+    if isinstance(mended.get("patternProperties"), dict) and "additionalProperties" not in mended:
+        ((pattern, value),) = mended.pop("patternProperties").items()
+        mended |= {"propertyNames": {"pattern": pattern}, "additionalProperties": value}
     return mended
 
 
@@ -101,16 +108,47 @@ def _describe_answers(route: Route) -> Json:
     implied = {status for parameter in route.parameters for status in _IMPLIED.get(parameter.source, ())}
     problem: Json = {CONTENT_TYPE: {"schema": PydanticSchema(schema_class=Problem)}}
     for status in sorted({*implied, *route.errors} - {int(known) for known in good}):
-        good[str(status)] = {"description": HTTPStatus(status).phrase, "content": problem}
-    good["default"] = {"description": "Any other error", "content": problem}
+        headers = _describe_headers(_ERROR_HEADERS.get(status, ()))
+        good[str(status)] = {"description": HTTPStatus(status).phrase, "headers": headers, "content": problem}
+    good["default"] = {"description": _ANY_OTHER, "headers": _describe_headers(()), "content": problem}
     return good
 
 
+_ANY_OTHER = (
+    "What is wrong with the request before its address counts: 400, 408, 414, 417, 431; 429 and 503 if there are too "
+    "many connections; 500 if the gateway has a fault"
+)
+_ERROR_HEADERS: dict[int, tuple[str, ...]] = {401: ("WWW-Authenticate",), 429: ("Retry-After",)}
+_WHOLE: Json = {"type": "integer", "minimum": 0, "maximum": MAX_INT64}
+_HEADERS: dict[str, tuple[str, Json]] = {
+    "X-Request-Id": ("names this request in the gateway's log", {"type": "string", "pattern": "^[0-9a-f]{32}$"}),
+    "WWW-Authenticate": ("how to log in", {"type": "string"}),
+    "Retry-After": ("seconds", {"type": "integer", "minimum": 1}),
+    "Location": ("the address of the task", {"type": "string"}),
+    "X-Mltm-Offset": ("the first byte of this piece", _WHOLE),
+    "X-Mltm-Size": ("the size of the file now", _WHOLE),
+    "X-Mltm-Final": ("true if the file no longer grows", {"type": "boolean"}),
+    "Content-Disposition": ("the name of the file", {"type": "string"}),
+    "Accept-Ranges": ("`bytes`", {"type": "string", "const": "bytes"}),
+    "Content-Range": ("which bytes these are", {"type": "string", "pattern": "^bytes [0-9]+-[0-9]+/[0-9]+$"}),
+}
+
+
+def _describe_headers(names: Iterable[str]) -> Json:
+    """What an answer has for certain. The headers that protect browsers are in every answer, and not listed."""
+    found = {name: _HEADERS[name] for name in ("X-Request-Id", *names)}
+    return {
+        name: {"description": description, "required": True, "schema": schema}
+        for name, (description, schema) in found.items()
+    }
+
+
 def _describe_good(route: Route, status: int) -> Json:
-    answer: Json = {"description": HTTPStatus(status).phrase}
+    names = (*route.headers, "Content-Range") if status == 206 else route.headers
+    answer: Json = {"description": HTTPStatus(status).phrase, "headers": _describe_headers(names)}
     if route.media is not None:
         schema = {} if route.media.content_type.endswith("json") else {"type": "string"}
-        answer = {
+        answer |= {
             "description": route.media.description,
             "content": {route.media.content_type: {"schema": schema}},
         }
@@ -135,7 +173,7 @@ def _describe_parameter(parameter: Parameter) -> list[Json]:
             return _describe_fields(parameter.annotation, "header", "X-Mltm-{}")
         case "idempotency_key":
             message = "any value that you choose for this task: sending the task again then makes no second task"
-            schema = {"type": "string", "minLength": 1, "maxLength": 255}
+            schema = {"type": "string", "maxLength": 255, "pattern": _KEY_PATTERN}
             return [{"name": "Idempotency-Key", "in": "header", "description": message, "schema": schema}]
         case _:
             return []
@@ -145,7 +183,7 @@ def _describe_fields(model: type[BaseModel], place: str, spelling: str) -> list[
     whole = model.model_json_schema()
     described: list[Json] = []
     for name, schema in whole["properties"].items():
-        plain = _inline(schema, whole.get("$defs", {}))
+        plain = _without_null(_inline(schema, whole.get("$defs", {})))
         wire = name if place == "query" else name.replace("_", "-").title()
         row = {
             "name": spelling.format(wire),
@@ -155,6 +193,17 @@ def _describe_fields(model: type[BaseModel], place: str, spelling: str) -> list[
         }
         described.append(row | ({"description": plain["description"]} if "description" in plain else {}))
     return described
+
+
+# A server drops the spaces around a header's value.
+_KEY_PATTERN = r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$"
+
+
+def _without_null(schema: Json) -> Json:
+    """A parameter that may be left out has no null: in an address or a header that would be the text `null`."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default" if kinds else "anyOf")}
+    return {**kinds[0], **rest} if len(kinds) == 1 else schema
 
 
 def _inline(schema: Any, definitions: Json) -> Any:
@@ -186,12 +235,13 @@ def _describe_body(route: Route) -> Json | None:
 
 
 def _describe_upload() -> Json:
-    """One field for the config and one for the files; all parts may also be called `files`."""
-    files: Json = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
+    """One field for the config and one for the files. That a file may stand under any name is for old clients."""
+    files: Json = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary", "minLength": 1}}
     files["description"] = "the script, with the name in script_path, and more files if the task needs them"
     schema = {
         "type": "object",
         "required": ["config", "files"],
+        "additionalProperties": False,
         "properties": {"config": PydanticSchema(schema_class=TaskConfig), "files": files},
     }
     return {"schema": schema, "encoding": {"config": {"contentType": "application/json"}}, "example": _EXAMPLE}

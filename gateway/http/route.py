@@ -79,6 +79,7 @@ class Route:
     also: tuple[int, ...]
     errors: tuple[int, ...]
     media: Media | None
+    headers: tuple[str, ...]
     max_body_bytes: int
     lane: LaneName | None
 
@@ -106,13 +107,14 @@ def route(
     also: tuple[int, ...] = (),
     errors: tuple[int, ...] = (),
     media: Media | None = None,
+    headers: tuple[str, ...] = (),
     max_body_bytes: int = 64 * 1024,
     lane: LaneName | None = None,
 ) -> Callable[[Callable[..., Awaitable[object]]], Route]:
     """Turn a handler into a route. Its docstring's first line is the summary, the rest the description.
 
     `status`: of the usual answer; `also`: of other good answers; `errors`: those that its parameters do not imply.
-    `lane`: how many of its requests run at once.
+    `headers`: of each good answer, beside those that every answer has. `lane`: how many of its requests run at once.
     """
 
     def build(handler: Callable[..., Awaitable[object]]) -> Route:
@@ -132,6 +134,7 @@ def route(
             also=also,
             errors=(*errors, 429, 503) if lane else errors,
             media=media,
+            headers=headers,
             max_body_bytes=max_body_bytes,
             lane=lane,
         )

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from mltm.contract.base_models import MAX_INT64, Explained, Message, Timestamp
-from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH_BYTES, Count, Line, MessageText, has_control
+from mltm.contract.base_models import MAX_INT64, Explained, Integer, Message, ShownAs, Timestamp
+from mltm.contract.limits import MAX_OUTPUTS, MAX_PATH_CHARS, Count, Line, MessageText, has_control
 from mltm.contract.reports import Report
 
 __all__ = [
@@ -126,20 +126,27 @@ class OutputFile(Message):
     """One file below the task's outputs folder."""
 
     path: str
-    size: int
+    size: Integer
     modified_at: Timestamp
 
 
 def _check_listed(file: OutputFile) -> OutputFile:
     """What an agent may list; a client reads whatever its gateway has."""
-    if has_control(file.path) or not 0 < len(file.path.encode()) <= MAX_PATH_BYTES:
-        raise ValueError(f"a path of 1 to {MAX_PATH_BYTES:,} bytes without control characters is allowed")
+    if has_control(file.path) or not 0 < len(file.path) <= MAX_PATH_CHARS:
+        raise ValueError(f"a path of 1 to {MAX_PATH_CHARS:,} characters without control characters is allowed")
     if not 0 <= file.size <= MAX_INT64:
         raise ValueError("a size from 0 on, of at most 64 bits, is allowed")
     return file
 
 
-_Listed = Annotated[OutputFile, AfterValidator(_check_listed)]
+class ListedFile(OutputFile):
+    """One file below the task's outputs folder."""  # what _check_listed takes; only its schema is used
+
+    path: str = Field(min_length=1, max_length=MAX_PATH_CHARS, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
+    size: Count
+
+
+_Listed = Annotated[OutputFile, AfterValidator(_check_listed), ShownAs(ListedFile)]
 
 
 class Ack(Explained):

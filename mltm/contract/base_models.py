@@ -1,9 +1,11 @@
 """The two kinds of message: what people send (strict) and what our own versions tell each other (tolerant)."""
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -11,12 +13,17 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetJsonSchemaHandler,
     JsonValue,
+    TypeAdapter,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 __all__ = [
-    "MAX_INT64", "Explained", "Float", "Integer", "JsonObject", "Message", "Strict", "Timestamp", "render_canonical",
+    "MAX_INT64", "Explained", "Integer", "JsonObject", "Message", "ShownAs", "Strict", "Timestamp", "only_number",
+    "render_canonical",
 ]  # fmt: skip
 
 JsonObject = dict[str, JsonValue]
@@ -29,7 +36,17 @@ def _as_utc(at: datetime) -> datetime:
         raise ValueError("a time that exists in UTC is needed") from error
 
 
-Timestamp = Annotated[AwareDatetime, AfterValidator(_as_utc)]
+# RFC 3339, which is what `format: date-time` means. Pydantic also takes a number, and a number in a text.
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _only_time(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and _TIME.fullmatch(value)):
+        return value
+    raise ValueError("a time with its offset is needed, as in 2026-11-29T12:00:00Z")
+
+
+Timestamp = Annotated[AwareDatetime, AfterValidator(_as_utc), BeforeValidator(_only_time)]
 """An aware time, kept in UTC. Display only: no rule compares two hosts' clocks."""
 
 
@@ -44,8 +61,20 @@ def _only_number(value: object) -> object:
     return value
 
 
-Integer = Annotated[int, BeforeValidator(_only_number)]
-Float = Annotated[float, BeforeValidator(_only_number)]
+only_number: Final = BeforeValidator(_only_number)
+"""Stands after the bounds in a type: pydantic writes bounds that stand after it into no schema."""
+Integer = Annotated[int, only_number]
+
+
+@dataclass(frozen=True)
+class ShownAs:
+    """Give a type another type's JSON schema: what a validator of ours checks is then in the document too."""
+
+    shape: Any
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """What pydantic calls."""
+        return handler(TypeAdapter(self.shape).core_schema)
 
 
 class Strict(BaseModel):

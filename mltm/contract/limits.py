@@ -10,13 +10,13 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from mltm.contract.base_models import MAX_INT64, Float, Integer
+from mltm.contract.base_models import MAX_INT64, only_number
 
 __all__ = [
     "MAX_LINE_BYTES",
     "MAX_MESSAGE_BYTES",
     "MAX_OUTPUTS",
-    "MAX_PATH_BYTES",
+    "MAX_PATH_CHARS",
     "Code",
     "Count",
     "JobIdText",
@@ -35,8 +35,8 @@ MAX_LINE_BYTES: Final = 1_024
 MAX_OUTPUTS: Final = 100_000
 """Files in one list of outputs; an agent lists 10,000."""
 
-MAX_PATH_BYTES: Final = 16_384
-"""Bytes of an output's path; an agent looks 32 folders deep, and a name has at most 255."""
+MAX_PATH_CHARS: Final = 16_384
+"""Characters of an output's path; an agent looks 32 folders deep, and a name has at most 255."""
 
 _M = TypeVar("_M", bound=BaseModel)
 _CUT = " … (cut)"
@@ -68,10 +68,10 @@ Line = Annotated[str, BeforeValidator(_cleaner(_NOT_LINE, MAX_LINE_BYTES))]
 """The same for a name, on one line."""
 JobIdText = Annotated[str, Field(pattern=r"^[0-9A-Za-z_.+,%\[\]-]{1,64}$")]
 """Slurm's id of a job: digits, perhaps with an index (7_1) or an offset (7+0), as Slurm writes it."""
-Code = Annotated[Integer, Field(ge=-(2**31), le=2**31 - 1)]
+Code = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), only_number]
 """An exit code or a signal."""
-Count = Annotated[Integer, Field(ge=0, le=MAX_INT64)]
-Seconds = Annotated[Float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=MAX_INT64), only_number]
+Seconds = Annotated[float, Field(allow_inf_nan=False), only_number]
 
 
 def fit(shape: type[_M], fields: Mapping[str, object], optional: frozenset[str]) -> _M:

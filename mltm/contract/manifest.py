@@ -24,7 +24,9 @@ def check_file_name(name: str) -> str:
     return name
 
 
-FileName = Annotated[str, AfterValidator(check_file_name)]
+FileName = Annotated[
+    str, AfterValidator(check_file_name), Field(json_schema_extra={"pattern": f"^(?:{FILE_NAME.pattern})$"})
+]
 
 
 class BundleFile(Message):

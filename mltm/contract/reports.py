@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from mltm.contract.base_models import MAX_INT64, Explained, Integer, Timestamp, render_canonical
 from mltm.contract.limits import Code, JobIdText, Line, MessageText, Seconds, fit_json
@@ -72,9 +72,9 @@ class ReportContent(AttemptDetails):
 
     task_id: str = Field(pattern=r"^[0-9a-f]{32}$")
     evidence: Evidence
-    closed: bool = False  #: true if it repeats a closed record: the task's end
+    closed: StrictBool = False  #: true if it repeats a closed record: the task's end
     note: StatusNote | None = None
-    taken: bool = False  #: the agent has its own copy; the gateway may remove its entry
+    taken: StrictBool = False  #: the agent has its own copy; the gateway may remove its entry
     manifest: Manifest | None = None  #: of a dropped task: the gateway makes the row from it
 
 

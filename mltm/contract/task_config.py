@@ -4,10 +4,19 @@ import math
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, StrictBool, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    RootModel,
+    StrictBool,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
-from mltm.contract.base_models import MAX_INT64, JsonObject, Strict
+from mltm.contract.base_models import MAX_INT64, JsonObject, ShownAs, Strict, only_number
 from mltm.contract.manifest import FILE_NAME, check_file_name
 from mltm.contract.param_args import BoolArgs, ListArgs, check_list_args
 from mltm.contract.states import State
@@ -124,12 +133,49 @@ def _pattern(pattern: re.Pattern[str]) -> FieldInfo:
 _SCRIPT_PATH = re.compile(rf"(?=.{{0,1024}}$)(?!(?:.*/)?\.\.(?:/|$))(?:[^\\\x00-\x1f\x7f-\x9f]*/)?{FILE_NAME.pattern}")
 _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,1024}")
 
+_CARRIED = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"  # what check_json allows in a text
+
+_CarriedText = Annotated[str, Field(pattern=_CARRIED)]
+
+
+class CarriedJson(
+    RootModel[
+        _CarriedText
+        | Annotated[int, Field(ge=-MAX_INT64, le=MAX_INT64)]
+        | Annotated[float, Field(allow_inf_nan=False)]
+        | bool
+        | list["CarriedJson"]
+        | dict[_CarriedText, "CarriedJson"]
+        | None
+    ]
+):
+    """JSON with at most 16 levels, whole numbers of at most 64 bits, and no control characters but newline and tab."""
+
+    # Only the schema is taken from this: check_json does the work.
+
+
+_ParamName = Annotated[str, Field(pattern=f"^(?:{_PARAM_NAME.pattern})$")]
+_Params = Annotated[JsonObject, AfterValidator(_check_params), ShownAs(dict[_ParamName, CarriedJson])]
+_Section = Annotated[JsonObject, ShownAs(dict[_CarriedText, CarriedJson])]
+_Env = Annotated[
+    dict[str, str],
+    AfterValidator(_check_env),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": f"^(?!(?:{_RESERVED_ENV.pattern})$)(?:{_ENV_NAME.pattern})$"},
+            "additionalProperties": {"type": "string", "maxLength": 16_384, "pattern": _CARRIED},
+        }
+    ),
+]
+_NotYet = Annotated[JsonObject | None, WithJsonSchema({"type": "null", "description": "not available in this version"})]
+
 Key = Annotated[str, AfterValidator(check_key), _pattern(_KEY)]
 Text = Annotated[str, AfterValidator(check_text), _pattern(_TEXT)]
 ScriptPath = Annotated[str, AfterValidator(_check_script_path), _pattern(_SCRIPT_PATH)]
 RerunEnd = (
     Literal[State.NODE_FAIL, State.PREEMPTED, State.TIMEOUT, State.LOST, State.OUT_OF_MEMORY]
-    | Annotated[StrictInt, Field(ge=1, le=255)]  # an exit code with which the script asks for a rerun
+    | Annotated[int, Field(ge=1, le=255), only_number]  # an exit code with which the script asks for a rerun
 )
 
 
@@ -157,9 +203,9 @@ class Backend(Strict):
 class Resources(Strict):
     """What the task asks of Slurm, in Slurm's own words and notations."""
 
-    nodes: Annotated[StrictInt, Field(ge=1, le=10_000)] | None = None
-    cpus: Annotated[StrictInt, Field(ge=1, le=100_000)] | None = None
-    gpus: Annotated[StrictInt, Field(ge=0, le=100_000)] | None = None
+    nodes: Annotated[int, Field(ge=1, le=10_000), only_number] | None = None
+    cpus: Annotated[int, Field(ge=1, le=100_000), only_number] | None = None
+    gpus: Annotated[int, Field(ge=0, le=100_000), only_number] | None = None
     memory: Annotated[str, AfterValidator(_check_memory), _pattern(_MEMORY)] | None = None
     time_limit: Annotated[str, AfterValidator(_check_time_limit), _pattern(_TIME)] | None = None
     qos: Key | None = None
@@ -169,10 +215,18 @@ class Resources(Strict):
 class TaskConfig(Strict):
     """The config of a task. `clusters` sections other than `runner_location`'s are carried and not read."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "string"}}}
+                for name in ("script_path", "script_name")
+            ]
+        }
+    )
     runner_location: Key
-    clusters: dict[str, JsonObject]
+    clusters: dict[str, _Section]
     dataset_name: Key | None = None
-    model_params: Annotated[JsonObject, AfterValidator(_check_params)] = Field(default_factory=dict)
+    model_params: _Params = Field(default_factory=dict)
     script_path: ScriptPath | None = None
     script_name: ScriptPath | None = None
     experiment_name: Text | None = None
@@ -186,12 +240,12 @@ class TaskConfig(Strict):
     bool_args: BoolArgs = "value"
     list_args: ListArgs = "json"
     resources: Resources | None = None
-    env: Annotated[dict[str, str], AfterValidator(_check_env)] = Field(default_factory=dict)
-    warn_before_end_s: Annotated[StrictInt, Field(ge=60, le=65_535)] | None = None
+    env: _Env = Field(default_factory=dict)
+    warn_before_end_s: Annotated[int, Field(ge=60, le=65_535), only_number] | None = None
     rerun_on: list[RerunEnd] = Field(default_factory=list)
-    rerun_limit: Annotated[StrictInt, Field(ge=0, le=100)] = 1
-    sweep: JsonObject | None = None
-    notify: JsonObject | None = None
+    rerun_limit: Annotated[int, Field(ge=0, le=100), only_number] = 1
+    sweep: _NotYet = None
+    notify: _NotYet = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> "TaskConfig":

@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import quote
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import Field
 
 from gateway.errors import GatewayError
@@ -23,6 +23,7 @@ __all__ = ["LogQuery", "list_outputs", "read_log", "read_output"]
 AGENT_WAIT_S: Final = 20.0
 _PIECE_BYTES: Final = 4 * 1024 * 1024
 _MAX_LOG_BYTES: Final = 8 * 1024 * 1024
+_PIECE: Final = ("X-Mltm-Offset", "X-Mltm-Size", "X-Mltm-Final")
 _log = structlog.get_logger(__name__)
 
 
@@ -38,7 +39,7 @@ class LogQuery(Strict):
 
 @route(
     "GET", routes.TASK_LOG, area="outputs", errors=(404, 504, 507), media=Media("text/plain", "a piece of the log"),
-    lane="files",
+    headers=_PIECE, lane="files",
 )  # fmt: skip
 async def read_log(call: Call, user: User, task_id: TaskId, query: LogQuery) -> web.StreamResponse:
     """A piece of the task's log, as it was written.
@@ -54,7 +55,7 @@ async def read_log(call: Call, user: User, task_id: TaskId, query: LogQuery) -> 
         response.content_type, response.charset = "text/plain", "utf-8"
         response.content_length = piece.length
         await response.prepare(call.request)
-        if not await _write(response, piece):
+        if not _is_head(call.request) and not await _write(response, piece):
             return _break_off(call.request, response, "the cache's file is damaged")
         await response.write_eof()
         return response
@@ -73,6 +74,7 @@ async def list_outputs(call: Call, user: User, task_id: TaskId) -> Outputs:
     also=(206,),
     errors=(404, 416, 422, 504, 507),
     media=Media("application/octet-stream", "the file, or the asked range of it"),
+    headers=(*_PIECE, "Accept-Ranges", "Content-Disposition"),
     lane="files",
 )
 async def read_output(call: Call, user: User, task_id: TaskId, path: str) -> web.StreamResponse:
@@ -86,12 +88,15 @@ async def read_output(call: Call, user: User, task_id: TaskId, path: str) -> web
     if start < 0:
         async with read(0, 1) as piece:
             start = max(0, piece.size + start)
-    async with read(start, min(_PIECE_BYTES, _PIECE_BYTES if stop is None else stop - start)) as first:
+    wanted = 1 if _is_head(call.request) else _PIECE_BYTES
+    async with read(start, wanted if stop is None else min(wanted, stop - start)) as first:
         end = first.size if stop is None else min(stop, first.size)
         if start and start >= first.size:
             raise _refuse_range(first.size)
         response = _start_response(call.request, path, first, start, end)
         await response.prepare(call.request)
+        if _is_head(call.request):
+            return response
         is_whole, offset = await _write(response, first), start + first.length
     try:
         while is_whole and offset < end:
@@ -104,6 +109,11 @@ async def read_output(call: Call, user: User, task_id: TaskId, path: str) -> web
         return _break_off(call.request, response, "the file became shorter")
     await response.write_eof()
     return response
+
+
+def _is_head(request: web.Request) -> bool:
+    """True if only the header is wanted: aiohttp would send what is written to a stream, all the same."""
+    return request.method == hdrs.METH_HEAD
 
 
 async def _write(response: web.StreamResponse, piece: FilePiece) -> bool:

@@ -27,7 +27,7 @@ async def accept(call: Call, user: User, upload: Upload, key: str | None) -> Acc
     return await run_to_end(call.services.submissions.accept(user, upload, key))
 
 
-@route("POST", routes.TASKS, area="tasks", status=201, also=(200,), errors=(409,))
+@route("POST", routes.TASKS, area="tasks", status=201, also=(200,), errors=(409,), headers=("Location",))
 async def create_task(call: Call, user: User, idempotency_key: str | None, upload: Upload) -> Reply[TaskAnswer]:
     """Submit a task: its config, its script, and more files if it needs them.
 

@@ -208,8 +208,11 @@ async def test_a_heartbeat_with_many_long_problems_is_taken(house: House) -> Non
         ([{**FILE, "path": "a\nb"}], 422),
         ([{**FILE, "path": ""}], 422),
         ([{**FILE, "path": "x" * 20_000}], 422),
-        ([{**FILE, "path": "\u00fc" * 9_000}], 422),
+        ([{**FILE, "path": "\u00fc" * 9_000}], 404),
+        ([{**FILE, "path": "\u00fc" * 17_000}], 422),
         ([{**FILE, "size": -1}], 422),
+        ([{**FILE, "size": False}], 422),
+        ([{**FILE, "size": "1"}], 422),
         ([{**FILE, "size": 2**63}], 422),
     ],
 )
