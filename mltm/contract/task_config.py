@@ -9,6 +9,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PlainValidator,
     RootModel,
     StrictBool,
     WithJsonSchema,
@@ -173,10 +174,31 @@ _NotYet = Annotated[JsonObject | None, WithJsonSchema({"type": "null", "descript
 Key = Annotated[str, AfterValidator(check_key), _pattern(_KEY)]
 Text = Annotated[str, AfterValidator(check_text), _pattern(_TEXT)]
 ScriptPath = Annotated[str, AfterValidator(_check_script_path), _pattern(_SCRIPT_PATH)]
-RerunEnd = (
-    Literal[State.NODE_FAIL, State.PREEMPTED, State.TIMEOUT, State.LOST, State.OUT_OF_MEMORY]
-    | Annotated[int, Field(ge=1, le=255), only_number]  # an exit code with which the script asks for a rerun
-)
+_RERUN_STATES = (State.NODE_FAIL, State.PREEMPTED, State.TIMEOUT, State.LOST, State.OUT_OF_MEMORY)
+_MAX_EXIT_CODE = 255
+
+
+def _check_rerun_end(value: object) -> State | int:
+    if isinstance(value, str) and value in _RERUN_STATES:
+        return State(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and value in range(1, _MAX_EXIT_CODE + 1):
+        return int(value)
+    raise ValueError(f"{', '.join(_RERUN_STATES)}, or an exit code of the script (1 to {_MAX_EXIT_CODE}) is allowed")
+
+
+RerunEnd = Annotated[
+    State | int,
+    PlainValidator(_check_rerun_end),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(_RERUN_STATES), "type": "string"},
+                {"maximum": _MAX_EXIT_CODE, "minimum": 1, "type": "integer"},
+            ]
+        }
+    ),
+]
+"""An end after which a task may run again: how it ended, or the exit code with which its script left."""
 
 
 class InfraConfig(Strict):

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mltm.contract.parse_config import MAX_CONFIG_BYTES, ConfigError, parse_config
+from mltm.contract.states import State
 from mltm.contract.task_config import TaskConfig
 
 SEED = {
@@ -88,7 +89,7 @@ def configs(draw: st.DrawFn) -> dict[str, object]:
                 "execution_mode": st.sampled_from(["mlflow", "no-mlflow"]),
                 "arguments": st.sampled_from(["named", "positional", "none"]),
                 "params_as_args": st.booleans(),
-                "rerun_on": st.lists(st.sampled_from(["node_fail", "preempted", "lost"]), max_size=2),
+                "rerun_on": st.lists(st.sampled_from(["node_fail", "preempted", "lost", 1, 85, 255]), max_size=2),
                 "resources": st.fixed_dictionaries(
                     {}, optional={"cpus": st.integers(1, 9), "memory": st.sampled_from(["4G", "100M"]), "qos": KEYS}
                 ),
@@ -183,3 +184,18 @@ def test_words_about_a_config_are_short_and_printable_whatever_it_holds() -> Non
         parse_config(json.dumps({**SEED, **names}).encode())
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize("given", ["failed", "succeeded", "Timeout", "85", 0, 256, -1, 1.5, True, None, [], 2**70])
+def test_an_end_that_no_rerun_can_follow_is_refused_in_words(given: object) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config(json.dumps({**SEED, "rerun_on": ["timeout", given]}).encode())
+
+    words = "node_fail, preempted, timeout, lost, out_of_memory, or an exit code of the script (1 to 255) is allowed"
+    assert str(refused.value) == f"rerun_on.1: {words} (given: {given!r})."
+
+
+def test_ends_of_a_rerun_are_states_and_exit_codes() -> None:
+    found = parse_config(json.dumps({**SEED, "rerun_on": ["timeout", 85, 3.0]}).encode())
+    assert found.rerun_on == [State.TIMEOUT, 85, 3]
+    assert TaskConfig.model_validate_json(found.model_dump_json(exclude_unset=True)) == found
