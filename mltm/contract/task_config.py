@@ -178,16 +178,16 @@ _RERUN_STATES = (State.NODE_FAIL, State.PREEMPTED, State.TIMEOUT, State.LOST, St
 _MAX_EXIT_CODE = 255
 
 
-def _check_rerun_end(value: object) -> State | int:
+def _check_rerun_end(value: object) -> str | int:
     if isinstance(value, str) and value in _RERUN_STATES:
-        return State(value)
+        return value
     if isinstance(value, int | float) and not isinstance(value, bool) and value in range(1, _MAX_EXIT_CODE + 1):
         return int(value)
     raise ValueError(f"{', '.join(_RERUN_STATES)}, or an exit code of the script (1 to {_MAX_EXIT_CODE}) is allowed")
 
 
 RerunEnd = Annotated[
-    State | int,
+    str | int,
     PlainValidator(_check_rerun_end),
     WithJsonSchema(
         {
@@ -198,7 +198,7 @@ RerunEnd = Annotated[
         }
     ),
 ]
-"""An end after which a task may run again: how it ended, or the exit code with which its script left."""
+"""After what a task may run again: a state's word, or the exit code with which its script left."""
 
 
 class InfraConfig(Strict):
