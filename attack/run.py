@@ -2,43 +2,49 @@
 
 from collections.abc import Mapping
 
-from attack.scenarios import (
+from attack.scenarios.agents import (
     acknowledged_path,
     adoption,
-    another_uid,
-    bind_sources,
-    bombs,
-    brimful_disk,
-    browser,
-    bundle_forgery,
-    container,
-    fetched_addresses,
-    file_modes,
     foreign_agents,
-    foreign_ids,
-    full_disk,
     hostile_reports,
-    linked_outputs,
-    log_lines,
-    login_flood,
-    login_guesses,
     long_names,
     many_ranges,
-    markup,
     moved_address,
+    replayed_reports,
+    shared_agent,
+    worst_batches,
+)
+from attack.scenarios.folders import (
+    another_uid,
+    bind_sources,
+    bundle_forgery,
+    container,
+    file_modes,
+    linked_outputs,
+    planted_names,
+    shared_folders,
+    swaps,
+)
+from attack.scenarios.load import (
+    brimful_disk,
+    full_disk,
+    login_flood,
+    slow_clients,
+)
+from attack.scenarios.requests import (
+    bombs,
+    browser,
+    fetched_addresses,
+    foreign_ids,
+    log_lines,
+    login_guesses,
+    markup,
     odd_requests,
     paths,
     plain_addresses,
-    planted_names,
     removed_user,
-    replayed_reports,
     sbatch_options,
-    shared_agent,
-    shared_folders,
     shown_secrets,
-    slow_clients,
-    swaps,
-    worst_batches,
 )
 from attack.trial import Scenario
 

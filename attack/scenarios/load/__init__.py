@@ -1,0 +1,1 @@
+"""What keeps others from working: full disks, floods, clients that are slow."""

@@ -1,0 +1,1 @@
+"""What users, and people without an account, send over HTTPS."""
