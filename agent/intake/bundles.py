@@ -67,7 +67,7 @@ class BundleIntake:
         """Accept what is in the inbox; returns what is wrong, as sentences. Raises OSError if it cannot be listed."""
         names = files.list_names(self._inbox.new)
         if names and self._is_open_to_others():
-            return [self._warn_once("", f"No task is accepted: others could put tasks there. {self._weakness}")]
+            return [self._explain_weakness()]
         for kept in (self._faulty, self._remind, self._aside):
             for gone in set(kept) - set(names):
                 del kept[gone]
@@ -81,6 +81,9 @@ class BundleIntake:
         if now_s >= self._judge_again_s:
             self._weakness, self._judge_again_s = self._find_weakness(), now_s + self._waits.rescan_s
         return bool(self._weakness)
+
+    def _explain_weakness(self) -> str:
+        return self._warn_once("", f"No task is accepted: others could put tasks there. {self._weakness}")
 
     def _take_if_new(self, name: str) -> str:
         """Accept one bundle; returns what is wrong, as a sentence."""
@@ -180,6 +183,9 @@ class BundleIntake:
         self._faulty[task_id] = watch
         if not is_quiet(watch, now_s, 3 * waits.faulty_look_s):
             return self._warn_once(task_id, f"The bundle of task {task_id} is faulty: {message}")
+        self._judge_again_s = now_s
+        if self._is_open_to_others():  # then it may be somebody else's work
+            return self._explain_weakness()
         if not self._remind_if_known(task_id):
             self._reject(task_id, message)
         return ""

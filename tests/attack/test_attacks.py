@@ -16,7 +16,7 @@ TRIES = {
     "acknowledged-path": 9, "planted-names": 3, "bind-sources": 20, "hostile-reports": 40, "paths": 8, "adoption": 8,
     "sbatch-options": 3, "bombs": 9, "shown-secrets": 1, "fetched-addresses": 12,
     "markup": 3, "browser": 2, "foreign-agents": 8, "replayed-reports": 300,
-    "log-lines": 6, "foreign-ids": 14, "bundle-forgery": 6,
+    "log-lines": 6, "foreign-ids": 14, "bundle-forgery": 6, "opened-inbox": 1,
     "login-guesses": 60, "shared-folders": 13, "moved-address": 6, "removed-user": 8, "same-name": 8,
     "linked-outputs": 5, "file-modes": 1, "plain-addresses": 4, "shared-agent": 1,
     "brimful-disk": 1, "many-ranges": 120, "another-uid": 2, "odd-requests": 32,

@@ -28,7 +28,10 @@ MAX_EXAMPLES = int(os.environ.get("FUZZ", "300"))
 CONSTANT = WRAPPER.read_bytes()
 JOB = f"mltm-{TASK}-a01"
 DATASETS = ("wine", "a+b@c.csv", "_-", "0")
-ALWAYS = ["--parsable", "--no-requeue", "--ignore-pbs", "--open-mode=append", f"--job-name={JOB}", f"--comment={JOB}"]
+ALWAYS = [
+    "--parsable", "--no-requeue", "--ignore-pbs", "--propagate=NONE", "--open-mode=append", f"--job-name={JOB}",
+    f"--comment={JOB}",
+]  # fmt: skip
 KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@:-]{0,127}")
 ALLOWED = {
     "memory": re.compile(r"[1-9][0-9]{0,8}[KMGT]?"),

@@ -1,4 +1,4 @@
-"""Somebody else can write where the agent looks for tasks: bundles of his, some under the id of a task that waits."""
+"""Bundles of somebody else lie where the agent looks for tasks, some under the id of a task that waits."""
 
 import hashlib
 import json
@@ -27,10 +27,9 @@ _KINDS = ("no proof", "of his own spool", "by his own key", "the genuine one", "
 
 
 def run(trial: Trial) -> None:
-    """Ben has a spool of his own, with its key. The folder for ann's tasks is opened after her agent has started."""
+    """Ben has a spool of his own, with its key. How his bundles came into ann's inbox is left open."""
     with open_house(trial) as house, running_agent(house, "ann") as agent:
         ben = house.forge_agents("ben")["ben"]
-        (house.inbox("ann") / "new").chmod(0o2777)
         names: list[str] = []
         for number in range(trial.tries):
             kind, where = _KINDS[number % len(_KINDS)], _WHERE[(number + number // len(_KINDS)) % len(_WHERE)]
