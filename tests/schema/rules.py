@@ -107,8 +107,9 @@ def _finish(
 
     def change(request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["X-Forwarded-For"] = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-        if request.method == "DELETE" and (request.url or "").rsplit("/", 1)[-1] in kept_tokens:
-            request.url = f"{(request.url or '').rsplit('/', 1)[0]}/{'0' * 32}"
+        before, _, last = (request.url or "").rpartition("/")
+        if request.method == "DELETE" and last in {routes.CURRENT_TOKEN, *kept_tokens}:
+            request.url = f"{before}/{'0' * 32}"
         if request.method == "GET":
             request.url = _shorten_wait(request.url or "")
         key = request.headers.get("Idempotency-Key")
@@ -124,10 +125,12 @@ def _is_good(case: Any, location: ParameterLocation) -> bool:
 
 
 def _fit_upload(body: dict[str, Any]) -> list[tuple[str, tuple[str | None, bytes, str]]]:
-    """Make the parts of an upload fit each other: the script's name, and a section for a cluster that exists."""
+    """Make the parts of an upload fit each other: the script's name, a section for a cluster that exists, arguments."""
     infra = {"infra_config": {"instance_type": "cpu", "image_name": "sklearn"}}
     config = {**body["config"], "runner_location": CLUSTER}
     config["clusters"] = {**config["clusters"], CLUSTER: infra}
+    if {"bool_args", "list_args"} & config.keys():
+        config["params_as_args"] = True  # without it they have no effect, and are refused
     paths = [config[name] for name in ("script_path", "script_name") if config.get(name) is not None]
     script = paths[0].rsplit("/", 1)[-1]
     if len(paths) == 2:

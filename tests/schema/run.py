@@ -15,6 +15,11 @@ from tests.schema.stage import OTHER_CLUSTER, Role, Stage
 
 __all__ = ["Size", "fetch_document", "run_role"]
 
+# Wrong passwords of one user are answered more and more slowly, whatever address they come from.
+_FEW_PASSWORDS = {
+    "include-path": routes.PASSWORD,
+    "phases": {"fuzzing": {"generation": {"max-examples": 3}}, "stateful": {"enabled": False}},
+}
 _LINKED = ("task_id", "job_id", "token_id", "username", "command_id", "file_name", "path")
 
 
@@ -71,6 +76,7 @@ def _configure(stage: Stage, role: Role, seed: int, size: Size) -> SchemathesisC
             },
             "dictionaries": {name: {"values": values} for name, values in stage.known.items()},
             "parameters": {f"path.{name}": {"dictionary": name, "probability": 0.6} for name in _LINKED},
+            "operations": [_FEW_PASSWORDS],
             **auth,
         }
     )
