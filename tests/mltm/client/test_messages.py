@@ -125,8 +125,8 @@ async def test_a_login_is_used_from_then_on(gateway: FakeGateway) -> None:
 
 async def test_an_error_page_of_a_proxy_is_no_traceback(gateway: FakeGateway) -> None:
     async with open_client(gateway) as client:
-        with pytest.raises(MltmError, match=r"answered 404 Not Found without an explanation\. A proxy"):
-            await client.revoke_token("t1")
+        with pytest.raises(MltmError, match=r"answered 405 Method Not Allowed without an explanation\. A proxy"):
+            await client.tokens()
 
 
 @pytest.mark.parametrize(
