@@ -24,7 +24,7 @@ from gateway.front.seats import Seat, Seats
 __all__ = ["BACKLOG", "open_front"]
 
 BACKLOG = 1024  #: connections that the kernel keeps until they are accepted
-_BATCH = 8  #: accepted one after the other before anything else runs
+_LOOKED_AT_ONCE = 32  #: connections; ending one that is late is work, too
 _PAUSE_S = 0.2  #: after an accept that failed for want of descriptors or memory
 _NOT_OURS = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EHOSTUNREACH})
 
@@ -67,7 +67,6 @@ class _Front:
 
     async def accept_all(self, listening: socket.socket) -> None:
         """Accept for ever. What fails is tried again: the socket goes on listening."""
-        count = 0
         while True:
             try:
                 accepted, address = await self._loop.sock_accept(listening)
@@ -77,18 +76,18 @@ class _Front:
                     await asyncio.sleep(_PAUSE_S)
                 continue
             self._admit(accepted, str(address[0]))
-            count += 1
-            if count % _BATCH == 0:
-                await asyncio.sleep(0)  # sock_accept does not pause while others wait to be accepted
+            await asyncio.sleep(0)  # sock_accept does not pause while others wait, and each is a millisecond of work
 
     async def look_after_all(self) -> None:
         """End those who are late, for ever."""
         while True:
             await asyncio.sleep(self._limits.look_every_s)
             now = self._loop.time()
-            for seat in self._seats.list_taken():
+            for number, seat in enumerate(self._seats.list_taken(), 1):
                 if seat.connection is not None:
                     seat.connection.look(now)
+                if number % _LOOKED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
             self._no_files.look(now)
             self._refused.look(now)
 

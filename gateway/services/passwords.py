@@ -24,7 +24,7 @@ _NOBODY = _HASHER.hash("nobody has this password")
 _MAX_SECRET_CHARS = 256
 MAX_PASSWORD_BYTES = 1024
 _THREADS, _MAX_WAITING, _RETRY_AFTER_S = 2, 64, 5
-_NICENESS = 5
+_NICENESS = 15
 
 
 def hash_password(password: str) -> str:

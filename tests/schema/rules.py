@@ -18,6 +18,7 @@ from schemathesis.core.transport import Response
 from schemathesis.openapi.checks import RejectedPositiveData
 
 from mltm.contract import routes
+from mltm.contract.param_args import check_list_args
 from mltm.contract.problems import CONTENT_TYPE, Problem
 from tests.gateway.build import CLUSTER
 
@@ -131,6 +132,10 @@ def _fit_upload(body: dict[str, Any]) -> list[tuple[str, tuple[str | None, bytes
     config["clusters"] = {**config["clusters"], CLUSTER: infra}
     if {"bool_args", "list_args"} & config.keys():
         config["params_as_args"] = True  # without it they have no effect, and are refused
+        try:
+            check_list_args(config.get("model_params", {}), config.get("list_args", "json"))
+        except ValueError:
+            config["list_args"] = "json"  # the other forms cannot carry each list
     paths = [config[name] for name in ("script_path", "script_name") if config.get(name) is not None]
     script = paths[0].rsplit("/", 1)[-1]
     if len(paths) == 2:
