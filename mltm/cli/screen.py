@@ -71,10 +71,14 @@ def is_agreed(question: str) -> bool:
         signal.signal(signal.SIGINT, before)
 
 
+_MIN_TABLE_COLUMNS = 60  # a narrower table would cut an id, which is copied whole
+
+
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows: on a terminal as a table, elsewhere with tabs between the cells."""
+    """Print rows: on a terminal that is wide enough as a table, elsewhere with tabs between the cells."""
     cells = [[safe_line(cell) for cell in row] for row in rows]
-    if not sys.stdout.isatty():
+    console = Console(markup=False, highlight=False)
+    if not sys.stdout.isatty() or console.width < _MIN_TABLE_COLUMNS:
         for row in cells:
             print_line("\t".join(row))
         return
@@ -83,7 +87,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(name, overflow="fold", min_width=32 if name == "TASK" else None)  # an id is copied whole
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    Console(markup=False, highlight=False).print(table)
+    console.print(table)
 
 
 def render_change(task: TaskAnswer, now: datetime) -> str:

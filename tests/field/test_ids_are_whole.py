@@ -53,7 +53,7 @@ def test_a_list_on_a_narrow_terminal_cuts_nothing_either() -> None:
 @pytest.mark.parametrize("columns", ["20", "40", "60", "80", "200"])
 def test_a_users_list_keeps_task_ids_whole(mltm: Mltm, gateway: FakeGateway, tmp_path: Path, columns: str) -> None:
     gateway.looks[TASK_ID] = [build_task(State.RUNNING, script_path="a_long_name_of_a_script_" * 5 + ".py")]
-    env = {**os.environ, **mltm.env, "COLUMNS": columns, "TERM": "dumb"}
+    env = {**os.environ, **mltm.env, "COLUMNS": columns, "LINES": "25", "TERM": "dumb"}
     ended, shown = run_on_terminal(mltm.argv("list"), env, [])
     assert ended == 0
     assert TASK_ID in shown
