@@ -115,7 +115,7 @@ def parse_accounting(result: CommandResult) -> Accounting | NoAccounting | PollF
 
 
 def _parse_accounted_lines(lines: Sequence[str]) -> tuple[AccountingLine, ...] | None:
-    """All jobs; None if one is cut off. A line that is no job goes on with the name above, if that is not ours."""
+    """All jobs; None if one is cut off. A line without a job belongs to the name above, if that is not ours."""
     jobs: list[AccountingLine] = []
     for line in lines:
         job = _parse_accounted(line)

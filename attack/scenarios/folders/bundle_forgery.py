@@ -75,7 +75,7 @@ def _try(house: House, agent: RealAgent, ben: ForgedAgent, kind: str, where: str
 
 
 def _look(house: House, agent: RealAgent, name: str) -> str:
-    """Wait until the agent has looked at the forged bundle, which is no task of its."""
+    """Wait until the agent has looked at the forged bundle, which is not one of its tasks."""
     journal = house.spool("ann") / "tasks" / name / "control"
     processes.wait_until(lambda: journal.exists() or _count_named(agent.log, name), "the agent has looked at it")
     return "it touched a journal" if journal.exists() else ""

@@ -79,7 +79,7 @@ def _read_harm(log: Path) -> Iterator[str]:
         if _CONTROL.search(line):
             yield f"{log.name} has a control character: {line[:80]!r}"
         elif _read_event(line) in {"", "forged"}:
-            yield f"{log.name} has a line that is no event of its own: {line[:80]!r}"
+            yield f"{log.name} has a line that is not an event of its own: {line[:80]!r}"
 
 
 def _read_event(line: bytes) -> str:

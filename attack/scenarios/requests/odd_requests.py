@@ -34,7 +34,7 @@ _NAMES = ("aiohttp", "cpython", "python/", "traceback", "site-packages", "/dev/s
 
 
 def run(trial: Trial) -> None:
-    """Each try is a body for one address, or bytes that are no request."""
+    """Each try is a body for one address, or bytes that are not a request."""
     with open_house(trial) as house:
         cases = [(path, body) for body in _BODIES for path in _PATHS]
         for number in range(trial.tries):
