@@ -63,6 +63,21 @@ def test_an_inbox_that_was_opened_to_all_after_the_start_is_not_read_until_it_is
     assert kit.tasks() == [TASK]
 
 
+def test_what_was_spoilt_in_an_inbox_that_was_just_opened_ends_no_task(kit: SpoolKit) -> None:
+    script, intake = send(kit) / "files" / "entrypoint.py", intake_of(kit)
+    script.write_bytes(SCRIPT.upper())
+    scan_for_s(kit, intake, 40)
+    kit.spool.inbox.new.chmod(0o777)
+    kit.now_s += 20  # it is faulty for a minute now, and the inbox was judged 20 s ago
+
+    (message,) = intake.scan()
+    assert message.startswith("No task is accepted: others could put tasks there. ")
+    assert kit.tasks() == []
+    kit.spool.inbox.new.chmod(0o700)
+    scan_for_s(kit, intake, 40)
+    assert read_journal(kit.spool, TASK).closed is not None
+
+
 def _other_bytes(path: Path) -> None:
     path.write_bytes(SCRIPT.upper())
 
